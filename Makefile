@@ -1,0 +1,155 @@
+# dokku-litestream: builds the C helpers out of tree, tests them, installs them.
+#   make                 build/bin/litestream and build/bin/litestreamd
+#   make demo [S3=1]     the main job, shown
+#   make test            everything that can be tested here
+# CC, CFLAGS, BUILD, PREFIX and DESTDIR can be set.
+
+SHELL := /bin/bash
+BUILD ?= build
+PREFIX ?= /usr/local
+DESTDIR ?=
+CC ?= cc
+PKG_CONFIG ?= pkg-config
+VERSION := $(shell sed -n 's/^version *= *"\(.*\)"/\1/p' plugin.toml)
+
+PACKAGES := sqlite3 libcurl libcrypto jansson liblz4 expat libmicrohttpd
+TEST_PACKAGES := cmocka
+
+OPT ?= -O2 -g
+SAN ?=
+CFLAGS ?=
+WARN := -Wall -Wextra -Werror
+ALL_CFLAGS = -std=gnu17 $(OPT) $(WARN) -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 \
+	-DLITESTREAM_VERSION='"$(VERSION)"' -fstack-protector-strong -pthread $(SAN) -Ihelpers $(CFLAGS)
+# Asked only when something is compiled: `make deps` runs before pkg-config is there.
+PKG_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(PACKAGES))
+PKG_LIBS = $(shell $(PKG_CONFIG) --libs $(PACKAGES))
+TEST_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(TEST_PACKAGES))
+TEST_LIBS = $(shell $(PKG_CONFIG) --libs $(TEST_PACKAGES))
+
+MAINS := helpers/cli/main.c helpers/cli/litestreamd.c
+SOURCES := $(filter-out $(MAINS),$(wildcard helpers/*/*.c))
+OBJECTS := $(SOURCES:%.c=$(BUILD)/obj/%.o)
+LIB := $(BUILD)/liblitestream.a
+PROGRAMS := $(BUILD)/bin/litestream $(BUILD)/bin/litestreamd
+
+# A test is a C file with a main; what tests share is in tests/lib and linked to each.
+TEST_LIB_SOURCES := $(wildcard tests/lib/*.c)
+TEST_LIB_OBJECTS := $(TEST_LIB_SOURCES:%.c=$(BUILD)/obj/%.o)
+TEST_SOURCES := $(wildcard tests/unit/test_*.c tests/conformance/test_*.c tests/fault/test_*.c)
+TESTS := $(TEST_SOURCES:tests/%.c=$(BUILD)/tests/%)
+# Programs that tests run: writers, readers, proxies.
+TOOL_SOURCES := $(wildcard tests/tools/*.c)
+TOOLS := $(TOOL_SOURCES:tests/tools/%.c=$(BUILD)/tools/%)
+BENCH_SOURCES := $(wildcard tests/bench/*.c)
+BENCHES := $(BENCH_SOURCES:tests/bench/%.c=$(BUILD)/bench/%)
+# A fuzz target is a C file with LLVMFuzzerTestOneInput; `make test` replays its corpus.
+FUZZ_SOURCES := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZ_REPLAYS := $(FUZZ_SOURCES:tests/fuzz/%.c=$(BUILD)/fuzz/%-replay)
+FUZZERS := $(FUZZ_SOURCES:tests/fuzz/%.c=$(BUILD)/fuzz/%)
+
+.PHONY: all
+all: $(PROGRAMS)
+
+$(BUILD)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(PKG_CFLAGS) -MMD -MP -c $< -o $@
+
+$(LIB): $(OBJECTS)
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(BUILD)/bin/litestream: $(BUILD)/obj/helpers/cli/main.o $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ $(PKG_LIBS) -o $@
+
+$(BUILD)/bin/litestreamd: $(BUILD)/obj/helpers/cli/litestreamd.o $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ $(PKG_LIBS) -o $@
+
+$(BUILD)/tests/%: tests/%.c $(TEST_LIB_OBJECTS) $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -Itests $(PKG_CFLAGS) $(TEST_CFLAGS) -MMD -MP -MF $@.d $(LDFLAGS) \
+		$< $(TEST_LIB_OBJECTS) $(LIB) $(PKG_LIBS) $(TEST_LIBS) -o $@
+
+$(BUILD)/tools/%: tests/tools/%.c $(TEST_LIB_OBJECTS) $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -Itests $(PKG_CFLAGS) -MMD -MP -MF $@.d $(LDFLAGS) $< $(TEST_LIB_OBJECTS) $(LIB) $(PKG_LIBS) -o $@
+
+$(BUILD)/bench/%: tests/bench/%.c $(TEST_LIB_OBJECTS) $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -Itests $(PKG_CFLAGS) -MMD -MP -MF $@.d $(LDFLAGS) $< $(TEST_LIB_OBJECTS) $(LIB) $(PKG_LIBS) -o $@
+
+$(BUILD)/fuzz/%-replay: tests/fuzz/%.c tests/fuzz/replay.c $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(PKG_CFLAGS) $(LDFLAGS) $< tests/fuzz/replay.c $(LIB) $(PKG_LIBS) -o $@
+
+.PHONY: programs-for-tests
+programs-for-tests: all $(TESTS) $(TOOLS) $(FUZZ_REPLAYS)
+
+.PHONY: deps test-deps
+deps:
+	scripts/deps.sh build
+
+test-deps:
+	scripts/deps.sh build test
+
+.PHONY: test unit asan tsan
+test: test-deps
+	$(MAKE) programs-for-tests
+	BUILD=$(BUILD) tests/run.sh all
+
+# The quick part: C tests and corpora, no servers, nothing installed.
+unit: programs-for-tests
+	BUILD=$(BUILD) tests/run.sh unit
+
+asan: test-deps
+	$(MAKE) BUILD=build-asan OPT='-O1 -g' \
+		SAN='-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer' \
+		programs-for-tests
+	BUILD=build-asan tests/run.sh all
+
+tsan: test-deps
+	$(MAKE) BUILD=build-tsan OPT='-O1 -g' SAN='-fsanitize=thread' programs-for-tests
+	BUILD=build-tsan tests/run.sh unit
+
+.PHONY: fuzz $(FUZZERS)
+# FUZZ_SECONDS for each target, corpora grow in build/fuzz/corpus.
+FUZZ_SECONDS ?= 60
+fuzz:
+	scripts/fuzz.sh $(FUZZ_SECONDS)
+
+.PHONY: demo
+demo: deps
+	$(MAKE) all $(TOOLS)
+	BUILD=$(BUILD) S3=$(S3) scripts/demo.sh
+
+.PHONY: bench
+bench:
+	$(MAKE) all $(TOOLS) $(BENCHES)
+	BUILD=$(BUILD) tests/bench/run.sh
+
+.PHONY: lint
+lint:
+	scripts/lint.sh
+
+.PHONY: format
+format:
+	clang-format -i helpers/*/*.[ch] $(wildcard tests/*/*.[ch])
+
+.PHONY: install uninstall
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 0755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin/
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/litestream $(DESTDIR)$(PREFIX)/bin/litestreamd
+
+.PHONY: clean
+clean:
+	rm -rf build build-asan build-tsan
+
+.SECONDARY:
+-include $(OBJECTS:.o=.d) $(TEST_LIB_OBJECTS:.o=.d) $(TESTS:=.d) $(TOOLS:=.d) $(BENCHES:=.d) \
+	$(BUILD)/obj/helpers/cli/main.d $(BUILD)/obj/helpers/cli/litestreamd.d

@@ -1,0 +1,92 @@
+/*
+ * The local file system. All calls go through one replaceable table, so that tests can make the
+ * Nth call fail. Descriptors are close-on-exec and never 0 to 2; EINTR is retried.
+ */
+#ifndef BASE_FS_H
+#define BASE_FS_H
+
+#include "base/buf.h"
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+struct fs_ops {
+	int (*openat)(int dirfd, const char *path, int flags, mode_t mode);
+	ssize_t (*read)(int fd, void *p, size_t n);
+	ssize_t (*write)(int fd, const void *p, size_t n);
+	ssize_t (*pread)(int fd, void *p, size_t n, off_t off);
+	ssize_t (*pwrite)(int fd, const void *p, size_t n, off_t off);
+	int (*fsync)(int fd);
+	int (*fdatasync)(int fd);
+	int (*ftruncate)(int fd, off_t size);
+	int (*renameat)(int olddir, const char *oldpath, int newdir, const char *newpath);
+	int (*linkat)(int olddir, const char *oldpath, int newdir, const char *newpath, int flags);
+	int (*unlinkat)(int dirfd, const char *path, int flags);
+	int (*mkdirat)(int dirfd, const char *path, mode_t mode);
+};
+
+/* The table of the system's calls: what a test copies and changes. */
+extern const struct fs_ops fs_system_ops;
+
+/* Replaces the calls for the whole process; NULL brings the system's back. `ops` stays the
+ * caller's and must live while it is in use. */
+void fs_set_ops(const struct fs_ops *ops);
+
+/* As openat(2), O_CLOEXEC added. A descriptor of at least 3, or -1 with errno. */
+int fs_openat(int dirfd, const char *path, int flags, mode_t mode);
+int fs_open(const char *path, int flags, mode_t mode);
+
+/* close(2) where fd >= 0. Never for a database or its -shm while SQLite has it open. */
+void fs_close(int fd);
+
+/* All n bytes or an error: 0, or -1 with errno. A file that ends early is errno = ENODATA. */
+int fs_read_full(int fd, void *p, size_t n);
+int fs_pread_full(int fd, void *p, size_t n, off_t off);
+int fs_write_full(int fd, const void *p, size_t n);
+int fs_pwrite_full(int fd, const void *p, size_t n, off_t off);
+
+int fs_fsync(int fd); /* these as the system calls: 0, or -1 with errno */
+int fs_fdatasync(int fd);
+int fs_ftruncate(int fd, off_t size);
+int fs_rename(const char *from, const char *to);
+int fs_renameat(int olddir, const char *from, int newdir, const char *to);
+int fs_link(const char *from, const char *to);
+int fs_unlink(const char *path);
+
+/* fsyncs a folder, or the folder that holds `path`. 0, or -1 with errno. */
+int fs_fsync_dir(const char *dir);
+int fs_fsync_parent(const char *path);
+
+/* mkdir -p; folders that exist are left as they are. 0, or -1 with errno. */
+int fs_mkdirs(const char *dir, mode_t mode);
+
+/* rm -r of what is below and including `dir`, not following links, at most 16 levels deep. A
+ * missing one is success. */
+int fs_remove_tree(const char *dir);
+
+/*
+ * Puts a whole file in place: written to "<path>.tmp-<random>" (O_EXCL), fsynced, renamed, the
+ * folder fsynced. On failure the old file is as it was and the temporary one is gone.
+ */
+int fs_replace_file(const char *path, const void *data, size_t n, mode_t mode, struct err *e);
+
+/* Appends the whole file to out (which must be initialised: its max is the limit). ERR_NOT_FOUND
+ * when there is none, ERR_FULL when it is larger, ERR_IO otherwise. */
+int fs_read_file(const char *path, struct buf *out, struct err *e);
+
+/* "<dir>/<name>" as a new string (free), NULL when out of memory. One slash between them. */
+char *fs_join(const char *dir, const char *name);
+
+/* The folder part of a path as a new string: "." where there is none. NULL when out of memory. */
+char *fs_dirname(const char *path);
+
+/* The last part of a path, borrowed from it. */
+const char *fs_basename(const char *path);
+
+/* Fills n bytes from the kernel's random source. */
+void fs_random(void *p, size_t n);
+
+#endif

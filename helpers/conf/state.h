@@ -1,0 +1,82 @@
+/*
+ * The state folder of one database and one replica: what survives a restart of the replicator.
+ *
+ *   <dir>/lock            flock'd while in use
+ *   <dir>/state.json      struct state, replaced whole (aside, fsync, rename, fsync)
+ *   <dir>/pages           the page table at a named TXID (source/pagesums.h)
+ *   <dir>/ltx/0/<name>    our copies of L0 files: the frozen one and those after the page table
+ *   <dir>/staging-*       captured pages; dropped at start
+ *
+ * It is shared by replicate (writes it all the time) and restore (leaves one behind, so that a
+ * following replicate goes on without a snapshot).
+ */
+#ifndef CONF_STATE_H
+#define CONF_STATE_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define STATE_VERSION 1
+
+/* A place in the WAL: everything up to and including `frame` of the incarnation `salt` is shipped.
+ */
+struct state_position {
+	bool resumable; /* false: resynchronise by comparing pages */
+	uint8_t salt[8];
+	uint32_t frame;    /* 0 = at the WAL's header */
+	uint32_t cksum[2]; /* running checksum after that frame */
+};
+
+struct state {
+	char replica[1024];  /* URL without secrets; another URL is another replica */
+	char database[1024]; /* absolute path when it was written */
+	uint64_t dev, ino;   /* of the database file */
+	uint32_t page_size;
+	uint32_t n_page;      /* at txid */
+	uint64_t txid;        /* last settled; 0 = nothing yet */
+	uint64_t checksum;    /* database checksum at txid, 0 = unknown */
+	int64_t timestamp_ms; /* of the last file (F9) */
+	struct state_position pos;
+
+	uint64_t node_id, prev_node_id;
+	uint64_t last_l0_node_id; /* who wrote the L0 of `txid` (us after a claim) */
+	bool restored;            /* written by restore: the next replicate may claim (F6) */
+	char machine_id[64];      /* F10: these two tell a copy */
+	uint64_t dir_dev, dir_ino;
+
+	bool weak_fencing; /* F11 */
+	char stopped[16];  /* "", "fenced", "replaced", "denied": outlives a restart */
+	char reason[512];  /* the sentence that goes with it */
+	int64_t confirmed_wall_ms, confirmed_boot_ms; /* last confirmed write or check (F4, F5) */
+};
+
+struct state_dir; /* an opened, locked state folder */
+
+/*
+ * Opens (creates: 0700) and locks a state folder. ERR_AGAIN naming the holder's pid when another
+ * process has it locked. `dir` is copied.
+ */
+int state_dir_open(struct state_dir **out, const char *dir, struct err *e);
+void state_dir_close(struct state_dir *d);             /* unlocks; NULL is fine */
+const char *state_dir_path(const struct state_dir *d); /* borrowed */
+
+/*
+ * Reads state.json. ERR_NOT_FOUND when there is none, ERR_DAMAGED when it is unreadable (torn,
+ * other version): treat as none, after saying so. *copied is true when machine-id or the folder's
+ * device and inode are not those that are recorded (F10).
+ */
+int state_load(struct state_dir *d, struct state *s, bool *copied, struct err *e);
+
+/* Writes it durably; machine_id, dir_dev and dir_ino are filled in. */
+int state_save(struct state_dir *d, struct state *s, struct err *e);
+
+/* The folder for a stand-alone replicate or restore: "<folder of db>/.<file name>-litestream". A
+ * new string (free), NULL when out of memory. */
+char *state_default_dir(const char *db_path);
+
+/* A fresh node id: random, never 0. */
+uint64_t state_new_node_id(void);
+
+#endif

@@ -1,0 +1,114 @@
+/*
+ * One database on its way to one replica: capture → staging → freeze → put → settle.
+ *
+ * (The order, what a crash after each step leaves, and fencing rules F1 to F11: docs/DESIGN.md.)
+ *
+ * Two threads may be inside a replicator at a time: one in replicator_turn (the source's actor: no
+ * network), one in replicator_work (network and disk: freeze, upload, settle). Everything else is
+ * thread-safe and does not block on either.
+ */
+#ifndef REPLICATE_REPLICATOR_H
+#define REPLICATE_REPLICATOR_H
+
+#include "base/err.h"
+#include "source/source.h"
+#include "store/store.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct replicator;
+
+struct replicator_config {
+	const char *database;  /* absolute path */
+	const char *replica;   /* URL */
+	const char *state_dir; /* NULL = state_default_dir(database) */
+	struct store_options store;
+	struct source_watch *watch;
+	void *user; /* source_watch_read gives it back */
+
+	int64_t sync_interval_ms;   /* 1000 */
+	uint64_t staging_max;       /* bytes; 0 = 256 MiB, or the database's size where smaller */
+	uint64_t copies_max;        /* bytes of local LTX copies; 0 = 512 MiB or database's size */
+	uint32_t checkpoint_frames; /* as in source_config */
+	uint64_t barrier_bytes;
+	bool no_barrier, any_filesystem;
+	bool takeover; /* F7: a person's word, for this start only */
+	bool accept;   /* state `replaced`: a person accepted the new database */
+
+	/* For the manifest (litestream.json); NULL / 0 for what is unknown. */
+	const char *app, *storage_name, *container_path;
+};
+
+enum replicator_state {
+	REPLICATOR_STARTING,    /* proof, claim, first snapshot, comparing pages */
+	REPLICATOR_REPLICATING, /* claimed, and what is captured is on its way */
+	REPLICATOR_BEHIND,      /* the store does not answer, staging or disk is full */
+	REPLICATOR_FENCED,      /* another node owns the replica */
+	REPLICATOR_DENIED,      /* credentials or permissions refused by the store */
+	REPLICATOR_REPLACED,    /* another database took the file's place; a person must accept */
+	REPLICATOR_WAITING,     /* there is no database file yet */
+	REPLICATOR_UNUSABLE,    /* not a database, exclusive, encrypted, …: ERR_DATABASE */
+};
+
+struct replicator_status {
+	enum replicator_state state;
+	int code;                 /* err_code behind a state that is not well, else ERR_OK */
+	char reason[512];         /* its sentence */
+	uint64_t txid;            /* last settled */
+	uint64_t pending_bytes;   /* staged, not settled */
+	int64_t pending_since_ms; /* wall time of the oldest unsettled capture; 0 = none */
+	int64_t last_upload_ms;   /* wall time of the last settled upload, 0 = never */
+	char last_error[512];
+	int64_t last_error_ms;
+	uint64_t wal_bytes;
+	uint64_t db_bytes;
+	bool weak_fencing;
+	uint64_t uploads;
+	struct store_counts requests;
+};
+
+/* Opens state folder and store, starts nothing. ERR_USAGE, ERR_AGAIN (state folder in use), … */
+int replicator_open(struct replicator **out, const struct replicator_config *cfg, struct err *e);
+
+/* Frees; no thread may be inside. Nothing is shipped any more. NULL is fine. */
+void replicator_close(struct replicator *r);
+
+/*
+ * One turn of the source. *wait_us: call again after this or at an event (INT64_MAX: only then).
+ * *work: replicator_work has something to do now.
+ * Never fails: what goes wrong becomes state, reason and a later turn.
+ */
+void replicator_turn(struct replicator *r, int64_t *wait_us, bool *work);
+
+/*
+ * Does what is due: first proof, claim or snapshot; freeze, put and settle of the next TXID. May
+ * block for minutes. *wait_us: when there is something to do again (retries, sync interval).
+ */
+void replicator_work(struct replicator *r, int64_t *wait_us);
+
+/* Names every request to sync: settled once all that was committed before the call is in the
+ * store. Returns a ticket for replicator_sync_done. Wakes nothing: turn and work must follow. */
+uint64_t replicator_sync(struct replicator *r);
+
+/* ERR_OK: done. ERR_AGAIN: not yet. Anything else: it won't be (fenced, denied, …), with why. */
+int replicator_sync_done(struct replicator *r, uint64_t ticket, struct err *e);
+
+/* Everything captured is settled and nothing is known to be committed behind it. */
+bool replicator_drained(struct replicator *r);
+
+/* Makes a blocked replicator_work return soon (shutdown). */
+void replicator_cancel(struct replicator *r);
+
+void replicator_get_status(struct replicator *r, struct replicator_status *out);
+const char *replicator_state_name(enum replicator_state s);  /* "replicating" */
+const char *replicator_database(const struct replicator *r); /* borrowed */
+
+/*
+ * F11: puts `litestream.json` again with its own bytes and the condition. *weak = the store does
+ * not refuse it. Also what `create` uses to test a URL and its credentials: an empty probe object
+ * "litestream-probe-<random>" is put, put again with the condition, and deleted.
+ */
+int fence_probe(struct store *s, bool *weak, struct err *e);
+
+#endif

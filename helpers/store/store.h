@@ -1,0 +1,142 @@
+/*
+ * A store reads and writes named bytes somewhere: a folder, an S3 bucket. It knows nothing of
+ * transactions. A name is relative to the replica's URL: parts of [A-Za-z0-9._-] joined by '/'.
+ *
+ * Every call may be made from several threads at once on the same store, blocks, gives up within
+ * bounded time, and returns ERR_OK or
+ *   ERR_UNREACHABLE  network, time-out, the server's own failure after all retries, clock skew
+ *   ERR_DENIED       credentials or permissions
+ *   ERR_NOT_FOUND    no such object (get, head); a missing bucket is ERR_DENIED's sibling: ERR_FAIL
+ *   ERR_CONDITION    put with only_if_absent, and the object is there
+ *   ERR_UNSUPPORTED  the store can't do that (only_if_absent where the server answers 501)
+ *   ERR_CANCELLED    store_cancel was called
+ *   ERR_DAMAGED      the answer was not what the protocol demands (HTML, broken XML, wrong size)
+ *   ERR_NOMEM, ERR_IO, ERR_FAIL
+ * with a sentence in *e that names the object (as a URL without secrets) and the answer.
+ */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct store;
+
+/* Which layout of the level folders this store has in Litestream. */
+enum store_layout {
+	STORE_LAYOUT_LTX, /* "ltx/<level in decimal>/<name>": file, sftp, webdav, … */
+	STORE_LAYOUT_HEX, /* "%04x/<name>": s3 */
+};
+
+struct store_caps {
+	enum store_layout layout;
+	bool conditional_put; /* only_if_absent is atomic as far as known without a probe */
+	bool deletes_batch;
+	const char *scheme; /* "file", "s3", "mem" */
+};
+
+/* What a body is put from: exactly one of the two. */
+struct store_body {
+	const void *data; /* `size` bytes in memory, the caller's until the call returns */
+	int fd;           /* else: a regular file, read with pread from `offset`; -1 when data is set */
+	uint64_t offset;
+	uint64_t size;
+};
+
+struct store_put_opts {
+	bool only_if_absent;  /* atomic; ERR_CONDITION when it exists, whoever wrote it */
+	int64_t timestamp_ms; /* > 0: kept with the object as Litestream does (metadata or mtime) */
+	bool single;          /* one request up to 5 GiB, never multipart */
+};
+
+/* Takes a part of a body in order. Not ERR_OK ends the get with that code. */
+typedef int (*store_sink)(void *ctx, const void *p, size_t n, struct err *e);
+
+struct store_object {
+	const char *name; /* relative to the URL, or to the listed prefix in a listing; borrowed */
+	uint64_t size;
+	int64_t modified_ms;  /* server's time */
+	int64_t timestamp_ms; /* of the metadata, 0 = none; only from store_head */
+};
+
+/* Takes one listed object; not ERR_OK ends the listing with that code. */
+typedef int (*store_list_fn)(void *ctx, const struct store_object *o, struct err *e);
+
+/* The answer for each name of a batch delete. */
+struct store_delete_result {
+	int code; /* ERR_OK also when it was not there */
+	char text[160];
+};
+
+/* Where credentials and settings come from when the URL does not say. All may be NULL / 0. */
+struct store_options {
+	const char *access_key_id, *secret_access_key, *session_token;
+	const char *region, *endpoint;
+	const char *ca_file;                   /* PEM, instead of the system's */
+	int force_path_style;                  /* -1 = the provider's rule, 0, 1 */
+	int sign_payload, require_content_md5; /* -1 = default (1) */
+	bool skip_verify;
+	int64_t connect_timeout_ms, stall_timeout_ms, request_timeout_ms; /* 0 = 10 s, 30 s, 60 min */
+	int max_attempts;                                                 /* 0 = 8 */
+	uint64_t part_size;                                               /* 0 = 5 MiB */
+};
+
+/*
+ * Opens the store that a replica URL names: "/path", "file:///path", "s3://…" (all forms of
+ * docs/URLS.md), "mem://name" and "fault://…" where a test registered them. No request is made.
+ * ERR_USAGE with what is wrong: unknown scheme or query key, no bucket, no path, no account.
+ * Credentials that neither options nor the URL have are taken from the environment
+ * (LITESTREAM_ACCESS_KEY_ID, AWS_ACCESS_KEY_ID, …). `opts` may be NULL; its strings are copied.
+ */
+int store_open(
+	struct store **out, const char *url, const struct store_options *opts, struct err *e);
+
+void store_close(struct store *s); /* NULL is fine; no call may be under way */
+
+const struct store_caps *store_capabilities(const struct store *s);
+
+/* The URL without secrets, for messages. Borrowed. */
+const char *store_url(const struct store *s);
+
+int store_put(struct store *s, const char *name, const struct store_body *body,
+	const struct store_put_opts *opts, struct err *e);
+
+/* Bytes [offset, offset + length) in order to sink; length 0 = to the end. Each byte is given at
+ * most once, whatever was retried. A range past the end is ERR_DAMAGED. */
+int store_get(struct store *s, const char *name, uint64_t offset, uint64_t length, store_sink sink,
+	void *ctx, struct err *e);
+
+/* out->name = name. */
+int store_head(struct store *s, const char *name, struct store_object *out, struct err *e);
+
+/*
+ * Objects below `prefix` ("ltx/0/", "0000/"; "" = all below the URL) whose names, relative to
+ * the prefix, sort after `after` (NULL = from the start), in byte order, at most `max` (0 = all).
+ * A prefix without anything is an empty listing, not an error.
+ */
+int store_list(struct store *s, const char *prefix, const char *after, size_t max, store_list_fn fn,
+	void *ctx, struct err *e);
+
+/*
+ * Deletes n objects. results[n] says what became of each. Returns ERR_OK only if every one is
+ * gone; otherwise the first failure's code and text.
+ */
+int store_delete(struct store *s, const char *const *names, size_t n,
+	struct store_delete_result *results, struct err *e);
+
+/* Makes calls that run and that come return ERR_CANCELLED, within a second. From any thread. */
+void store_cancel(struct store *s);
+
+/* "0000/" or "ltx/0/": the folder of a level in this store's layout, into out[16]. */
+void store_level_prefix(const struct store *s, int level, char out[16]);
+
+/* Requests made so far by kind, for status and costs. */
+struct store_counts {
+	uint64_t put, get, head, list, del, bytes_out, bytes_in, retries;
+};
+void store_get_counts(const struct store *s, struct store_counts *out);
+
+#endif
