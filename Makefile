@@ -100,6 +100,10 @@ test: test-deps
 	$(MAKE) programs-for-tests
 	BUILD=$(BUILD) tests/run.sh all
 
+# Compiles all there is, with a warning an error, and links nothing that isn't whole.
+.PHONY: lib-check
+lib-check: $(LIB) $(TEST_LIB_OBJECTS)
+
 # The quick part: C tests and corpora, no servers, nothing installed.
 unit: programs-for-tests
 	BUILD=$(BUILD) tests/run.sh unit
