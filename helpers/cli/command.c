@@ -1,0 +1,130 @@
+#include "cli/command.h"
+
+#include "base/log.h"
+#include "cli/args.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#define COMMANDS_MAX 64
+
+static void print_help(const struct command *c, const char *program, FILE *out)
+{
+	fprintf(out, "%s\n\nUsage:\n\n    %s %s\n", c->summary, program, c->arguments);
+	if (c->details)
+		fprintf(out, "\n%s", c->details);
+	if (c->flags && c->flags[0].name)
+		fprintf(out, "\nFlags:\n\n");
+	for (size_t i = 0; c->flags && c->flags[i].name; i++) {
+		char left[64];
+		snprintf(left, sizeof(left), "-%s %s", c->flags[i].name,
+			c->flags[i].value ? c->flags[i].value : "");
+		fprintf(out, "    %-26s %s\n", left, c->flags[i].help);
+	}
+	if (c->examples)
+		fprintf(out, "\nExamples:\n\n%s", c->examples);
+}
+
+/* What a user sees of an error. Registered secrets are taken out, whoever put them in. */
+static void print_error(const struct err *e, int code, const char *hint)
+{
+	char text[ERR_TEXT_MAX];
+	snprintf(text, sizeof(text), "%s", e->text[0] ? e->text : err_name(code));
+	log_redact(text);
+	fprintf(stderr, "Error: %s\n", text);
+	if (hint[0])
+		fprintf(stderr, "Try: %s\n", hint);
+}
+
+/* A full disk behind a redirected stdout must not pass for success. */
+static int flush_stdout(struct err *e)
+{
+	if (fflush(stdout) || ferror(stdout))
+		return err_errno(e, ERR_IO, errno, "cannot write to standard output");
+	return ERR_OK;
+}
+
+int command_run(const struct command *c, const char *program, int argc, char **argv, int first)
+{
+	struct err e = ERR_INIT;
+	struct args a;
+	int rc = args_parse(&a, c, argc, argv, first, &e);
+	if (rc == ERR_USAGE)
+		snprintf(a.hint, sizeof(a.hint), "%s -help", program);
+	else if (!rc && a.help)
+		print_help(c, program, stdout);
+	else if (!rc)
+		rc = c->run(&a, &e);
+	if (!rc)
+		rc = flush_stdout(&e);
+	else
+		fflush(stdout);
+	if (rc)
+		print_error(&e, rc, a.hint);
+	args_free(&a);
+	return err_exit_code(rc);
+}
+
+static void print_usage(const struct command *const *table, const char *program, FILE *out)
+{
+	fprintf(out, "Usage:\n\n    %s <command> [flags] [arguments]\n\nCommands:\n\n", program);
+	for (size_t i = 0; table[i]; i++)
+		if (!table[i]->hidden)
+			fprintf(out, "    %-14s %s\n", table[i]->name, table[i]->summary);
+	fprintf(out, "\n\"%s <command> -help\" tells more about a command.\n", program);
+}
+
+static const struct command *find_command(const struct command *const *table, const char *name)
+{
+	for (size_t i = 0; table[i]; i++)
+		if (strcmp(table[i]->name, name) == 0)
+			return table[i];
+	return NULL;
+}
+
+static int unknown_command(
+	const struct command *const *table, const char *program, const char *name)
+{
+	const char *names[COMMANDS_MAX];
+	size_t n = 0;
+	for (size_t i = 0; table[i] && n < COMMANDS_MAX; i++)
+		if (!table[i]->hidden)
+			names[n++] = table[i]->name;
+	const char *near = args_nearest(name, names, n);
+	fprintf(stderr, "Error: unknown command \"%s\"", name);
+	if (near)
+		fprintf(stderr, ", did you mean \"%s\"?", near);
+	fprintf(stderr, "\nTry: %s -help\n", program);
+	return ERR_USAGE;
+}
+
+static bool is_help(const char *word)
+{
+	return strcmp(word, "help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "-help") == 0 ||
+		   strcmp(word, "--help") == 0;
+}
+
+int command_main(const struct command *const *table, const char *program, int argc, char **argv)
+{
+	signal(SIGPIPE, SIG_IGN);
+	if (argc < 2) {
+		print_usage(table, program, stderr);
+		return ERR_USAGE;
+	}
+	bool help = is_help(argv[1]);
+	if (help && argc == 2) {
+		print_usage(table, program, stdout);
+		return fflush(stdout) ? ERR_FAIL : ERR_OK;
+	}
+	const char *name = help ? argv[2] : argv[1];
+	const struct command *c = find_command(table, name);
+	if (!c)
+		return unknown_command(table, program, name);
+	char full[64];
+	snprintf(full, sizeof(full), "%s %s", program, name);
+	char help_word[] = "-help";
+	char *help_argv[] = {help_word};
+	return help ? command_run(c, full, 1, help_argv, 0) : command_run(c, full, argc, argv, 2);
+}

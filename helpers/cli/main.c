@@ -1,0 +1,16 @@
+/* litestream: each command is in its own file; this is the table of them. */
+#include "cli/command.h"
+
+#include <stddef.h>
+
+extern const struct command command_version;
+
+static const struct command *const commands[] = {
+	&command_version,
+	NULL,
+};
+
+int main(int argc, char **argv)
+{
+	return command_main(commands, "litestream", argc, argv);
+}
