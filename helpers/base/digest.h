@@ -2,7 +2,8 @@
  * Checksums and hashes: CRC-64/ISO as LTX uses it, and libcrypto's SHA-256, HMAC and MD5.
  *
  * CRC-64/ISO here is Go's crc64.ISO: reflected polynomial 0xD800000000000000, initial value and
- * final XOR all ones. It is linear, so it can be folded with carry-less multiplication.
+ * final XOR all ones. It is linear, so it can be folded with carry-less multiplication. How:
+ * crc64.c, crc64_fold.c.
  */
 #ifndef BASE_DIGEST_H
 #define BASE_DIGEST_H
@@ -20,7 +21,7 @@ uint64_t crc64_iso(uint64_t crc, const void *data, size_t n);
 /* The same, a byte at a time by table: what the fast ones are checked against. */
 uint64_t crc64_iso_bytewise(uint64_t crc, const void *data, size_t n);
 
-/* The name of the implementation that crc64_iso uses here ("pclmulqdq", "pmull", "slicing-16"). */
+/* The name of the implementation that crc64_iso uses here ("pclmulqdq", "pmull", "shift"). */
 const char *crc64_iso_name(void);
 
 #define SHA256_LEN 32
