@@ -36,6 +36,8 @@ PROGRAMS := $(BUILD)/bin/litestream $(BUILD)/bin/litestreamd
 # A test is a C file with a main; what tests share is in tests/lib and linked to each.
 TEST_LIB_SOURCES := $(wildcard tests/lib/*.c)
 TEST_LIB_OBJECTS := $(TEST_LIB_SOURCES:%.c=$(BUILD)/obj/%.o)
+# An archive: a program gets only what it uses, so that a tool doesn't need cmocka.
+TEST_LIB := $(BUILD)/libtest.a
 TEST_SOURCES := $(wildcard tests/unit/test_*.c tests/conformance/test_*.c tests/fault/test_*.c)
 TESTS := $(TEST_SOURCES:tests/%.c=$(BUILD)/tests/%)
 # Programs that tests run: writers, readers, proxies.
@@ -51,11 +53,17 @@ FUZZERS := $(FUZZ_SOURCES:tests/fuzz/%.c=$(BUILD)/fuzz/%)
 .PHONY: all
 all: $(PROGRAMS)
 
+$(TEST_LIB_OBJECTS): ALL_CFLAGS += -Itests
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(PKG_CFLAGS) -MMD -MP -c $< -o $@
 
 $(LIB): $(OBJECTS)
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(TEST_LIB): $(TEST_LIB_OBJECTS)
 	@mkdir -p $(@D)
 	@rm -f $@
 	$(AR) rcs $@ $^
@@ -68,18 +76,18 @@ $(BUILD)/bin/litestreamd: $(BUILD)/obj/helpers/cli/litestreamd.o $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ $(PKG_LIBS) -o $@
 
-$(BUILD)/tests/%: tests/%.c $(TEST_LIB_OBJECTS) $(LIB)
+$(BUILD)/tests/%: tests/%.c $(TEST_LIB) $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -Itests $(PKG_CFLAGS) $(TEST_CFLAGS) -MMD -MP -MF $@.d $(LDFLAGS) \
-		$< $(TEST_LIB_OBJECTS) $(LIB) $(PKG_LIBS) $(TEST_LIBS) -o $@
+		$< $(TEST_LIB) $(LIB) $(PKG_LIBS) $(TEST_LIBS) -o $@
 
-$(BUILD)/tools/%: tests/tools/%.c $(TEST_LIB_OBJECTS) $(LIB)
+$(BUILD)/tools/%: tests/tools/%.c $(TEST_LIB) $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -Itests $(PKG_CFLAGS) -MMD -MP -MF $@.d $(LDFLAGS) $< $(TEST_LIB_OBJECTS) $(LIB) $(PKG_LIBS) -o $@
+	$(CC) $(ALL_CFLAGS) -Itests $(PKG_CFLAGS) -MMD -MP -MF $@.d $(LDFLAGS) $< $(TEST_LIB) $(LIB) $(PKG_LIBS) -o $@
 
-$(BUILD)/bench/%: tests/bench/%.c $(TEST_LIB_OBJECTS) $(LIB)
+$(BUILD)/bench/%: tests/bench/%.c $(TEST_LIB) $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -Itests $(PKG_CFLAGS) -MMD -MP -MF $@.d $(LDFLAGS) $< $(TEST_LIB_OBJECTS) $(LIB) $(PKG_LIBS) -o $@
+	$(CC) $(ALL_CFLAGS) -Itests $(PKG_CFLAGS) -MMD -MP -MF $@.d $(LDFLAGS) $< $(TEST_LIB) $(LIB) $(PKG_LIBS) -o $@
 
 $(BUILD)/fuzz/%-replay: tests/fuzz/%.c tests/fuzz/replay.c $(LIB)
 	@mkdir -p $(@D)
@@ -102,7 +110,7 @@ test: test-deps
 
 # Compiles all there is, with a warning an error, and links nothing that isn't whole.
 .PHONY: lib-check
-lib-check: $(LIB) $(TEST_LIB_OBJECTS)
+lib-check: $(LIB) $(TEST_LIB)
 
 # The quick part: C tests and corpora, no servers, nothing installed.
 unit: programs-for-tests

@@ -1,0 +1,274 @@
+/*
+ * writer [options] DB - an app that writes numbered commits, each acknowledged outside of SQLite.
+ *
+ * Every commit adds rows (writer, seq, body) to the table `commits`, seq without holes from the
+ * last one there + 1. Once a commit has returned, its last seq is stored in the ack file: eight
+ * bytes, native order, mapped and shared, so that it survives kill -9 of this process and costs
+ * no system call. Who reads the ack file knows: everything up to that number was acknowledged.
+ *
+ *   -w N    this writer's number (1)
+ *   -n N    commits, then the end; 0 = no limit (0)
+ *   -t S    seconds, then the end; 0 = no limit (0)
+ *   -r N    commits a second, evenly; 0 = full speed (0)
+ *   -b N    rows in a commit (1: autocommit)
+ *   -s N    bytes of a body: from N/2 to N, random from the seed (100)
+ *   -S N    seed (1)
+ *   -T MS   busy timeout (5000)
+ *   -y X    PRAGMA synchronous (NORMAL)
+ *   -c N    PRAGMA wal_autocheckpoint (SQLite's own default)
+ *   -a PATH ack file
+ *
+ * SIGTERM ends it after the commit that runs. The last line of stdout is a JSON object with what
+ * was done and the latencies of the commits, from the first statement to the return of the last.
+ */
+#include "lib/samples.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <sqlite3.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+struct writer {
+	int64_t id, commits, seconds, rate, batch, size, timeout_ms;
+	const char *synchronous, *autocheckpoint, *ack_path, *db_path;
+	uint64_t random;
+	sqlite3 *db;
+	sqlite3_stmt *insert, *begin, *commit;
+	int64_t *acked;
+	uint8_t *body;
+	int64_t seq, done, busy;
+	struct samples latency;
+};
+
+static volatile sig_atomic_t stop;
+
+static void on_term(int sig)
+{
+	(void)sig;
+	stop = 1;
+}
+
+static void die(struct writer *w, const char *what)
+{
+	fprintf(stderr, "writer %" PRId64 ": %s: %s\n", w->id, what,
+		w->db ? sqlite3_errmsg(w->db) : "no database");
+	exit(1);
+}
+
+/* xorshift64: the same bodies for the same seed. */
+static uint64_t next_random(struct writer *w)
+{
+	w->random ^= w->random << 13;
+	w->random ^= w->random >> 7;
+	w->random ^= w->random << 17;
+	return w->random;
+}
+
+static int64_t fill_body(struct writer *w)
+{
+	int64_t n = w->size / 2 + (int64_t)(next_random(w) % (uint64_t)(w->size / 2 + 1));
+	for (int64_t i = 0; i < n; i += 8) {
+		uint64_t r = next_random(w);
+		memcpy(w->body + i, &r, sizeof(r));
+	}
+	return n;
+}
+
+/* Runs a statement to its end; true unless the database was busy, false then. */
+static bool run(struct writer *w, sqlite3_stmt *st)
+{
+	int rc = sqlite3_step(st);
+	sqlite3_reset(st);
+	if (rc == SQLITE_DONE || rc == SQLITE_ROW)
+		return true;
+	if ((rc & 0xff) != SQLITE_BUSY)
+		die(w, sqlite3_sql(st));
+	w->busy++;
+	return false;
+}
+
+static void exec(struct writer *w, const char *sql)
+{
+	if (sqlite3_exec(w->db, sql, NULL, NULL, NULL) != SQLITE_OK)
+		die(w, sql);
+}
+
+static sqlite3_stmt *prepare(struct writer *w, const char *sql)
+{
+	sqlite3_stmt *st = NULL;
+	if (sqlite3_prepare_v3(w->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &st, NULL) != SQLITE_OK)
+		die(w, sql);
+	return st;
+}
+
+static void map_ack(struct writer *w)
+{
+	static int64_t nowhere;
+	w->acked = &nowhere;
+	if (!w->ack_path)
+		return;
+	int fd = open(w->ack_path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	if (fd < 0 || ftruncate(fd, sizeof(int64_t)) != 0)
+		die(w, w->ack_path);
+	void *p = mmap(NULL, sizeof(int64_t), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED)
+		die(w, w->ack_path);
+	w->acked = p;
+	close(fd);
+}
+
+static void read_last(struct writer *w)
+{
+	sqlite3_stmt *last = prepare(w, "SELECT max(seq) FROM commits WHERE writer = ?1");
+	sqlite3_bind_int64(last, 1, w->id);
+	if (sqlite3_step(last) != SQLITE_ROW)
+		die(w, "reading the last number");
+	w->seq = sqlite3_column_int64(last, 0);
+	sqlite3_finalize(last);
+}
+
+static void open_database(struct writer *w)
+{
+	char sql[128];
+	if (sqlite3_open(w->db_path, &w->db) != SQLITE_OK)
+		die(w, w->db_path);
+	sqlite3_busy_timeout(w->db, (int)w->timeout_ms);
+	exec(w, "PRAGMA journal_mode = WAL");
+	snprintf(sql, sizeof(sql), "PRAGMA synchronous = %s", w->synchronous);
+	exec(w, sql);
+	if (w->autocheckpoint) {
+		snprintf(sql, sizeof(sql), "PRAGMA wal_autocheckpoint = %s", w->autocheckpoint);
+		exec(w, sql);
+	}
+	exec(w, "CREATE TABLE IF NOT EXISTS commits(writer INTEGER, seq INTEGER, body BLOB,"
+			" PRIMARY KEY(writer, seq)) WITHOUT ROWID");
+	w->insert = prepare(w, "INSERT INTO commits VALUES(?1, ?2, ?3)");
+	w->begin = prepare(w, "BEGIN IMMEDIATE");
+	w->commit = prepare(w, "COMMIT");
+	read_last(w);
+}
+
+static bool insert_one(struct writer *w, int64_t seq)
+{
+	sqlite3_bind_int64(w->insert, 1, w->id);
+	sqlite3_bind_int64(w->insert, 2, seq);
+	sqlite3_bind_blob64(w->insert, 3, w->body, (uint64_t)fill_body(w), SQLITE_STATIC);
+	return run(w, w->insert);
+}
+
+static bool write_batch(struct writer *w)
+{
+	if (w->batch == 1)
+		return insert_one(w, w->seq + 1);
+	if (!run(w, w->begin))
+		return false;
+	for (int64_t i = 1; i <= w->batch; i++)
+		if (!insert_one(w, w->seq + i))
+			die(w, "busy inside a transaction");
+	while (!run(w, w->commit))
+		;
+	return true;
+}
+
+static void report(struct writer *w, int64_t start)
+{
+	double seconds = (double)(samples_now_us() - start) / 1e6;
+	printf("{\"writer\":%" PRId64 ",\"commits\":%" PRId64 ",\"last\":%" PRId64 ",\"busy\":%" PRId64
+		   ",\"seconds\":%.3f",
+		w->id, w->done, w->seq, w->busy, seconds);
+	samples_json(&w->latency, "commit", stdout);
+	printf("}\n");
+}
+
+static void write_all(struct writer *w)
+{
+	int64_t start = samples_now_us();
+	int64_t end = w->seconds ? start + w->seconds * 1000000 : INT64_MAX;
+	while (!stop && (w->commits == 0 || w->done < w->commits)) {
+		if (w->rate)
+			samples_sleep_until(start + w->done * 1000000 / w->rate);
+		int64_t before = samples_now_us();
+		if (before >= end)
+			break;
+		if (!write_batch(w))
+			continue;
+		samples_add(&w->latency, samples_now_us() - before);
+		w->seq += w->batch;
+		w->done++;
+		__atomic_store_n(w->acked, w->seq, __ATOMIC_RELEASE);
+	}
+	report(w, start);
+}
+
+static void usage(void)
+{
+	fprintf(stderr, "usage: writer [-w N] [-n N] [-t S] [-r N] [-b N] [-s BYTES] [-S SEED]"
+					" [-T MS] [-y SYNCHRONOUS] [-c PAGES] [-a ACKFILE] DB\n");
+	exit(2);
+}
+
+static int64_t number(const char *text)
+{
+	char *end;
+	int64_t n = strtoll(text, &end, 10);
+	if (end == text || *end || n < 0)
+		usage();
+	return n;
+}
+
+static void options(struct writer *w, int argc, char **argv)
+{
+	for (int c; (c = getopt(argc, argv, "w:n:t:r:b:s:S:T:y:c:a:")) != -1;) {
+		int64_t *numbers['z'] = {['w'] = &w->id,
+			['n'] = &w->commits,
+			['t'] = &w->seconds,
+			['r'] = &w->rate,
+			['b'] = &w->batch,
+			['s'] = &w->size,
+			['T'] = &w->timeout_ms};
+		if (c == 'S')
+			w->random = (uint64_t)number(optarg);
+		else if (c == 'y')
+			w->synchronous = optarg;
+		else if (c == 'c')
+			w->autocheckpoint = optarg;
+		else if (c == 'a')
+			w->ack_path = optarg;
+		else if (c < 'z' && numbers[c])
+			*numbers[c] = number(optarg);
+		else
+			usage();
+	}
+	if (optind != argc - 1 || w->batch < 1)
+		usage();
+	w->db_path = argv[optind];
+}
+
+int main(int argc, char **argv)
+{
+	struct writer w = {.id = 1, .batch = 1, .size = 100, .timeout_ms = 5000, .random = 1};
+	w.synchronous = "NORMAL";
+	options(&w, argc, argv);
+	w.random = w.random * UINT64_C(0x9E3779B97F4A7C15) + (uint64_t)w.id;
+	w.random += w.random == 0;
+	w.body = malloc((size_t)w.size + 8);
+	if (!w.body)
+		die(&w, "out of memory");
+	signal(SIGTERM, on_term);
+	signal(SIGINT, on_term);
+	map_ack(&w);
+	open_database(&w);
+	write_all(&w);
+	sqlite3_finalize(w.insert);
+	sqlite3_finalize(w.begin);
+	sqlite3_finalize(w.commit);
+	sqlite3_close(w.db);
+	samples_free(&w.latency);
+	free(w.body);
+	return 0;
+}
