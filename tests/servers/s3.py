@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""s3.py VERB [ARGUMENT…] - a second S3 client, for tests that must not trust our own one.
+
+  mb BUCKET                    make a bucket
+  versioning BUCKET            make it a versioned one
+  ls BUCKET [PREFIX]           keys and sizes, a line each
+  get BUCKET KEY               the object to stdout
+  put BUCKET KEY FILE          a file as an object
+  rm BUCKET KEY                delete it
+  head BUCKET KEY              the answer's headers
+Environment: S3_ENDPOINT, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY (or the LITESTREAM_TEST_S3_… names
+that ceph.sh and swift.sh print), S3_REGION (us-east-1). Path style only. Not 2xx ends with 1 and the
+answer on stderr.
+"""
+import datetime
+import hashlib
+import hmac
+import http.client
+import os
+import sys
+import urllib.parse
+import xml.etree.ElementTree as ET
+
+
+def setting(name, default=None):
+    value = os.environ.get("S3_" + name) or os.environ.get("LITESTREAM_TEST_S3_" + name) or default
+    if value is None:
+        sys.exit(f"s3.py: S3_{name} is not set")
+    return value
+
+
+def hmac256(key, text):
+    return hmac.new(key, text.encode(), hashlib.sha256).digest()
+
+
+def authorization(method, path, query, headers, payload_hash, now):
+    region = setting("REGION", "us-east-1")
+    names = ";".join(sorted(headers))
+    canonical = "\n".join(
+        [method, path, query]
+        + [f"{name}:{headers[name]}" for name in sorted(headers)]
+        + ["", names, payload_hash]
+    )
+    scope = f"{now[:8]}/{region}/s3/aws4_request"
+    to_sign = "\n".join(["AWS4-HMAC-SHA256", now, scope, hashlib.sha256(canonical.encode()).hexdigest()])
+    key = hmac256(("AWS4" + setting("SECRET_ACCESS_KEY")).encode(), now[:8])
+    for part in (region, "s3", "aws4_request"):
+        key = hmac256(key, part)
+    signature = hmac.new(key, to_sign.encode(), hashlib.sha256).hexdigest()
+    return (
+        f"AWS4-HMAC-SHA256 Credential={setting('ACCESS_KEY_ID')}/{scope}, "
+        f"SignedHeaders={names}, Signature={signature}"
+    )
+
+
+def request(method, bucket, key="", query=(), body=b""):
+    endpoint = urllib.parse.urlsplit(setting("ENDPOINT"))
+    path = "/" + urllib.parse.quote(bucket) + ("/" + urllib.parse.quote(key, safe="/-_.~") if key else "")
+    query = urllib.parse.urlencode(sorted(query), quote_via=urllib.parse.quote, safe="")
+    now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    payload_hash = hashlib.sha256(body).hexdigest()
+    headers = {"host": endpoint.netloc, "x-amz-content-sha256": payload_hash, "x-amz-date": now}
+    headers["authorization"] = authorization(method, path, query, headers, payload_hash, now)
+    connection = http.client.HTTPConnection(endpoint.hostname, endpoint.port or 80, timeout=60)
+    connection.request(method, path + ("?" + query if query else ""), body, headers)
+    answer = connection.getresponse()
+    data = answer.read()
+    if answer.status // 100 != 2:
+        sys.exit(f"s3.py: {method} {path}: {answer.status} {answer.reason} {data.decode(errors='replace')}")
+    return answer, data
+
+
+def list_keys(bucket, prefix=""):
+    token = None
+    while True:
+        query = [("list-type", "2"), ("prefix", prefix)]
+        if token:
+            query.append(("continuation-token", token))
+        tree = ET.fromstring(request("GET", bucket, query=query)[1])
+        space = tree.tag[: tree.tag.index("}") + 1]
+        for item in tree.findall(space + "Contents"):
+            print(item.find(space + "Key").text, item.find(space + "Size").text)
+        token = tree.findtext(space + "NextContinuationToken")
+        if not token:
+            return
+
+
+def main(verb, *arguments):
+    if verb == "mb":
+        request("PUT", *arguments)
+    elif verb == "versioning":
+        body = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
+        request("PUT", *arguments, query=[("versioning", "")], body=body)
+    elif verb == "ls":
+        list_keys(*arguments)
+    elif verb == "get":
+        sys.stdout.buffer.write(request("GET", *arguments)[1])
+    elif verb == "put":
+        bucket, key, file = arguments
+        with open(file, "rb") as f:
+            request("PUT", bucket, key, body=f.read())
+    elif verb == "rm":
+        request("DELETE", *arguments)
+    elif verb == "head":
+        for name, value in request("HEAD", *arguments)[0].getheaders():
+            print(f"{name.lower()}: {value}")
+    else:
+        sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    main(*sys.argv[1:])
