@@ -43,12 +43,17 @@ struct state {
 	uint64_t node_id, prev_node_id;
 	uint64_t last_l0_node_id; /* who wrote the L0 of `txid` (us after a claim) */
 	bool restored;            /* written by restore: the next replicate may claim (F6) */
-	char machine_id[64];      /* F10: these two tell a copy */
+	uint64_t restored_of; /* highest TXID of all levels when it was restored; 0 = that is `txid` */
+	char machine_id[64];  /* F10: machine, folder and (where it still counts) boot tell a copy */
+	char boot_id[64];
 	uint64_t dir_dev, dir_ino;
 
-	bool weak_fencing; /* F11 */
-	char stopped[16];  /* "", "fenced", "replaced", "denied": outlives a restart */
-	char reason[512];  /* the sentence that goes with it */
+	bool probed;              /* F11 was tried on this replica; weak_fencing is its answer */
+	bool weak_fencing;        /* F11 */
+	bool snapshot_due;        /* a takeover's L9 (F7) is not in the replica yet */
+	uint64_t manifest_digest; /* CRC-64 of the litestream.json that was put last, 0 = none */
+	char stopped[16];         /* "", "fenced", "replaced", "denied": outlives a restart */
+	char reason[512];         /* the sentence that goes with it */
 	int64_t confirmed_wall_ms, confirmed_boot_ms; /* last confirmed write or check (F4, F5) */
 };
 
@@ -65,11 +70,12 @@ const char *state_dir_path(const struct state_dir *d); /* borrowed */
 /*
  * Reads state.json. ERR_NOT_FOUND when there is none, ERR_DAMAGED when it is unreadable (torn,
  * other version): treat as none, after saying so. *copied is true when machine-id or the folder's
- * device and inode are not those that are recorded (F10).
+ * device and inode are not those that are recorded (F10). Device numbers may change at a reboot, so
+ * another device alone counts only within one boot.
  */
 int state_load(struct state_dir *d, struct state *s, bool *copied, struct err *e);
 
-/* Writes it durably; machine_id, dir_dev and dir_ino are filled in. */
+/* Writes it durably; machine_id, boot_id, dir_dev and dir_ino are filled in. */
 int state_save(struct state_dir *d, struct state *s, struct err *e);
 
 /* The folder for a stand-alone replicate or restore: "<folder of db>/.<file name>-litestream". A

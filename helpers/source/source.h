@@ -105,6 +105,8 @@ struct source_result {
 	enum source_event event;
 	char reason[256];   /* for REPLACED, GONE, LOST */
 	bool captured;      /* the sink got pages and a commit in this turn */
+	bool caught_up;     /* nothing was committed behind the captured point when this turn read the
+						   wal-index header: all that was committed before the call is in the sink */
 	int64_t wait_us;    /* call again after this, or at an event; INT64_MAX = events only */
 	uint64_t wal_bytes; /* of frames in use */
 };
@@ -122,6 +124,10 @@ void source_set_settled(struct source *s, bool settled);
 
 uint32_t source_page_size(const struct source *s); /* 0 until attached once */
 uint32_t source_n_page(const struct source *s);    /* at the last captured point */
+
+/* The last captured point: that of the last commit into the sink or, before the first one, the
+ * place where attach began. Valid once attached. */
+void source_get_point(const struct source *s, struct source_point *out);
 
 /* The last captured point was cut off by the caller: min_n_page starts anew. */
 void source_point_taken(struct source *s);
