@@ -31,7 +31,7 @@ MAINS := helpers/cli/main.c helpers/cli/litestreamd.c
 SOURCES := $(filter-out $(MAINS),$(wildcard helpers/*/*.c))
 OBJECTS := $(SOURCES:%.c=$(BUILD)/obj/%.o)
 LIB := $(BUILD)/liblitestream.a
-PROGRAMS := $(BUILD)/bin/litestream $(BUILD)/bin/litestreamd
+PROGRAMS := $(BUILD)/bin/litestream $(if $(wildcard helpers/cli/litestreamd.c),$(BUILD)/bin/litestreamd)
 
 # A test is a C file with a main; what tests share is in tests/lib and linked to each.
 TEST_LIB_SOURCES := $(wildcard tests/lib/*.c)

@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
 # deps.sh build|test|lint|s3 ... - installs with apt what is missing for each of these, and says what.
+# The names are those of Debian 12 and 13, Ubuntu 22.04 and 24.04. Servers that only tests need may be
+# missing from a distribution: then it says so, and those tests skip themselves.
 set -eo pipefail
 
 declare -A PACKAGES=(
@@ -8,15 +10,44 @@ declare -A PACKAGES=(
   [test]="libcmocka-dev bats sudo jq python3 curl ca-certificates procps openssl attr lz4
     util-linux iproute2 radosgw ceph-mon ceph-osd ceph-common
     memcached swift-proxy swift-account swift-container swift-object"
-  [s3]="radosgw ceph-mon ceph-osd ceph-common curl"
-  [lint]="shellcheck shfmt clang clang-format cppcheck"
+  [s3]="radosgw ceph-mon ceph-osd ceph-common curl openssl python3 procps"
+  [lint]="shellcheck shfmt clang clang-format cppcheck git"
 )
+OPTIONAL=" radosgw ceph-mon ceph-osd ceph-common memcached swift-proxy swift-account swift-container swift-object "
 
 missing() {
   local package
   for package in "$@"; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || echo "$package"
   done
+}
+
+# Out of the names given, those that can be installed, one a line; an optional one that can't is told.
+installable() {
+  local package
+  for package in "$@"; do
+    if [[ "$OPTIONAL" == *" $package "* ]] && ! apt-cache show "$package" >/dev/null 2>&1; then
+      echo "       $package is not in this distribution: the tests that need it will skip" >&2
+    else
+      echo "$package"
+    fi
+  done
+}
+
+# Packages bring services that would start by themselves (memcached, ceph, swift); the tests run their
+# own. policy-rc.d is Debian's way to say so; one that is there already is left alone.
+quietly() {
+  local policy=/usr/sbin/policy-rc.d ours=
+  if [[ ! -e "$policy" ]]; then
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+    "${as_root[@]}" chmod 0755 "$policy"
+    ours=1
+  fi
+  local code=0
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" \
+    </dev/null >/dev/null || code=$?
+  [[ -z "$ours" ]] || "${as_root[@]}" rm -f "$policy"
+  return "$code"
 }
 
 main() {
@@ -30,18 +61,19 @@ main() {
     wanted+=(${PACKAGES[$kind]})
   done
   local absent=()
-  mapfile -t absent < <(missing "${wanted[@]}")
+  mapfile -t absent < <(missing "${wanted[@]}" | sort -u)
   [[ "${#absent[@]}" -gt 0 ]] || return 0
   command -v apt-get >/dev/null || {
     echo "deps.sh: no apt-get here; please install: ${absent[*]}" >&2
     exit 1
   }
-  local sudo=()
-  [[ "$(id -u)" -eq 0 ]] || sudo=(sudo)
+  as_root=()
+  [[ "$(id -u)" -eq 0 ]] || as_root=(sudo)
+  "${as_root[@]}" apt-get update -qq
+  mapfile -t absent < <(installable "${absent[@]}")
+  [[ "${#absent[@]}" -gt 0 ]] || return 0
   echo "-----> Installing ${absent[*]}"
-  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq
-  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-    "${absent[@]}" >/dev/null
+  quietly "${absent[@]}"
 }
 
 main "$@"

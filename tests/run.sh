@@ -1,77 +1,101 @@
 #!/usr/bin/env bash
-# run.sh unit|all - runs the built tests of $BUILD (default build) and counts them.
-# unit: cmocka programs and fuzz corpora. all: those and every bats file below tests/.
+# run.sh unit|all [WORD] - runs the built tests of $BUILD (default build) and counts them.
+# unit: cmocka programs and fuzz corpora. all: those and every bats file below tests/. With WORD, only
+# files whose path holds it. Each line says how long its file took.
 # A bats file that can't run here (no root, no server) skips its tests and says why.
 set -o pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 BUILD="$(realpath -m "${BUILD:-build}")"
 export BUILD
 export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=0}"
-passed=0 failed=0 skipped=0
+export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}"
+# Nobody's settings decide what a test sees.
+unset "${!LITESTREAM_@}" "${!AWS_@}"
+passed=0 failed=0 skipped=0 wrong=()
+
+# All temporary files of a run are below one folder: runs at the same time don't meet, and none leaves
+# anything behind. It is short, because sockets live in it.
+WORK="$(mktemp -d "${TMPDIR:-/tmp}/ls-test.XXXXXX")" || exit 1
+trap 'rm -rf "$WORK"' EXIT
+trap 'exit 130' INT TERM
+export TMPDIR="$WORK"
+
+# "file  1.2 s": since $1, in ms.
+took() {
+  local ms=$(($(date +%s%3N) - $2))
+  printf '# %-52s %4d.%d s\n' "$1" $((ms / 1000)) $((ms % 1000 / 100))
+}
+
+count_failed() {
+  failed=$((failed + $2))
+  [[ "$2" -eq 0 ]] || wrong+=("$1")
+}
 
 # One C test program: cmocka prints a line a test on stderr.
 run_c() {
-  local program="$1" out
-  out="$(mktemp)"
-  echo "# ${program#"$BUILD"/}"
+  local program="$1" name="${1#"$BUILD"/}" out="$WORK/c.out" start bad
+  start="$(date +%s%3N)"
   if timeout 300 "$program" >"$out" 2>&1; then
-    passed=$((passed + $(grep -c '^\[       OK \]' "$out")))
+    # A program that found nothing to run has proved nothing.
+    bad=$(($(grep -cE '^\[  (     OK|SKIPPED) \]' "$out") == 0))
   else
-    cat "$out"
-    local bad
     bad=$(grep -c '^\[  FAILED  \] [a-z_A-Z0-9]*$' "$out")
-    failed=$((failed + (bad > 0 ? bad : 1)))
-    echo "FAILED: ${program#"$BUILD"/}"
+    bad=$((bad > 0 ? bad : 1))
   fi
-  skipped=$((skipped + $(grep -c '^\[  SKIPPED \] ' "$out")))
-  rm -f "$out"
+  [[ "$bad" -eq 0 ]] || cat "$out"
+  passed=$((passed + $(grep -c '^\[       OK \]' "$out")))
+  skipped=$((skipped + $(grep -c '^\[  SKIPPED \] [a-z_A-Z0-9]*$' "$out")))
+  count_failed "$name" "$bad"
+  took "$name" "$start"
 }
 
 run_replay() {
-  local program="$1" name
+  local program="$1" name bad=0 start
   name="$(basename "$program" -replay)"
-  echo "# corpus of $name"
-  if timeout 300 "$program" "tests/fuzz/corpus/${name#fuzz_}"; then
-    passed=$((passed + 1))
-  else
-    failed=$((failed + 1))
-    echo "FAILED: corpus of $name"
-  fi
+  start="$(date +%s%3N)"
+  timeout 300 "$program" "tests/fuzz/corpus/${name#fuzz_}" || bad=1
+  passed=$((passed + 1 - bad))
+  count_failed "corpus of $name" "$bad"
+  took "corpus of $name" "$start"
 }
 
 run_bats() {
-  local file="$1" out
-  out="$(mktemp)"
-  echo "# $file"
-  timeout "${BATS_FILE_TIMEOUT:-600}" bats --tap "$file" </dev/null | tee "$out" | grep -vE '^1\.\.'
+  local file="$1" out="$WORK/bats.out" start bad plan seen
+  start="$(date +%s%3N)"
+  mkdir -p "$WORK/file"
+  BATS_FILE_TMPDIR="$WORK/file" timeout --kill-after 20 "${BATS_FILE_TIMEOUT:-600}" \
+    bats --tap "$file" </dev/null 2>&1 | tee "$out" | grep -vE '^1\.\.'
   passed=$((passed + $(grep -E '^ok ' "$out" | grep -cvE '# skip')))
   skipped=$((skipped + $(grep -cE '^ok .*# skip' "$out")))
-  local bad plan seen
   bad=$(grep -c '^not ok' "$out")
   plan=$(sed -n 's/^1\.\.//p' "$out")
   seen=$(grep -cE '^(not )?ok ' "$out")
   # A file that ended early (time-out, crash) has tests that nobody ran.
   [[ -n "$plan" && "$seen" -eq "$plan" ]] || bad=$((bad + 1))
-  failed=$((failed + bad))
-  rm -f "$out"
+  count_failed "$file" "$bad"
+  took "$file" "$start"
+  rm -rf "$WORK/file"
 }
 
 main() {
-  local program file
-  for program in "$BUILD"/tests/*/test_*; do
-    [[ -x "$program" && "$program" != *.d ]] && run_c "$program"
+  local kind="$1" word="$2" file start
+  start="$(date +%s%3N)"
+  for file in "$BUILD"/tests/*/test_*; do
+    [[ -x "$file" && "$file" != *.d && "$file" == *"$word"* ]] && run_c "$file"
   done
-  for program in "$BUILD"/fuzz/*-replay; do
-    [[ -x "$program" ]] && run_replay "$program"
+  for file in "$BUILD"/fuzz/*-replay; do
+    [[ -x "$file" && "$file" == *"$word"* ]] && run_replay "$file"
   done
-  if [[ "$1" == all ]]; then
+  if [[ "$kind" == all ]]; then
     for file in tests/*/*.bats; do
-      [[ -f "$file" ]] && run_bats "$file"
+      [[ -f "$file" && "$file" == *"$word"* ]] && run_bats "$file"
     done
   fi
   echo
+  [[ "${#wrong[@]}" -eq 0 ]] || printf 'FAILED: %s\n' "${wrong[@]}"
+  took "all of it" "$start"
   echo "$passed passed, $failed failed, $skipped skipped"
   [[ "$failed" -eq 0 && "$passed" -gt 0 ]]
 }
 
-main "${1:-all}"
+main "${1:-all}" "$2"

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# npm.bash - programs that only npm carries, for tests and the bench: fetched through npm's own client
+# into $BUILD/npm, once.
+
+# npm_package PACKAGE@VERSION: prints its folder; 1 with the reason on stderr when it can't be had.
+npm_package() {
+  local spec="$1" dir="$BUILD/npm"
+  local package="${spec%@*}"
+  if [[ ! -d "$dir/node_modules/$package" ]]; then
+    command -v npm >/dev/null || {
+      echo "npm is not installed" >&2
+      return 1
+    }
+    mkdir -p "$dir"
+    [[ -f "$dir/package.json" ]] || echo '{"private": true}' >"$dir/package.json"
+    # Two test runs may share the build folder: one installs, the other finds it done.
+    (
+      flock 9
+      timeout 120 npm install --prefix "$dir" --no-audit --no-fund --ignore-scripts "$spec" \
+        >"$dir/install.log" 2>&1
+    ) 9>"$dir/lock" || {
+      echo "npm install $spec failed: $(grep -m 1 -i 'npm error' "$dir/install.log")" >&2
+      return 1
+    }
+  fi
+  [[ -d "$dir/node_modules/$package" ]] || {
+    echo "$package is not made for this machine" >&2
+    return 1
+  }
+  echo "$dir/node_modules/$package"
+}

@@ -1,0 +1,163 @@
+#!/usr/bin/env bash
+# scenario.bash - what bats files share that run real apps beside a real replicator.
+# Loaded with: load ../lib/scenario
+# Everything lives below $BATS_TEST_TMPDIR (one folder a test, removed by bats), nothing has a fixed
+# port, and every wait has a deadline.
+
+# Bats before 1.4 (Ubuntu 22.04) has no folder for a test; run.sh gives one for the file.
+if [[ -z "$BATS_TEST_TMPDIR" ]]; then
+  BATS_FILE_TMPDIR="${BATS_FILE_TMPDIR:-$(mktemp -d)}"
+  BATS_TEST_TMPDIR="$(mktemp -d "$BATS_FILE_TMPDIR/test.XXXXXX")"
+  export BATS_FILE_TMPDIR BATS_TEST_TMPDIR
+fi
+
+BUILD="${BUILD:-$(cd "$BATS_TEST_DIRNAME/../.." && pwd)/build}"
+TOOLS="$BUILD/tools"
+LITESTREAM="$BUILD/bin/litestream"
+# A sanitised or otherwise slow build may set this to wait longer everywhere.
+PATIENCE="${PATIENCE:-60}"
+
+# ---- processes ----
+
+# spawn NAME COMMAND…: in the background, output in NAME.out and NAME.err, pid in NAME.pid. Descriptor 3
+# is bats' own: who inherits it keeps the run from ending.
+spawn() {
+  local name="$1"
+  shift
+  "$@" >"$BATS_TEST_TMPDIR/$name.out" 2>"$BATS_TEST_TMPDIR/$name.err" 3>&- </dev/null &
+  echo "$!" >"$BATS_TEST_TMPDIR/$name.pid"
+}
+
+pid_of() { cat "$BATS_TEST_TMPDIR/$1.pid"; }
+
+alive() { kill -0 "$(pid_of "$1")" 2>/dev/null; }
+
+# finish NAME: waits for its end, within PATIENCE; its exit code. Only in the shell that spawned it.
+finish() {
+  local pid deadline=$((SECONDS + PATIENCE)) code=0
+  pid="$(pid_of "$1")"
+  while kill -0 "$pid" 2>/dev/null; do
+    if [[ "$SECONDS" -ge "$deadline" ]]; then
+      echo "$1 still runs after $PATIENCE s" >&2
+      kill -KILL "$pid"
+      break
+    fi
+    sleep 0.05
+  done
+  wait "$pid" || code=$?
+  rm -f "$BATS_TEST_TMPDIR/$1.pid"
+  [[ "$code" -eq 0 ]] || cat "$BATS_TEST_TMPDIR/$1.err" >&2
+  return "$code"
+}
+
+# end NAME: SIGTERM, then finish.
+end() {
+  kill -TERM "$(pid_of "$1")"
+  finish "$1"
+}
+
+# In teardown: nothing that a test spawned outlives it, and a failed test shows what they said.
+reap() {
+  local file name
+  for file in "$BATS_TEST_TMPDIR"/*.pid; do
+    [[ -f "$file" ]] || continue
+    name="$(basename "$file" .pid)"
+    kill -KILL "$(cat "$file")" 2>/dev/null || true
+    wait "$(cat "$file")" 2>/dev/null || true
+    echo "-- $name was still running; it said:"
+    tail -n 20 "$BATS_TEST_TMPDIR/$name.out" "$BATS_TEST_TMPDIR/$name.err"
+  done
+}
+
+# poll COMMAND…: until it succeeds, within PATIENCE.
+poll() {
+  local deadline=$((SECONDS + PATIENCE))
+  until "$@"; do
+    [[ "$SECONDS" -lt "$deadline" ]] || {
+      echo "never came true: $*" >&2
+      return 1
+    }
+    sleep 0.02
+  done
+}
+
+# ---- our programs ----
+
+# replicate NAME DB URL [FLAG…]: a replicator beside the app; its control socket is NAME.sock.
+replicate() {
+  local name="$1" db="$2" url="$3"
+  shift 3
+  spawn "$name" "$LITESTREAM" replicate -socket "$BATS_TEST_TMPDIR/$name.sock" "$@" "$db" "$url"
+  poll replicator_up "$name"
+}
+
+replicator_up() {
+  [[ -S "$BATS_TEST_TMPDIR/$1.sock" ]] || {
+    alive "$1" || {
+      cat "$BATS_TEST_TMPDIR/$1.err" >&2
+      PATIENCE=0
+    }
+    return 1
+  }
+}
+
+# sync_now NAME DB: returns when all that was committed before the call is in the store.
+sync_now() {
+  "$LITESTREAM" sync -wait -timeout "$PATIENCE" -socket "$BATS_TEST_TMPDIR/$1.sock" "$2"
+}
+
+restore() { "$LITESTREAM" restore -o "$@"; }
+
+# ---- apps ----
+
+# acked FILE: the number that a writer noted last, from outside of SQLite.
+acked() { od -An -td8 "$1" | tr -d ' \n'; }
+
+# json KEY FILE: a number out of a tool's report.
+json() { jq -r ".$1" "$2"; }
+
+# fold DB: everything into the database file, as a checkpoint of the app would. No replicator runs.
+fold() { sqlite3 "$1" 'PRAGMA wal_checkpoint(TRUNCATE)' | grep -q '^0|'; }
+
+# same_as_source DB URL OUT: restores into OUT and compares with the folded source, page by page.
+same_as_source() {
+  fold "$1"
+  restore "$3" "$2"
+  "$TOOLS/pagecmp" "$1" "$3"
+  [[ "$(sqlite3 "$3" 'PRAGMA integrity_check')" == ok ]]
+}
+
+# ---- S3 ----
+
+# Starts radosgw for this bats file, or uses the one that the environment names. In setup_file.
+s3_start() {
+  if [[ -z "$LITESTREAM_TEST_S3_ENDPOINT" ]]; then
+    local code=0
+    "$BATS_TEST_DIRNAME/../servers/ceph.sh" start "$BATS_FILE_TMPDIR/ceph" \
+      >"$BATS_FILE_TMPDIR/s3.env" 2>"$BATS_FILE_TMPDIR/s3.err" 3>&- || code=$?
+    if [[ "$code" -ne 0 ]]; then
+      S3_MISSING="$(tail -n 1 "$BATS_FILE_TMPDIR/s3.err")"
+      export S3_MISSING
+      return 0
+    fi
+    set -a
+    # shellcheck source=/dev/null
+    source "$BATS_FILE_TMPDIR/s3.env"
+    set +a
+  fi
+  export LITESTREAM_ACCESS_KEY_ID="$LITESTREAM_TEST_S3_ACCESS_KEY_ID"
+  export LITESTREAM_SECRET_ACCESS_KEY="$LITESTREAM_TEST_S3_SECRET_ACCESS_KEY"
+}
+
+# In teardown_file.
+s3_stop() {
+  [[ ! -d "$BATS_FILE_TMPDIR/ceph" ]] || "$BATS_TEST_DIRNAME/../servers/ceph.sh" stop "$BATS_FILE_TMPDIR/ceph"
+}
+
+# First in a test that needs S3.
+need_s3() { [[ -z "$S3_MISSING" ]] || skip "no S3 server here: $S3_MISSING"; }
+
+# s3_url NAME: a prefix of its own for each test, file and process.
+s3_url() {
+  echo "s3://$LITESTREAM_TEST_S3_BUCKET/$$-$BATS_TEST_NUMBER-$1?endpoint=$LITESTREAM_TEST_S3_ENDPOINT"
+}
