@@ -40,7 +40,7 @@ need_vfs() { [[ -z "$VFS_MISSING" ]] || skip "no litestream-vfs here: $VFS_MISSI
 # is written in Go and loaded into a program built with ASan would be the test of something else: this
 # sqlite3 is the system's.
 through_vfs() {
-  AWS_ACCESS_KEY_ID="$LITESTREAM_ACCESS_KEY_ID" AWS_SECRET_ACCESS_KEY="$LITESTREAM_SECRET_ACCESS_KEY" \
+  env -u AWS_CA_BUNDLE AWS_ACCESS_KEY_ID="$LITESTREAM_ACCESS_KEY_ID" AWS_SECRET_ACCESS_KEY="$LITESTREAM_SECRET_ACCESS_KEY" \
     LITESTREAM_REPLICA_URL="$1" timeout "$PATIENCE" \
     sqlite3 -cmd ".load $VFS" -cmd ".open 'file:app.db?vfs=litestream'" :memory: "$2"
 }
