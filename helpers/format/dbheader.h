@@ -9,6 +9,9 @@
 
 #define DB_HEADER_SIZE 100
 
+/* A power of two from 512 to 65536. */
+bool db_valid_page_size(uint32_t n);
+
 struct db_header {
 	uint32_t page_size;
 	uint8_t write_version, read_version; /* 1 rollback journal, 2 WAL, 3 WAL2 */

@@ -1,7 +1,7 @@
 /*
  * LTX files, as Litestream 0.5 writes them (superfly/ltx), read and written as streams.
  *
- * (The byte layout is explained in ltx.c, above the code that reads it, and in docs/FORMATS.md.)
+ * (The byte layout is explained in ltx_header.c and in docs/FORMATS.md.)
  *
  * We write: flag NoChecksum, WAL offset 32, WAL size 0, salts 0, pages in the LZ4 block form.
  * We read: pages in the block form and in the LZ4 frame form (Litestream before 0.5.16).
@@ -68,15 +68,17 @@ struct ltx_encoder;
 
 /*
  * Begins a file. `h` is copied; flags, WAL fields are set by us as described above. Whatever
- * before/after checksums are in `h` are written (h->ours decides whether). Memory: about two pages
- * and 20 bytes a page for the index. ERR_FAIL for a header that LTX forbids (commit 0 too).
+ * before/after checksums are in `h` are written (h->ours decides whether). Memory: 32 KiB, a page
+ * and about 10 bytes a page for the index. ERR_FAIL for a header that LTX forbids, and for commit 0
+ * or a before checksum with min_txid 1.
  */
 int ltx_encoder_new(struct ltx_encoder **out, const struct ltx_header *h, ltx_write_fn write,
 	void *ctx, struct err *e);
 
 /*
  * Adds a page of h->page_size bytes. Page numbers ascend. Refused with ERR_FAIL: a page number out
- * of order, 0, the lock page, a page past commit, and, in a file with min_txid 1, a gap.
+ * of order, 0, the lock page, a page past commit, and, in a file with min_txid 1, a gap; the
+ * encoder is then as it was before. After a failed write (write's code) the file is lost.
  */
 int ltx_encoder_page(struct ltx_encoder *enc, uint32_t pgno, const void *page, struct err *e);
 
@@ -100,7 +102,8 @@ typedef ptrdiff_t (*ltx_read_fn)(void *ctx, void *p, size_t n, struct err *e);
 struct ltx_decoder;
 
 /* Reads the header. ERR_DAMAGED for bytes that are no LTX file or end too early; read's own error
- * otherwise. Memory: a read buffer of 64 KiB and two pages. */
+ * otherwise. Memory: a read buffer of 64 KiB and a page; about 200 KiB more for files in the frame
+ * form. commit may be 0: LTX can say that a database was emptied. */
 int ltx_decoder_new(struct ltx_decoder **out, ltx_read_fn read, void *ctx, struct err *e);
 
 const struct ltx_header *ltx_decoder_header(const struct ltx_decoder *dec); /* borrowed */
