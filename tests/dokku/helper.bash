@@ -1,0 +1,155 @@
+#!/usr/bin/env bash
+# What the Dokku tests share. They talk to Dokku through three words only:
+#   dokku …     the command, as root
+#   host …      any other command on the machine where Dokku is
+#   as UID …    the same as that user, without groups
+# By default that machine is the stand-in (standin/), in namespaces of its own, one for each test
+# file. With DOKKU_TEST_REAL=1 it is this machine and its real Dokku, which these tests change.
+
+REPO="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
+BUILD="$(realpath -m "${BUILD:-$REPO/build}")"
+LIB_ROOT=/var/lib/dokku
+DATA=$LIB_ROOT/data/litestream
+STORAGE=$LIB_ROOT/data/storage
+LIBDIR=/usr/local/lib/dokku-litestream
+export REPO BUILD LIB_ROOT DATA STORAGE LIBDIR
+
+real_dokku() { [[ -n "$DOKKU_TEST_REAL" ]]; }
+
+# Says in a word why the stand-in can't be here; says nothing when it can.
+standin_obstacle() {
+  if [[ "$(id -u)" -ne 0 ]]; then
+    echo "the Dokku stand-in needs root"
+  elif ! command -v sudo >/dev/null || ! command -v jq >/dev/null; then
+    echo "the Dokku stand-in needs sudo and jq"
+  elif ! unshare --mount --pid --fork true 2>/dev/null; then
+    echo "the Dokku stand-in needs mount and process namespaces"
+  fi
+}
+
+# Starts the stand-in; its scratch folder and process id stay in the environment of the file's tests.
+standin_start() {
+  local i
+  STANDIN="$(mktemp -d "${TMPDIR:-/tmp}/standin.XXXXXX")"
+  chmod 0755 "$STANDIN"
+  mkdir "$STANDIN/ns"
+  setsid unshare --mount --pid --fork --kill-child --mount-proc --propagation private \
+    "$REPO/tests/dokku/standin/enter.sh" "$STANDIN/ready" </dev/null >"$STANDIN/log" 2>&1 3>&- &
+  STANDIN_UNSHARE="$!"
+  for ((i = 0; i < 200; i++)); do
+    [[ ! -e "$STANDIN/ready" ]] || break
+    kill -0 "$STANDIN_UNSHARE" 2>/dev/null || break
+    sleep 0.05
+  done
+  [[ -e "$STANDIN/ready" ]] || {
+    cat "$STANDIN/log" >&2
+    return 1
+  }
+  STANDIN_PID="$(pgrep -P "$STANDIN_UNSHARE" | head -1)"
+  export STANDIN STANDIN_PID STANDIN_UNSHARE
+}
+
+standin_stop() {
+  [[ -n "$STANDIN_UNSHARE" ]] || return 0
+  kill -KILL "$STANDIN_PID" 2>/dev/null || true
+  while kill -0 "$STANDIN_UNSHARE" 2>/dev/null; do sleep 0.02; done
+  rm -rf "$STANDIN"
+}
+
+# The namespaces leave what is in memory only behind them; ENTER is what goes before every command.
+enter() {
+  if real_dokku; then
+    "$@"
+  else
+    nsenter --target "$STANDIN_PID" --mount --pid --wd=/ -- "$@"
+  fi
+}
+host() { enter "$@"; }
+as() {
+  local uid="$1"
+  shift
+  enter setpriv --reuid "$uid" --regid "$uid" --clear-groups "$@"
+}
+dokku() { enter env -u SSH_ORIGINAL_COMMAND dokku "$@"; }
+
+plugin_install() {
+  real_dokku && return 0
+  enter env LITESTREAM_PREBUILT="$BUILD/bin" dokku plugin:install "file://$REPO" --name litestream
+}
+
+# For setup_file: the machine with the plugin on it, or a skip.
+machine_start() {
+  local obstacle
+  if ! real_dokku; then
+    obstacle="$(standin_obstacle)"
+    [[ -z "$obstacle" ]] || skip "$obstacle"
+    standin_start
+  fi
+  plugin_install >&2
+}
+machine_stop() {
+  daemon_stop
+  real_dokku || standin_stop
+}
+
+# The daemon in the foreground of this part, with its output in a file.
+daemon_start() {
+  local i
+  DAEMON_LOG="${BATS_FILE_TMPDIR:-$BATS_TMPDIR}/litestreamd.log"
+  enter "$LIBDIR/litestreamd" </dev/null >>"$DAEMON_LOG" 2>&1 3>&- &
+  DAEMON="$!"
+  export DAEMON DAEMON_LOG
+  for ((i = 0; i < 200; i++)); do
+    ! host "$LIBDIR/litestream" ctl info >/dev/null 2>&1 || return 0
+    kill -0 "$DAEMON" 2>/dev/null || break
+    sleep 0.05
+  done
+  cat "$DAEMON_LOG" >&2
+  return 1
+}
+daemon_stop() {
+  [[ -n "$DAEMON" ]] || return 0
+  local pid
+  pid="$(pgrep -P "$DAEMON" -x litestreamd || true)"
+  kill -TERM ${pid:-"$DAEMON"} 2>/dev/null || true
+  for ((i = 0; i < 700; i++)); do
+    kill -0 "$DAEMON" 2>/dev/null || break
+    sleep 0.05
+  done
+  unset DAEMON
+}
+
+# Waits until the command succeeds, for that many seconds; fails with its last output.
+wait_until() {
+  local seconds="$1" end out
+  shift
+  end=$((SECONDS + seconds))
+  until out="$("$@" 2>&1)"; do
+    if [[ "$SECONDS" -ge "$end" ]]; then
+      echo "not within $seconds s: $*" >&2
+      echo "$out" >&2
+      return 1
+    fi
+    sleep 0.1
+  done
+}
+
+# An app with a mounted folder that belongs to its user: app_create APP [UID].
+app_create() {
+  dokku apps:create "$1" >/dev/null
+  dokku storage:ensure-directory --chown "${2:-32767}" "$1--db" >/dev/null
+  dokku storage:mount "$1" "$STORAGE/$1--db:/app/db/litestream" >/dev/null
+}
+
+assert() {
+  "$@" || {
+    echo "failed: $*" >&2
+    echo "status: $status" >&2
+    echo "$output" >&2
+    return 1
+  }
+}
+assert_success() { assert [ "$status" -eq 0 ]; }
+assert_status() { assert [ "$status" -eq "$1" ]; }
+assert_contains() { [[ "$output" == *"$1"* ]] || assert false "$1"; }
+refute_contains() { [[ "$output" != *"$1"* ]] || assert false "$1"; }

@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# enter.sh READY - builds the stand-in inside the namespaces that it was started in, writes its own
+# process id (as the outside sees it) to READY, and stays as their first process. Started by
+# `standin_start` of ../helper.bash with unshare: when it ends, everything in there ends with it.
+#
+# /etc, /home, /var, /usr/local and /run are overlays whose upper side is memory, so users, sudoers
+# and files made here are seen by nobody outside.
+set -eo pipefail
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+ready="$1"
+
+private_folders() {
+  local scratch=/tmp/standin dir
+  mount -t tmpfs -o mode=0755 standin "$(dirname "$ready")/ns"
+  scratch="$(dirname "$ready")/ns"
+  for dir in /etc /home /var /usr/local /run; do
+    mkdir -p "$scratch$dir"/{upper,work}
+    mount -t overlay -o "lowerdir=$dir,upperdir=$scratch$dir/upper,workdir=$scratch$dir/work" overlay "$dir"
+  done
+  # A database on an overlay is what the programs warn about; Dokku's own folders are plain ones.
+  mkdir -p /var/lib/dokku /var/log/dokku
+  mount -t tmpfs -o mode=0755 dokku /var/lib/dokku
+  mount -t tmpfs -o mode=0775 dokku-log /var/log/dokku
+}
+
+user_and_sudo() {
+  # An account of that name on this machine isn't ours to use: the copy of /etc may forget it.
+  ! id dokku >/dev/null 2>&1 || userdel -f dokku
+  groupadd -f dokku
+  useradd --gid dokku --home-dir /home/dokku --create-home --shell /bin/bash dokku
+  chmod 0755 /home/dokku
+  mkdir -p /etc/sudoers.d
+  {
+    echo 'Defaults env_keep += "DOKKU_LIB_ROOT"'
+    echo '%dokku ALL=(ALL) NOPASSWD:/var/lib/dokku/plugins/available/storage/bin/chown-storage-dir *'
+    echo '%dokku ALL=(ALL) NOPASSWD:/var/lib/dokku/core-plugins/available/scheduler-docker-local/bin/container *'
+  } >/etc/sudoers.d/dokku-standin
+  chmod 0440 /etc/sudoers.d/dokku-standin
+  visudo -cqf /etc/sudoers.d/dokku-standin
+}
+
+core() {
+  local lib=/var/lib/dokku plugin
+  install -d -o dokku -g dokku "$lib"/{config,services} "$lib"/data "$lib"/data/{storage,storage-registry} \
+    "$lib"/data/storage-registry/entries "$lib"/plugins{,/available,/enabled} "$lib"/core-plugins{,/available,/enabled}
+  chown dokku:dokku "$lib" /var/log/dokku
+  echo "dokku version 0.38.27 (stand-in)" >"$lib/VERSION"
+  echo "export DOKKU_LIB_PATH=$lib" >/etc/default/dokku
+  cp -a "$here"/core-plugins/* "$lib/core-plugins/available/"
+  for plugin in "$lib"/core-plugins/available/*; do
+    ln -s "$plugin" "$lib/core-plugins/enabled/"
+    ln -s "$plugin" "$lib/plugins/available/"
+    ln -s "$plugin" "$lib/plugins/enabled/"
+  done
+  chown -R dokku:dokku "$lib/core-plugins"
+  install -m 0755 "$here"/bin/* /usr/local/bin/
+}
+
+private_folders
+user_and_sudo
+core
+touch "$ready"
+# The first process of a process namespace inherits the orphans; bash reaps them while it waits.
+while :; do
+  sleep 3600 &
+  wait "$!" || true
+done
