@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# shellcheck disable=SC2154 # status and output are bats'
 # What the Dokku tests share. They talk to Dokku through three words only:
 #   dokku …     the command, as root
 #   host …      any other command on the machine where Dokku is
@@ -111,7 +112,7 @@ daemon_stop() {
   [[ -n "$DAEMON" ]] || return 0
   local pid
   pid="$(pgrep -P "$DAEMON" -x litestreamd || true)"
-  kill -TERM ${pid:-"$DAEMON"} 2>/dev/null || true
+  kill -TERM "${pid:-$DAEMON}" 2>/dev/null || true
   for ((i = 0; i < 700; i++)); do
     kill -0 "$DAEMON" 2>/dev/null || break
     sleep 0.05

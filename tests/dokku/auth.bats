@@ -1,0 +1,149 @@
+#!/usr/bin/env bats
+# litestream:auth and deauth: where secrets come from, where they lie, and where they never are.
+load helper
+
+setup_file() {
+  machine_start
+}
+teardown_file() {
+  machine_stop
+}
+teardown() {
+  host sh -c "rm -f $DATA/secrets/*.json"
+}
+
+SECRET='Se/cret+With"Quotes\and $dollar'
+
+# auth WORD...: the secret lines come on stdin.
+auth() {
+  printf '%s\n' "${LINES_IN[@]}" | dokku litestream:auth "$@"
+}
+secrets() { host jq -r "$2" "$DATA/secrets/$1.json"; }
+
+@test "auth: two lines on stdin become the global credentials, for dokku's eyes only" {
+  LINES_IN=(AKIDEXAMPLE "$SECRET")
+  run auth
+  assert_success
+  refute_contains "$SECRET"
+  [ "$(secrets --global .access_key_id)" = AKIDEXAMPLE ]
+  [ "$(secrets --global .secret_access_key)" = "$SECRET" ]
+  [ "$(secrets --global keys_unsorted | jq -c .)" = '["access_key_id","secret_access_key"]' ]
+  [ "$(host stat -c '%a %U' "$DATA/secrets/--global.json")" = "600 dokku" ]
+  [ "$(host stat -c '%a %U' "$DATA/secrets")" = "700 dokku" ]
+  # Nothing that was written aside is left.
+  [ "$(host ls -A "$DATA/secrets")" = "--global.json" ]
+}
+
+@test "auth: the key's id as a flag, the secret alone on stdin, region, endpoint and token" {
+  LINES_IN=("$SECRET" "to=ken")
+  run auth --access-key-id AKIDEXAMPLE --region eu-central-1 --endpoint http://127.0.0.1:9000 --session-token-stdin
+  assert_success
+  [ "$(secrets --global .access_key_id)" = AKIDEXAMPLE ]
+  [ "$(secrets --global .secret_access_key)" = "$SECRET" ]
+  [ "$(secrets --global .session_token)" = "to=ken" ]
+  [ "$(secrets --global .region)" = eu-central-1 ]
+  [ "$(secrets --global .endpoint)" = http://127.0.0.1:9000 ]
+}
+
+@test "auth: lines that end in CR, and a last line without an end" {
+  run bash -c "source '$REPO/tests/dokku/helper.bash'; printf 'ID\r\nsecret' | dokku litestream:auth"
+  assert_success
+  [ "$(secrets --global .access_key_id)" = ID ]
+  [ "$(secrets --global .secret_access_key)" = secret ]
+}
+
+@test "auth: an app's own credentials, by argument or --app" {
+  dokku apps:create auth-app
+  LINES_IN=(APPKEY appsecret)
+  run auth auth-app
+  assert_success
+  [ "$(secrets auth-app .access_key_id)" = APPKEY ]
+  LINES_IN=(APPKEY2 appsecret)
+  run bash -c "source '$REPO/tests/dokku/helper.bash'; printf 'APPKEY2\nappsecret\n' | dokku --app auth-app litestream:auth"
+  assert_success
+  [ "$(secrets auth-app .access_key_id)" = APPKEY2 ]
+  run host test -e "$DATA/secrets/--global.json"
+  assert_status 1
+  # They go with the app.
+  dokku --force apps:destroy auth-app
+  run host test -e "$DATA/secrets/auth-app.json"
+  assert_status 1
+}
+
+@test "auth: asks on a terminal, the secret without echo" {
+  source "$REPO/tests/dokku/helper.bash"
+  local enter=()
+  real_dokku || enter=(nsenter --target "$STANDIN_PID" --mount --pid --wd=/ --)
+  run "$REPO/tests/dokku/on_terminal.py" "Enter your ACCESS_KEY_ID:" AKIDTYPED "Enter your SECRET_ACCESS_KEY:" typed-Secret \
+    -- "${enter[@]}" dokku litestream:auth
+  assert_success
+  assert_contains "Authorizing litestream for replica location"
+  assert_contains AKIDTYPED
+  refute_contains typed-Secret
+  [ "$(secrets --global .access_key_id)" = AKIDTYPED ]
+  [ "$(secrets --global .secret_access_key)" = typed-Secret ]
+}
+
+@test "auth: nothing, half of it, or an app that doesn't exist changes nothing" {
+  LINES_IN=(OLDKEY oldsecret)
+  auth
+  run dokku litestream:auth </dev/null
+  assert_status 2
+  assert_contains "nothing was saved"
+  LINES_IN=(ONLYKEY)
+  run auth
+  assert_status 2
+  LINES_IN=(KEY SECRET)
+  run auth no-such-app
+  assert_status 20
+  run auth ../evil
+  assert_status 20
+  run auth --session-token-stdin
+  assert_status 2
+  [ "$(secrets --global .access_key_id)" = OLDKEY ]
+  [ "$(host ls -A "$DATA/secrets")" = "--global.json" ]
+}
+
+@test "auth: the secret is in no trace, no argument and no environment" {
+  # While it runs every process's command line and environment is looked at, again and again.
+  host bash -c 'while [[ ! -e /tmp/auth-watched ]]; do
+      for p in /proc/[0-9]*; do tr "\0" "\n" <$p/cmdline; tr "\0" "\n" <$p/environ; done 2>/dev/null
+    done | grep -m1 -a "NEEDLEinHA[Y]" >/tmp/auth-found' 3>&- &
+  local watcher="$!"
+  LINES_IN=(KEYOFNEEDLE NEEDLEinHAY)
+  local i
+  for i in 1 2 3 4 5; do
+    run auth --region r
+    assert_success
+    refute_contains NEEDLEinHAY
+    run auth --trace
+    assert_success
+    refute_contains NEEDLEinHAY
+  done
+  host touch /tmp/auth-watched
+  wait "$watcher" || true
+  host rm -f /tmp/auth-watched
+  run host cat /tmp/auth-found
+  [ -z "$output" ]
+}
+
+@test "auth: the watcher of the test before can find something" {
+  host bash -c 'exec -a "x NEEDLEtwo" sleep 20' 3>&- &
+  local sleeper="$!"
+  wait_until 5 host bash -c 'for p in /proc/[0-9]*; do tr "\0" "\n" <$p/cmdline; done 2>/dev/null | grep -q "^x NEEDLE[t]wo"'
+  kill "$sleeper"
+}
+
+@test "deauth: forgets, and says so when there is nothing" {
+  LINES_IN=(KEY SECRET)
+  auth
+  run dokku litestream:deauth
+  assert_success
+  run host test -e "$DATA/secrets/--global.json"
+  assert_status 1
+  run dokku litestream:deauth
+  assert_success
+  assert_contains "There are no credentials"
+  run dokku litestream:deauth no-such-app
+  assert_status 20
+}
