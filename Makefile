@@ -48,7 +48,6 @@ BENCHES := $(BENCH_SOURCES:tests/bench/%.c=$(BUILD)/bench/%)
 # A fuzz target is a C file with LLVMFuzzerTestOneInput; `make test` replays its corpus.
 FUZZ_SOURCES := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_REPLAYS := $(FUZZ_SOURCES:tests/fuzz/%.c=$(BUILD)/fuzz/%-replay)
-FUZZERS := $(FUZZ_SOURCES:tests/fuzz/%.c=$(BUILD)/fuzz/%)
 
 .PHONY: all
 all: $(PROGRAMS)
@@ -126,8 +125,8 @@ tsan: test-deps
 	$(MAKE) BUILD=build-tsan OPT='-O1 -g' SAN='-fsanitize=thread' programs-for-tests
 	BUILD=build-tsan tests/run.sh unit
 
-.PHONY: fuzz $(FUZZERS)
-# FUZZ_SECONDS for each target, corpora grow in build/fuzz/corpus.
+.PHONY: fuzz
+# FUZZ_SECONDS for each target, corpora grow in build-fuzz/corpus.
 FUZZ_SECONDS ?= 60
 fuzz:
 	scripts/fuzz.sh $(FUZZ_SECONDS)
@@ -160,7 +159,7 @@ uninstall:
 
 .PHONY: clean
 clean:
-	rm -rf build build-asan build-tsan
+	rm -rf build build-asan build-tsan build-fuzz
 
 .SECONDARY:
 -include $(OBJECTS:.o=.d) $(TEST_LIB_OBJECTS:.o=.d) $(TESTS:=.d) $(TOOLS:=.d) $(BENCHES:=.d) \

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# deps.sh build|test|lint|s3 ... - installs with apt what is missing for each of these, and says what.
+# deps.sh build|test|lint|s3|fuzz ... - installs with apt what is missing for each of these, and says what.
 # The names are those of Debian 12 and 13, Ubuntu 22.04 and 24.04. Servers that only tests need may be
 # missing from a distribution: then it says so, and those tests skip themselves.
 set -eo pipefail
@@ -12,6 +12,7 @@ declare -A PACKAGES=(
     memcached swift-proxy swift-account swift-container swift-object"
   [s3]="radosgw ceph-mon ceph-osd ceph-common curl openssl python3 procps"
   [lint]="shellcheck shfmt clang clang-format cppcheck git"
+  [fuzz]="clang"
 )
 OPTIONAL=" radosgw ceph-mon ceph-osd ceph-common memcached swift-proxy swift-account swift-container swift-object "
 
@@ -20,6 +21,18 @@ missing() {
   for package in "$@"; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || echo "$package"
   done
+}
+
+# The package of libFuzzer and the sanitisers for the clang that is installed. Ubuntu 22.04 has it in a
+# package that clang itself needs.
+fuzzer_runtime() {
+  local major
+  command -v clang >/dev/null || return 0
+  major="$(clang -dumpversion)"
+  major="${major%%.*}"
+  if apt-cache show "libclang-rt-$major-dev" >/dev/null 2>&1; then
+    echo "libclang-rt-$major-dev"
+  fi
 }
 
 # Out of the names given, those that can be installed, one a line; an optional one that can't is told.
@@ -54,11 +67,13 @@ main() {
   local kind wanted=()
   for kind in "$@"; do
     [[ -n "${PACKAGES[$kind]}" ]] || {
-      echo "deps.sh: unknown kind '$kind' (build, test, lint, s3)" >&2
+      echo "deps.sh: unknown kind '$kind' (build, test, lint, s3, fuzz)" >&2
       exit 2
     }
     # shellcheck disable=SC2206 # package names are words
     wanted+=(${PACKAGES[$kind]})
+    # shellcheck disable=SC2207 # one word or none
+    [[ "$kind" != fuzz ]] || wanted+=($(fuzzer_runtime))
   done
   local absent=()
   mapfile -t absent < <(missing "${wanted[@]}" | sort -u)
