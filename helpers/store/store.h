@@ -58,8 +58,9 @@ typedef int (*store_sink)(void *ctx, const void *p, size_t n, struct err *e);
 struct store_object {
 	const char *name; /* relative to the URL, or to the listed prefix in a listing; borrowed */
 	uint64_t size;
-	int64_t modified_ms;  /* server's time */
-	int64_t timestamp_ms; /* of the metadata, 0 = none; only from store_head */
+	int64_t modified_ms; /* server's time */
+	int64_t
+		timestamp_ms; /* of the metadata, 0 = none; only from store_head. A file's is its mtime */
 };
 
 /* Takes one listed object; not ERR_OK ends the listing with that code. */
@@ -84,6 +85,12 @@ struct store_options {
 	uint64_t part_size;                                               /* 0 = 5 MiB */
 };
 
+/* Nothing said: an all-zero struct would say "no path style, unsigned, no Content-MD5". */
+#define STORE_OPTIONS_INIT                                                    \
+	{                                                                         \
+		.force_path_style = -1, .sign_payload = -1, .require_content_md5 = -1 \
+	}
+
 /*
  * Opens the store that a replica URL names: "/path", "file:///path", "s3://…" (all forms of
  * docs/URLS.md), "mem://name" and "fault://…" where a test registered them. No request is made.
@@ -105,7 +112,8 @@ int store_put(struct store *s, const char *name, const struct store_body *body,
 	const struct store_put_opts *opts, struct err *e);
 
 /* Bytes [offset, offset + length) in order to sink; length 0 = to the end. Each byte is given at
- * most once, whatever was retried. A range past the end is ERR_DAMAGED. */
+ * most once, whatever was retried. A range that isn't wholly there is ERR_DAMAGED (also an offset >
+ * 0 that is the size). */
 int store_get(struct store *s, const char *name, uint64_t offset, uint64_t length, store_sink sink,
 	void *ctx, struct err *e);
 
@@ -126,6 +134,12 @@ int store_list(struct store *s, const char *prefix, const char *after, size_t ma
  */
 int store_delete(struct store *s, const char *const *names, size_t n,
 	struct store_delete_result *results, struct err *e);
+
+/*
+ * Closes what nobody used for a while (connections and their memory). Call it now and then from a
+ * timer. Returns after how many ms there may be more to close, or -1 when nothing is open.
+ */
+int64_t store_tidy(struct store *s);
 
 /* Makes calls that run and that come return ERR_CANCELLED, within a second. From any thread. */
 void store_cancel(struct store *s);

@@ -47,10 +47,17 @@ wait_for() {
   done
 }
 
+# A zombie is gone: it waits only for a parent that may be slow to ask.
+is_running() {
+  local stat
+  { stat="$(<"/proc/$1/stat")"; } 2>/dev/null || return 1
+  [[ "${stat##*) }" != Z* ]]
+}
+
 all_alive() {
   local pid
   while read -r pid; do
-    kill -0 "$pid" 2>/dev/null || return 1
+    is_running "$pid" || return 1
   done <"$1/pids"
 }
 
@@ -62,7 +69,7 @@ stop_all() {
     kill -CONT "$pid" 2>/dev/null || continue
     kill "$pid" 2>/dev/null || continue
     for ((i = 0; i < 100; i++)); do
-      kill -0 "$pid" 2>/dev/null || break
+      is_running "$pid" || break
       sleep 0.05
     done
     kill -9 "$pid" 2>/dev/null || true

@@ -1,0 +1,27 @@
+/* Folders of the file store: made durably, listed in byte order. */
+#ifndef STORE_FILE_LIST_H
+#define STORE_FILE_LIST_H
+
+#include "store/store.h"
+
+#include <sys/stat.h>
+
+#define FILE_TEMPORARY_PREFIX "~tmp-"
+
+/* mkdir -p, and an fsync of the parent of every folder that was made, so that a file in it that is
+ * durable can be found again. 0, or -1 with errno. */
+int file_make_folders(const char *dir, mode_t mode);
+
+/* Size and mtime. */
+void file_describe(const struct stat *st, struct store_object *out);
+
+/*
+ * Gives `fn` the regular files below `dir`, recursively, by byte order of their names relative to
+ * it, that sort after `after`, at most `max` (0 = all). Symbolic links, names that no object can
+ * have and what vanishes meanwhile are left out. A folder that isn't there is empty. Old temporary
+ * files are removed on the way.
+ */
+int file_list_folder(struct store *s, const char *dir, const char *after, size_t max,
+	store_list_fn fn, void *ctx, struct err *e);
+
+#endif
