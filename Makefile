@@ -136,10 +136,15 @@ demo: deps
 	$(MAKE) all $(TOOLS)
 	BUILD=$(BUILD) S3=$(S3) scripts/demo.sh
 
-.PHONY: bench
-bench:
+# `make bench BENCH='--only quiet'`: some of it. Takes about half an hour; bench-quick five minutes.
+.PHONY: bench bench-quick
+BENCH ?=
+bench: test-deps
 	$(MAKE) all $(TOOLS) $(BENCHES)
-	BUILD=$(BUILD) tests/bench/run.sh
+	BUILD=$(BUILD) tests/bench/run.py $(BENCH)
+
+bench-quick:
+	$(MAKE) bench BENCH='--quick $(BENCH)'
 
 .PHONY: lint
 lint:
