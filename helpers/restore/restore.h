@@ -24,19 +24,45 @@ struct restore_plan {
 	uint64_t txid; /* of the result */
 };
 
+/* "`after` was not written on top of `before`": found out from their checksums (F8). */
+struct restore_ban {
+	struct ltx_file before, after;
+};
+
+/* Tells a file's timestamp in ms, from its header or metadata. May fail. */
+typedef int (*restore_stamp_fn)(void *ctx, const struct ltx_file *f, int64_t *ms, struct err *e);
+
+struct restore_plan_input {
+	const struct ltx_set *set; /* sorted */
+	struct restore_target target;
+	int64_t now_ms;
+	restore_stamp_fn stamp; /* called O(log n) times, and only for a timestamp target */
+	void *stamp_ctx;
+	const struct restore_ban *bans; /* pairs that must not follow each other; n_bans may be 0 */
+	size_t n_bans;
+};
+
 /*
- * Chooses the files. `stamp` tells a file's timestamp (ms; from its header or metadata) and may
- * fail; it is called O(log n) times and only for a timestamp target. Files that are known not to
- * fit (F8) are in `banned`, which may be NULL.
- * ERR_NO_BACKUP for an empty set, or when nothing is as old as the timestamp (the text says what
- * the earliest is); a timestamp in the future of the last file is the latest state only when it is
- * not after `now_ms`, else ERR_USAGE; a TXID that isn't there is ERR_NO_BACKUP naming what is;
- * ERR_DAMAGED naming both sides of a gap.
+ * Chooses the files: a full one, then such that each begins at most one TXID behind the end of the
+ * one before, as few as possible. Nothing is left out silently: the latest state is the highest
+ * TXID of any file, and what leads there must be whole.
+ *
+ * A timestamp means the last transaction at or before it; one after the last file is the latest
+ * state, one after now_ms ERR_USAGE. Timestamps ascend with TXIDs (F9).
+ *
+ * ERR_NO_BACKUP   no file at all; nothing as old as the timestamp (names the earliest); a TXID that
+ *                 isn't there, or can't be rebuilt any more because retention has merged its
+ *                 predecessors into larger files (names the nearest that can)
+ * ERR_DAMAGED     a gap, both sides named; no plan without a banned pair, both files named
+ * ERR_NOMEM, or what `stamp` returned
  */
-int restore_plan_make(const struct ltx_set *set, const struct restore_target *target,
-	int64_t now_ms, int (*stamp)(void *ctx, const struct ltx_file *f, int64_t *ms, struct err *e),
-	void *ctx, const struct ltx_set *banned, struct restore_plan *plan, struct err *e);
-void restore_plan_free(struct restore_plan *p);
+int restore_plan_make(
+	const struct restore_plan_input *in, struct restore_plan *plan, struct err *e);
+void restore_plan_free(struct restore_plan *p); /* may be called twice */
+
+/* "L0 0000000000000001-0000000000000005.ltx", as messages name a file. */
+#define RESTORE_LABEL_SIZE 48
+const char *restore_label(const struct ltx_file *f, char out[RESTORE_LABEL_SIZE]);
 
 /* ---- the whole of it ---- */
 
@@ -44,11 +70,12 @@ struct restore_options {
 	struct restore_target target;
 	const char *output;    /* path of the database file */
 	const char *state_dir; /* NULL = state_default_dir(output); "" = leave none behind */
-	int parallelism;       /* 0 = 8 */
+	int parallelism;       /* requests under way at once; 0 = 32, 4 for a folder */
 	bool dry_run;
 	/* Called from one thread with what has been done of what is planned; may be NULL. */
 	void (*progress)(void *ctx, uint64_t bytes_done, uint64_t bytes_total);
 	void *progress_ctx;
+	const int *cancelled; /* set to 1 by anyone to stop before the file is in place; may be NULL */
 };
 
 enum restore_proof {
@@ -63,13 +90,17 @@ struct restore_result {
 	uint32_t n_page, page_size;
 	size_t files; /* that were read */
 	enum restore_proof proof;
+	bool empty_replica;       /* the ERR_NO_BACKUP is because there is nothing at all */
 	struct restore_plan plan; /* for dry_run and reports; free with restore_plan_free */
 };
 
 /*
  * Restores into options->output. ERR_EXISTS with "cannot restore, output path already exists: PATH"
  * when it, or a -wal, -shm or -journal beside it, exists. The file appears whole, verified and
- * fsynced, with owner and mode of the folder (mode & 0666), or not at all.
+ * fsynced, with owner and mode of the folder (mode & 0666), or not at all; a state folder that was
+ * made for it neither. ERR_DAMAGED names the file at fault; ERR_AGAIN: a replicator has the state
+ * folder. dry_run plans, reads the last file's header, and changes nothing. restore_plan_free
+ * (&result->plan) in every case. Memory: about 64 MB at most whatever the sizes.
  */
 int restore_run(struct store *s, const struct restore_options *options,
 	struct restore_result *result, struct err *e);
