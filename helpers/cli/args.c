@@ -39,8 +39,12 @@ static size_t distance(const char *a, const char *b)
 
 const char *args_nearest(const char *text, const char *const *words, size_t n)
 {
+	/* Two slips, more in a long word; a word in which every letter is wrong is another word. */
+	size_t len = strlen(text);
+	size_t best_distance = len / 4 > 2 ? len / 4 + 1 : 3;
+	if (best_distance > len)
+		best_distance = len;
 	const char *best = NULL;
-	size_t best_distance = strlen(text) / 3 + 2;
 	for (size_t i = 0; i < n; i++) {
 		size_t d = distance(text, words[i]);
 		if (d < best_distance) {
@@ -74,14 +78,17 @@ static bool duration_part(const char **p, double *ms)
 			return true;
 		}
 	}
-	*ms += number * 1e3;
-	*p = end;
-	return *end == '\0';
+	return false;
 }
 
 bool args_parse_duration(const char *text, int64_t *ms)
 {
 	double total = 0;
+	size_t digits = strspn(text, "0123456789");
+	if (digits && digits < 12 && !text[digits]) {
+		*ms = strtoll(text, NULL, 10) * 1000;
+		return *ms <= DURATION_MAX_MS;
+	}
 	const char *p = text;
 	do {
 		if (!duration_part(&p, &total))
