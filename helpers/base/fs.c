@@ -153,6 +153,13 @@ int fs_link(const char *from, const char *to)
 	return ops->linkat(AT_FDCWD, from, AT_FDCWD, to, 0);
 }
 
+int fs_link_fd(int fd, const char *to)
+{
+	char from[32];
+	snprintf(from, sizeof(from), "/proc/self/fd/%d", fd);
+	return ops->linkat(AT_FDCWD, from, AT_FDCWD, to, AT_SYMLINK_FOLLOW);
+}
+
 int fs_unlink(const char *path)
 {
 	return ops->unlinkat(AT_FDCWD, path, 0);

@@ -54,6 +54,7 @@ int fs_ftruncate(int fd, off_t size);
 int fs_rename(const char *from, const char *to);
 int fs_renameat(int olddir, const char *from, int newdir, const char *to);
 int fs_link(const char *from, const char *to);
+int fs_link_fd(int fd, const char *to); /* names an O_TMPFILE file; needs /proc */
 int fs_unlink(const char *path);
 
 /* fsyncs a folder, or the folder that holds `path`. 0, or -1 with errno. */

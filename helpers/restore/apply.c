@@ -1,0 +1,293 @@
+#include "restore/apply.h"
+
+#include "base/fs.h"
+#include "base/thread.h"
+#include "format/ltx.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define WRITERS 2
+#define BATCHES 6
+#define BATCH_BYTES ((size_t)512 * 1024)
+/* Tables of page checksums larger than this are kept in a file, so that the kernel may write them
+ * out: memory stays bounded whatever the size of the database. */
+#define SUMS_IN_MEMORY ((size_t)16 << 20)
+
+struct batch {
+	struct apply *apply;
+	struct batch *next_free;
+	size_t count;    /* pages in it */
+	uint32_t *pgnos; /* of each */
+	uint8_t *pages;
+};
+
+struct apply {
+	int fd;
+	const char *path;
+	uint32_t page_size, n_page, lock_page, limit;
+	size_t batch_pages;
+	uint8_t *seen;   /* a bit a page */
+	uint32_t unseen; /* pages up to limit without the bit, the lock page left out */
+
+	uint64_t *sums;
+	size_t sums_size;
+	struct pool *pool;
+	struct batch batches[BATCHES];
+	struct batch *filling; /* being filled; NULL = none */
+
+	pthread_mutex_t lock; /* for what follows */
+	pthread_cond_t freed;
+	struct batch *free;
+	uint64_t xor ;
+	struct err failure;
+};
+
+/* ---- the writers ---- */
+
+static bool all_zero(const uint8_t *p, size_t n)
+{
+	return p[0] == 0 && memcmp(p, p + 1, n - 1) == 0;
+}
+
+static int write_run(struct apply *a, const struct batch *b, size_t from, size_t to, struct err *e)
+{
+	if (from == to)
+		return ERR_OK;
+	off_t offset = (off_t)(b->pgnos[from] - 1) * a->page_size;
+	size_t n = (to - from) * a->page_size;
+	if (fs_pwrite_full(a->fd, b->pages + from * a->page_size, n, offset))
+		return err_errno(e, errno == ENOSPC ? ERR_FULL : ERR_IO, errno, "cannot write %s", a->path);
+	/* Begin with the disk's part now: the fsync at the end would otherwise wait for all of it. */
+	sync_file_range(a->fd, offset, (off_t)n, SYNC_FILE_RANGE_WRITE);
+	return ERR_OK;
+}
+
+/* Neighbours are written together; a page of zeros ends a run and is not written. */
+static int write_batch(struct apply *a, const struct batch *b, uint64_t *sum, struct err *e)
+{
+	size_t from = 0;
+	int rc = ERR_OK;
+	for (size_t i = 0; i < b->count && !rc; i++) {
+		const uint8_t *page = b->pages + i * a->page_size;
+		uint64_t page_sum = ltx_page_checksum(b->pgnos[i], page, a->page_size);
+		*sum ^= page_sum;
+		if (a->sums)
+			a->sums[b->pgnos[i] - 1] = page_sum;
+		bool zero = all_zero(page, a->page_size);
+		if (!zero && (i == from || b->pgnos[i] == b->pgnos[i - 1] + 1))
+			continue;
+		rc = write_run(a, b, from, i, e);
+		from = i + (zero ? 1 : 0);
+	}
+	return rc ? rc : write_run(a, b, from, b->count, e);
+}
+
+static void run_batch(void *arg)
+{
+	struct batch *b = arg;
+	struct apply *a = b->apply;
+	struct err e = ERR_INIT;
+	uint64_t sum = 0;
+	int rc = write_batch(a, b, &sum, &e);
+	pthread_mutex_lock(&a->lock);
+	a->xor ^= sum;
+	if (rc && !a->failure.code)
+		a->failure = e;
+	b->count = 0;
+	b->next_free = a->free;
+	a->free = b;
+	pthread_cond_signal(&a->freed);
+	pthread_mutex_unlock(&a->lock);
+}
+
+/* ---- begin and end ---- */
+
+static int new_sums(struct apply *a, const char *dir, struct err *e)
+{
+	a->sums_size = (size_t)a->n_page * sizeof(*a->sums);
+	int fd = -1;
+	if (a->sums_size > SUMS_IN_MEMORY)
+		fd = fs_open(dir, O_RDWR | O_TMPFILE, 0600);
+	if (fd >= 0 && fs_ftruncate(fd, (off_t)a->sums_size)) {
+		fs_close(fd);
+		return err_errno(e, ERR_IO, errno, "cannot make room for page checksums in %s", dir);
+	}
+	/* A file system without O_TMPFILE: in memory then. */
+	int flags = fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
+	void *map = mmap(NULL, a->sums_size, PROT_READ | PROT_WRITE, flags, fd, 0);
+	fs_close(fd);
+	if (map == MAP_FAILED)
+		return err_nomem(e, "making the page table");
+	a->sums = map;
+	return ERR_OK;
+}
+
+static int new_batches(struct apply *a, struct err *e)
+{
+	a->batch_pages = BATCH_BYTES / a->page_size;
+	for (size_t i = 0; i < BATCHES; i++) {
+		struct batch *b = &a->batches[i];
+		b->apply = a;
+		b->pgnos = calloc(a->batch_pages, sizeof(*b->pgnos));
+		b->pages = malloc(a->batch_pages * a->page_size);
+		if (!b->pgnos || !b->pages)
+			return err_nomem(e, "restoring");
+		b->next_free = a->free;
+		a->free = b;
+	}
+	return pool_new(&a->pool, WRITERS, BATCHES, e);
+}
+
+int apply_new(struct apply **out, int fd, const char *path, const char *dir, uint32_t page_size,
+	uint32_t n_page, bool keep_sums, struct err *e)
+{
+	struct apply *a = calloc(1, sizeof(*a));
+	if (!a)
+		return err_nomem(e, "restoring");
+	pthread_mutex_init(&a->lock, NULL);
+	pthread_cond_init(&a->freed, NULL);
+	a->fd = fd;
+	a->path = path;
+	a->page_size = page_size;
+	a->n_page = a->limit = n_page;
+	a->lock_page = ltx_lock_page(page_size);
+	a->unseen = n_page - (n_page >= a->lock_page);
+	a->seen = calloc((size_t)n_page / 8 + 1, 1);
+	int rc = a->seen ? ERR_OK : err_nomem(e, "restoring");
+	if (!rc)
+		rc = new_batches(a, e);
+	if (!rc && keep_sums)
+		rc = new_sums(a, dir, e);
+	if (!rc && fs_ftruncate(fd, (off_t)n_page * page_size))
+		rc = err_errno(e, errno == EFBIG || errno == ENOSPC ? ERR_FULL : ERR_IO, errno,
+			"cannot make %s %llu bytes long", path, (unsigned long long)n_page * page_size);
+	if (rc) {
+		apply_free(a);
+		return rc;
+	}
+	*out = a;
+	return ERR_OK;
+}
+
+void apply_free(struct apply *a)
+{
+	if (!a)
+		return;
+	pool_free(a->pool);
+	if (a->sums)
+		munmap(a->sums, a->sums_size);
+	for (size_t i = 0; i < BATCHES; i++) {
+		free(a->batches[i].pgnos);
+		free(a->batches[i].pages);
+	}
+	free(a->seen);
+	pthread_mutex_destroy(&a->lock);
+	pthread_cond_destroy(&a->freed);
+	free(a);
+}
+
+/* ---- pages ---- */
+
+static bool seen(const struct apply *a, uint32_t pgno)
+{
+	return a->seen[(pgno - 1) / 8] >> ((pgno - 1) % 8) & 1;
+}
+
+void apply_limit(struct apply *a, uint32_t commit)
+{
+	for (; a->limit > commit; a->limit--)
+		if (a->limit != a->lock_page && !seen(a, a->limit))
+			a->unseen--;
+}
+
+static void submit(struct apply *a)
+{
+	struct batch *b = a->filling;
+	a->filling = NULL;
+	if (b)
+		pool_run(a->pool, run_batch, b);
+}
+
+void *apply_slot(struct apply *a, struct err *e)
+{
+	if (!a->filling) {
+		pthread_mutex_lock(&a->lock);
+		while (!a->free)
+			pthread_cond_wait(&a->freed, &a->lock);
+		struct err failure = a->failure;
+		if (!failure.code) {
+			a->filling = a->free;
+			a->free = a->filling->next_free;
+		}
+		pthread_mutex_unlock(&a->lock);
+		if (failure.code) {
+			*e = failure;
+			return NULL;
+		}
+	}
+	return a->filling->pages + a->filling->count * a->page_size;
+}
+
+void apply_page(struct apply *a, uint32_t pgno)
+{
+	if (pgno > a->limit || pgno == a->lock_page || seen(a, pgno))
+		return;
+	a->seen[(pgno - 1) / 8] |= (uint8_t)(1 << (pgno - 1) % 8);
+	a->unseen--;
+	struct batch *b = a->filling;
+	b->pgnos[b->count++] = pgno;
+	if (b->count == a->batch_pages)
+		submit(a);
+}
+
+uint32_t apply_missing(const struct apply *a)
+{
+	return a->unseen;
+}
+
+uint64_t *apply_sums(struct apply *a)
+{
+	return a->sums;
+}
+
+/* Pages that nobody wrote are zeros and count as such in the checksum. */
+static int count_holes(struct apply *a, uint32_t *holes, uint32_t *first, struct err *e)
+{
+	uint8_t *zeros = calloc(1, a->page_size);
+	if (!zeros)
+		return err_nomem(e, "checking what was restored");
+	*holes = 0;
+	*first = 0;
+	for (uint32_t pgno = 1; pgno <= a->n_page; pgno++) {
+		if (pgno == a->lock_page || seen(a, pgno))
+			continue;
+		if ((*holes)++ == 0)
+			*first = pgno;
+		uint64_t sum = ltx_page_checksum(pgno, zeros, a->page_size);
+		a->xor ^= sum;
+		if (a->sums)
+			a->sums[pgno - 1] = sum;
+	}
+	free(zeros);
+	return ERR_OK;
+}
+
+int apply_finish(
+	struct apply *a, uint32_t *holes, uint32_t *first_hole, uint64_t *checksum, struct err *e)
+{
+	submit(a);
+	pool_wait(a->pool);
+	if (a->failure.code) {
+		*e = a->failure;
+		return a->failure.code;
+	}
+	int rc = count_holes(a, holes, first_hole, e);
+	*checksum = LTX_CHECKSUM_FLAG | a->xor ;
+	return rc;
+}

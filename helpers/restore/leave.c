@@ -1,0 +1,109 @@
+#include "restore/leave.h"
+
+#include "base/fs.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char *inside(const struct leave *l, const char *name)
+{
+	return fs_join(state_dir_path(l->dir), name);
+}
+
+int leave_begin(struct leave *l, const char *dir, const char *replica, struct err *e)
+{
+	memset(l, 0, sizeof(*l));
+	if (!*dir)
+		return ERR_OK;
+	struct stat st;
+	l->created = lstat(dir, &st) != 0 && errno == ENOENT;
+	int rc = state_dir_open(&l->dir, dir, e);
+	if (rc)
+		return rc;
+	/* A node id lives as long as its folder and replica do; a copy of a folder gets its own. */
+	bool copied;
+	struct err why = ERR_INIT;
+	int found = state_load(l->dir, &l->old, &copied, &why);
+	if (found == ERR_DAMAGED)
+		log_warn("%s: it is replaced", why.text);
+	if (found || copied || strcmp(l->old.replica, replica) != 0)
+		memset(&l->old, 0, sizeof(l->old));
+	return ERR_OK;
+}
+
+int leave_pages(struct leave *l, const struct pagesums *sums, struct err *e)
+{
+	if (!l->dir)
+		return ERR_OK;
+	char *path = inside(l, "pages");
+	if (!path)
+		return err_nomem(e, "leaving the page table");
+	l->pages_written = true;
+	int rc = pagesums_save(sums, path, e);
+	free(path);
+	return rc;
+}
+
+static void remove_inside(const struct leave *l, const char *name)
+{
+	char *path = inside(l, name);
+	if (path && fs_remove_tree(path) && errno != ENOENT)
+		log_warn("cannot remove %s: %s", path, strerror(errno));
+	free(path);
+}
+
+/* Root restores for the owner of the folder: its replicator must be able to use this. */
+static int give_away(const struct leave *l, uid_t uid, gid_t gid, struct err *e)
+{
+	static const char *const names[] = {"", "lock", "pages", "state.json"};
+	if (geteuid() != 0 || uid == 0)
+		return ERR_OK;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		char *path = inside(l, names[i]);
+		if (!path)
+			return err_nomem(e, "leaving the state");
+		int rc = lchown(path, uid, gid);
+		if (rc)
+			rc = err_errno(e, ERR_IO, errno, "cannot give %s to uid %ld", path, (long)uid);
+		free(path);
+		if (rc)
+			return rc;
+	}
+	return ERR_OK;
+}
+
+int leave_state(struct leave *l, struct state *s, uid_t uid, gid_t gid, struct err *e)
+{
+	if (!l->dir)
+		return ERR_OK;
+	s->node_id = l->old.node_id ? l->old.node_id : state_new_node_id();
+	s->prev_node_id = l->old.prev_node_id;
+	s->probed = l->old.probed;
+	s->weak_fencing = l->old.weak_fencing;
+	s->manifest_digest = l->old.manifest_digest;
+	int rc = state_save(l->dir, s, e);
+	if (rc)
+		return rc;
+	remove_inside(l, "ltx");
+	return give_away(l, uid, gid, e);
+}
+
+void leave_abort(struct leave *l)
+{
+	if (l->dir && l->created)
+		fs_remove_tree(state_dir_path(l->dir));
+	else if (l->dir && l->pages_written)
+		remove_inside(l, "pages");
+	leave_end(l);
+}
+
+void leave_end(struct leave *l)
+{
+	state_dir_close(l->dir);
+	l->dir = NULL;
+}

@@ -1,0 +1,161 @@
+#include "restore/output.h"
+
+#include "base/fs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PROC_FD_SIZE 32
+
+static int check_absent(const char *path, struct err *e)
+{
+	/* A -wal without its database would be replayed into the restored one. */
+	static const char *const endings[] = {"", "-wal", "-shm", "-journal"};
+	for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++) {
+		char *p;
+		if (asprintf(&p, "%s%s", path, endings[i]) < 0)
+			return err_nomem(e, "looking at the target");
+		struct stat st;
+		int rc = ERR_OK;
+		if (!lstat(p, &st))
+			rc = err_set(e, ERR_EXISTS, "cannot restore, output path already exists: %s", p);
+		else if (errno != ENOENT && errno != ENOTDIR)
+			rc = err_errno(e, ERR_IO, errno, "cannot look at %s", p);
+		free(p);
+		if (rc)
+			return rc;
+	}
+	return ERR_OK;
+}
+
+int output_init(struct output *o, const char *path, struct err *e)
+{
+	memset(o, 0, sizeof(*o));
+	o->path = path;
+	o->fd = -1;
+	o->dir = fs_dirname(path);
+	if (!o->dir)
+		return err_nomem(e, "looking at the target");
+	const char *name = fs_basename(path);
+	if (!*name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+		return err_set(e, ERR_USAGE, "cannot restore to %s: it names no file", path);
+	struct stat st;
+	if (stat(o->dir, &st) || !S_ISDIR(st.st_mode))
+		return err_set(e, ERR_IO,
+			"cannot restore to %s: there is no folder %s (make it first: its owner will own the "
+			"database)",
+			path, o->dir);
+	o->uid = st.st_uid;
+	o->gid = st.st_gid;
+	o->mode = (st.st_mode & 0666) | 0600;
+	return check_absent(path, e);
+}
+
+/* A file without a name can only be given one through /proc. */
+static bool can_link(int fd)
+{
+	char proc[PROC_FD_SIZE];
+	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
+	return access(proc, F_OK) == 0;
+}
+
+static int open_named(struct output *o, struct err *e)
+{
+	uint64_t salt;
+	fs_random(&salt, sizeof(salt));
+	if (asprintf(&o->tmp, "%s/.%s.tmp-%016" PRIx64, o->dir, fs_basename(o->path), salt) < 0) {
+		o->tmp = NULL;
+		return err_nomem(e, "making a temporary file");
+	}
+	o->fd = fs_open(o->tmp, O_RDWR | O_CREAT | O_EXCL, 0600);
+	if (o->fd >= 0)
+		return ERR_OK;
+	int rc = err_errno(e, ERR_IO, errno, "cannot restore to %s: cannot create %s", o->path, o->tmp);
+	free(o->tmp);
+	o->tmp = NULL;
+	return rc;
+}
+
+int output_open(struct output *o, struct err *e)
+{
+	o->fd = fs_open(o->dir, O_RDWR | O_TMPFILE, 0600);
+	if (o->fd >= 0 && can_link(o->fd))
+		return ERR_OK;
+	fs_close(o->fd);
+	o->fd = -1;
+	return open_named(o, e);
+}
+
+void output_discard(struct output *o)
+{
+	fs_close(o->fd);
+	o->fd = -1;
+	if (o->tmp)
+		fs_unlink(o->tmp);
+	free(o->tmp);
+	o->tmp = NULL;
+}
+
+int output_settle(struct output *o, struct err *e)
+{
+	struct stat st;
+	if (fstat(o->fd, &st))
+		return err_errno(e, ERR_IO, errno, "cannot look at the restored %s", o->path);
+	bool own = st.st_uid == o->uid && st.st_gid == o->gid;
+	/* Who isn't root can't give files away: the database is then its own, as everything is that it
+	 * makes. A group of its own it can set. */
+	if (!own && fchown(o->fd, geteuid() == 0 ? o->uid : (uid_t)-1, o->gid) && geteuid() == 0)
+		return err_errno(e, ERR_IO, errno, "cannot give %s to the owner of %s", o->path, o->dir);
+	if (fchmod(o->fd, o->mode))
+		return err_errno(e, ERR_IO, errno, "cannot set the mode of %s", o->path);
+	if (fs_fsync(o->fd))
+		return err_errno(e, errno == ENOSPC ? ERR_FULL : ERR_IO, errno, "cannot fsync %s", o->path);
+	return ERR_OK;
+}
+
+/* link never replaces; where a file system has no links, rename is asked not to. */
+static int link_named(struct output *o)
+{
+	if (!fs_link(o->tmp, o->path)) {
+		fs_unlink(o->tmp);
+		return 0;
+	}
+	if (errno == EEXIST)
+		return -1;
+	return renameat2(AT_FDCWD, o->tmp, AT_FDCWD, o->path, RENAME_NOREPLACE);
+}
+
+int output_place(struct output *o, struct err *e)
+{
+	int rc = check_absent(o->path, e);
+	if (rc)
+		return rc;
+	if (o->tmp ? link_named(o) : fs_link_fd(o->fd, o->path)) {
+		if (errno == EEXIST)
+			return err_set(
+				e, ERR_EXISTS, "cannot restore, output path already exists: %s", o->path);
+		return err_errno(e, ERR_IO, errno, "cannot put %s in place", o->path);
+	}
+	free(o->tmp);
+	o->tmp = NULL;
+	fs_close(o->fd);
+	o->fd = -1;
+	if (fs_fsync_dir(o->dir)) {
+		rc = err_errno(e, ERR_IO, errno, "cannot fsync the folder %s", o->dir);
+		fs_unlink(o->path);
+	}
+	return rc;
+}
+
+void output_free(struct output *o)
+{
+	output_discard(o);
+	free(o->dir);
+	o->dir = NULL;
+}

@@ -1,0 +1,433 @@
+/*
+ * A restore, from the listing to the file in its place.
+ *
+ * Files are read newest first (see apply.h): a contradiction between two of them (F8) shows when
+ * the older one's header comes in. Then the pair is banned and everything begins again with another
+ * plan, as it does when a file has vanished since the listing: retention may run meanwhile.
+ */
+#include "restore/restore.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "conf/state.h"
+#include "format/ltx.h"
+#include "restore/apply.h"
+#include "restore/fetch.h"
+#include "restore/leave.h"
+#include "restore/output.h"
+#include "restore/verify.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define PART_SIZE ((size_t)1 << 20)
+#define WINDOW ((size_t)24 << 20)
+#define THREADS_NETWORK 32
+#define THREADS_FOLDER 4
+#define THREADS_MAX 64
+#define MAX_VANISHED 3
+#define MAX_BANS 64
+#define MAX_DETOURS 3 /* around overlaps: each costs a restore */
+
+struct run {
+	struct store *store;
+	const struct restore_options *options;
+	struct restore_result *result;
+	struct output output;
+	struct leave leave;
+	uint64_t highest_txid; /* of the listing */
+
+	struct restore_ban *bans;
+	size_t n_bans;
+	struct err mismatch; /* the checksum that was wrong before an overlap was planned around */
+	int detours;
+
+	/* One attempt. */
+	struct ltx_file *files; /* the plan, newest first */
+	struct fetch *fetch;
+	struct apply *apply;
+	struct ltx_header newest, newer; /* the last file of the plan; the one read before this one */
+	bool read_failed;                /* the decoder's error is the store's */
+	uint64_t bytes_done, bytes_total;
+	uint64_t checksum; /* of what was restored */
+};
+
+/* ---- planning ---- */
+
+static int read_header(
+	struct store *s, const struct ltx_file *f, struct ltx_header *h, struct err *e)
+{
+	char name[FETCH_NAME_SIZE];
+	fetch_object_name(s, f, name);
+	uint8_t head[LTX_HEADER_SIZE];
+	if (f->size < sizeof(head))
+		return err_set(e, ERR_DAMAGED, "%s/%s is truncated: %" PRIu64 " bytes are no LTX file",
+			store_url(s), name, f->size);
+	int rc = fetch_range(s, f, 0, head, sizeof(head), e);
+	if (rc)
+		return rc;
+	if (ltx_header_decode(head, h, e))
+		return err_wrap(e, "%s/%s", store_url(s), name);
+	return ERR_OK;
+}
+
+static int stamp(void *ctx, const struct ltx_file *f, int64_t *ms, struct err *e)
+{
+	struct ltx_header h;
+	int rc = read_header(ctx, f, &h, e);
+	if (!rc)
+		*ms = h.timestamp;
+	return rc;
+}
+
+static int make_plan(struct run *r, struct err *e)
+{
+	struct ltx_set set;
+	ltxset_init(&set);
+	restore_plan_free(&r->result->plan);
+	int rc = restore_list(r->store, &set, e);
+	if (!rc) {
+		struct restore_plan_input in = {.set = &set,
+			.target = r->options->target,
+			.now_ms = clock_wall_ms(),
+			.stamp = stamp,
+			.stamp_ctx = r->store,
+			.bans = r->bans,
+			.n_bans = r->n_bans};
+		r->highest_txid = ltxset_max_txid(&set);
+		r->result->empty_replica = set.count == 0;
+		rc = restore_plan_make(&in, &r->result->plan, e);
+		if (rc == ERR_NO_BACKUP || rc == ERR_DAMAGED)
+			err_wrap(e, "%s", store_url(r->store));
+	}
+	ltxset_free(&set);
+	return rc;
+}
+
+static int add_ban(
+	struct run *r, const struct ltx_file *before, const struct ltx_file *after, struct err *e)
+{
+	struct restore_ban *bans = realloc(r->bans, (r->n_bans + 1) * sizeof(*bans));
+	if (!bans)
+		return err_nomem(e, "planning the restore");
+	r->bans = bans;
+	r->bans[r->n_bans++] = (struct restore_ban){*before, *after};
+	if (r->n_bans > MAX_BANS)
+		return err_set(e, ERR_DAMAGED, "%s: more than %d pairs of files contradict each other",
+			store_url(r->store), MAX_BANS);
+	char a[RESTORE_LABEL_SIZE], b[RESTORE_LABEL_SIZE];
+	log_debug("%s was not written on top of %s: planning anew", restore_label(after, a),
+		restore_label(before, b));
+	return err_set(e, ERR_AGAIN, "planning anew");
+}
+
+/* ---- reading files ---- */
+
+static ptrdiff_t read_file(void *ctx, void *p, size_t n, struct err *e)
+{
+	struct run *r = ctx;
+	if (r->options->cancelled && __atomic_load_n(r->options->cancelled, __ATOMIC_RELAXED)) {
+		err_set(e, ERR_CANCELLED, "the restore was stopped");
+		r->read_failed = true;
+		return -1;
+	}
+	ptrdiff_t got = fetch_read(r->fetch, p, n, e);
+	r->read_failed |= got < 0;
+	r->bytes_done += got > 0 ? (uint64_t)got : 0;
+	if (got > 0 && r->options->progress)
+		r->options->progress(r->options->progress_ctx, r->bytes_done, r->bytes_total);
+	return got;
+}
+
+/* The decoder says what is wrong with a file; this adds which one it is. */
+static int name_file(struct run *r, const struct ltx_file *f, struct err *e)
+{
+	char name[FETCH_NAME_SIZE];
+	if (r->read_failed)
+		return e->code;
+	return err_wrap(e, "%s/%s", store_url(r->store), fetch_object_name(r->store, f, name));
+}
+
+static int start_apply(struct run *r, const struct ltx_header *h, struct err *e)
+{
+	r->newest = *h;
+	r->result->txid = h->max_txid;
+	r->result->timestamp_ms = h->timestamp;
+	r->result->page_size = h->page_size;
+	r->result->n_page = h->commit;
+	r->result->bytes = (uint64_t)h->commit * h->page_size;
+	return apply_new(&r->apply, r->output.fd, r->options->output, r->output.dir, h->page_size,
+		h->commit, r->leave.dir != NULL, e);
+}
+
+static int check_file(struct run *r, size_t i, const struct ltx_header *h, struct err *e)
+{
+	int rc = verify_header(h, &r->files[i], i ? r->newest.page_size : 0, e);
+	if (rc)
+		return name_file(r, &r->files[i], e);
+	if (i > 0 && !verify_follows(h, &r->newer))
+		return add_ban(r, &r->files[i], &r->files[i - 1], e);
+	if (i == 0)
+		rc = start_apply(r, h, e);
+	else
+		apply_limit(r->apply, h->commit);
+	r->newer = *h;
+	return rc;
+}
+
+static int read_pages(
+	struct run *r, struct ltx_decoder *dec, const struct ltx_file *f, struct err *e)
+{
+	for (;;) {
+		void *slot = apply_slot(r->apply, e);
+		if (!slot)
+			return e->code;
+		uint32_t pgno;
+		int rc = ltx_decoder_page(dec, &pgno, slot, e);
+		if (rc)
+			return rc == ERR_NOMEM ? rc : name_file(r, f, e);
+		if (pgno == 0)
+			return ERR_OK;
+		apply_page(r->apply, pgno);
+	}
+}
+
+static int read_one(struct run *r, size_t i, struct err *e)
+{
+	struct ltx_decoder *dec = NULL;
+	int rc = ltx_decoder_new(&dec, read_file, r, e);
+	if (rc)
+		return rc == ERR_NOMEM ? rc : name_file(r, &r->files[i], e);
+	rc = check_file(r, i, ltx_decoder_header(dec), e);
+	if (!rc)
+		rc = read_pages(r, dec, &r->files[i], e);
+	ltx_decoder_free(dec);
+	r->result->files++;
+	fetch_next_file(r->fetch);
+	return rc;
+}
+
+static int start_fetch(struct run *r, struct err *e)
+{
+	const struct restore_plan *plan = &r->result->plan;
+	r->files = calloc(plan->count, sizeof(*r->files));
+	if (!r->files)
+		return err_nomem(e, "restoring");
+	r->bytes_done = r->bytes_total = 0;
+	for (size_t i = 0; i < plan->count; i++) {
+		r->files[i] = plan->files[plan->count - 1 - i];
+		r->bytes_total += r->files[i].size;
+	}
+	bool folder = strcmp(store_capabilities(r->store)->scheme, "file") == 0;
+	struct fetch_limits limits = {
+		.threads = folder ? THREADS_FOLDER : THREADS_NETWORK,
+		.part_size = PART_SIZE,
+		.window = WINDOW,
+	};
+	if (r->options->parallelism > 0)
+		limits.threads =
+			(size_t)(r->options->parallelism < THREADS_MAX ? r->options->parallelism : THREADS_MAX);
+	return fetch_new(&r->fetch, r->store, r->files, plan->count, &limits, e);
+}
+
+/* ---- one attempt ---- */
+
+static int read_all(struct run *r, struct err *e)
+{
+	size_t count = r->result->plan.count;
+	for (size_t i = 0; i < count; i++) {
+		int rc = read_one(r, i, e);
+		/* A file that holds every page ends the search, whatever lies under it. */
+		if (rc || apply_missing(r->apply) == 0)
+			return rc;
+	}
+	return ERR_OK;
+}
+
+/* The last pair whose TXIDs overlap: of these no header says whether they fit. */
+static size_t last_overlap(const struct run *r)
+{
+	for (size_t i = 0; i + 1 < r->result->files; i++)
+		if (r->files[i].min_txid <= r->files[i + 1].max_txid)
+			return i;
+	return (size_t)-1;
+}
+
+static int check_result(struct run *r, struct err *e)
+{
+	uint32_t holes, first_hole;
+	int rc = apply_finish(r->apply, &holes, &first_hole, &r->checksum, e);
+	if (rc)
+		return rc;
+	char name[FETCH_NAME_SIZE], full[ERR_TEXT_MAX / 2];
+	snprintf(full, sizeof(full), "%s/%s", store_url(r->store),
+		fetch_object_name(r->store, &r->files[0], name));
+	rc = verify_checksum(&r->newest, full, r->checksum, holes, first_hole, &r->result->proof, e);
+	size_t i = rc == ERR_DAMAGED && r->detours++ < MAX_DETOURS ? last_overlap(r) : (size_t)-1;
+	if (i != (size_t)-1) {
+		r->mismatch = r->mismatch.code ? r->mismatch : *e;
+		return add_ban(r, &r->files[i + 1], &r->files[i], e);
+	}
+	if (!rc)
+		rc = verify_database(r->output.fd, r->result->page_size, e);
+	return rc;
+}
+
+static void end_attempt(struct run *r)
+{
+	fetch_free(r->fetch);
+	apply_free(r->apply);
+	free(r->files);
+	r->fetch = NULL;
+	r->apply = NULL;
+	r->files = NULL;
+	r->read_failed = false;
+}
+
+static int attempt(struct run *r, struct err *e)
+{
+	err_clear(e);
+	r->result->files = 0;
+	int rc = make_plan(r, e);
+	if (rc == ERR_DAMAGED && r->mismatch.code)
+		*e = r->mismatch;
+	if (!rc)
+		rc = output_open(&r->output, e);
+	if (!rc)
+		rc = start_fetch(r, e);
+	if (!rc)
+		rc = read_all(r, e);
+	if (!rc)
+		rc = check_result(r, e);
+	return rc;
+}
+
+/* ---- the end ---- */
+
+static void describe_state(const struct run *r, struct state *s)
+{
+	struct stat st = {0};
+	stat(r->options->output, &st);
+	*s = (struct state){
+		.dev = st.st_dev,
+		.ino = st.st_ino,
+		.page_size = r->result->page_size,
+		.n_page = r->result->n_page,
+		.txid = r->result->txid,
+		.checksum = r->checksum,
+		.timestamp_ms = r->result->timestamp_ms,
+		.last_l0_node_id = r->newest.node_id,
+		.restored = true,
+		.restored_of = r->highest_txid,
+	};
+	snprintf(s->replica, sizeof(s->replica), "%s", store_url(r->store));
+	char *real = realpath(r->options->output, NULL);
+	snprintf(s->database, sizeof(s->database), "%s", real ? real : r->options->output);
+	free(real);
+}
+
+/* The database is in place from here on: what fails now costs the next replicate a comparison. */
+static void leave_behind(struct run *r)
+{
+	struct state s;
+	struct err e = ERR_INIT;
+	describe_state(r, &s);
+	if (leave_state(&r->leave, &s, r->output.uid, r->output.gid, &e))
+		log_warn("the database is restored, but its state could not be kept: %s", e.text);
+	leave_end(&r->leave);
+}
+
+static int finish(struct run *r, struct err *e)
+{
+	struct pagesums sums = {
+		.sums = apply_sums(r->apply),
+		.n_page = r->result->n_page,
+		.page_size = r->result->page_size,
+		.txid = r->result->txid,
+		.checksum = r->checksum,
+	};
+	int rc = leave_pages(&r->leave, &sums, e);
+	if (!rc)
+		rc = output_settle(&r->output, e);
+	if (!rc && r->options->cancelled && __atomic_load_n(r->options->cancelled, __ATOMIC_RELAXED))
+		rc = err_set(e, ERR_CANCELLED, "the restore was stopped");
+	if (!rc)
+		rc = output_place(&r->output, e);
+	if (!rc)
+		leave_behind(r);
+	return rc;
+}
+
+static int begin_leave(struct run *r, struct err *e)
+{
+	const char *dir = r->options->state_dir;
+	char *own = dir ? NULL : state_default_dir(r->options->output);
+	if (!dir && !own)
+		return err_nomem(e, "restoring");
+	int rc = leave_begin(&r->leave, dir ? dir : own, store_url(r->store), e);
+	free(own);
+	return rc;
+}
+
+static int run_attempts(struct run *r, struct err *e)
+{
+	for (int vanished = 0;;) {
+		int rc = attempt(r, e);
+		if (!rc)
+			return finish(r, e);
+		end_attempt(r);
+		output_discard(&r->output);
+		if (rc == ERR_NOT_FOUND && vanished++ < MAX_VANISHED)
+			log_info("a file went away while it was wanted, planning anew: %s", e->text);
+		else if (rc == ERR_NOT_FOUND)
+			return err_set(e, ERR_DAMAGED, "listed, but not there: %.900s", e->text);
+		else if (rc != ERR_AGAIN)
+			return rc;
+	}
+}
+
+static int dry_run(struct run *r, struct err *e)
+{
+	struct ltx_header h;
+	int rc = make_plan(r, e);
+	const struct restore_plan *plan = &r->result->plan;
+	if (!rc)
+		rc = read_header(r->store, &plan->files[plan->count - 1], &h, e);
+	if (rc)
+		return rc;
+	r->result->txid = plan->txid;
+	r->result->timestamp_ms = h.timestamp;
+	r->result->page_size = h.page_size;
+	r->result->n_page = h.commit;
+	r->result->bytes = (uint64_t)h.commit * h.page_size;
+	r->result->files = plan->count;
+	r->result->proof = h.ours && h.after_checksum ? RESTORE_PROVEN : RESTORE_NOT_PROVEN;
+	return ERR_OK;
+}
+
+int restore_run(struct store *s, const struct restore_options *options,
+	struct restore_result *result, struct err *e)
+{
+	struct run r = {.store = s, .options = options, .result = result, .mismatch = ERR_INIT};
+	memset(result, 0, sizeof(*result));
+	r.output.fd = -1;
+	int rc;
+	if (options->dry_run) {
+		rc = dry_run(&r, e);
+	} else {
+		rc = output_init(&r.output, options->output, e);
+		if (!rc)
+			rc = begin_leave(&r, e);
+		if (!rc)
+			rc = run_attempts(&r, e);
+		end_attempt(&r);
+		output_free(&r.output);
+		if (rc)
+			leave_abort(&r.leave);
+	}
+	free(r.bans);
+	return rc;
+}
