@@ -1,0 +1,251 @@
+/* litestream restore */
+#include "restore/restore.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "cli/args.h"
+#include "cli/command.h"
+#include "cli/stop.h"
+#include "store/store.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PROGRESS_EVERY_US 200000
+
+struct progress {
+	int64_t next_us;
+	bool shown;
+};
+
+/* ---- arguments ---- */
+
+static int parse_target(struct args *a, struct restore_target *t, struct err *e)
+{
+	const char *txid = args_string(a, "txid", NULL), *time = args_string(a, "timestamp", NULL);
+	if (txid && time)
+		return args_usage(a, e, NULL, "-txid and -timestamp exclude each other");
+	if (txid && (!ltx_parse_txid(txid, &t->txid) || t->txid == 0))
+		return args_usage(a, e, "-txid 000000000000002a",
+			"-txid takes a transaction ID of up to 16 hexadecimal digits, not \"%s\"", txid);
+	if (time && (clock_parse_rfc3339(time, &t->timestamp_ms) || t->timestamp_ms <= 0))
+		return args_usage(a, e, "-timestamp 2026-01-31T12:00:00Z",
+			"-timestamp takes a time in RFC 3339 form, not \"%s\"", time);
+	return ERR_OK;
+}
+
+static int parse(struct args *a, struct restore_options *o, struct err *e)
+{
+	const char *url = a->argv[0];
+	int64_t parallelism = args_int(a, "parallelism", 0);
+	o->output = args_string(a, "o", NULL);
+	o->dry_run = args_bool(a, "dry-run");
+	o->state_dir = args_bool(a, "no-state") ? "" : args_string(a, "state-dir", NULL);
+	if (args_bool(a, "no-state") && args_given(a, "state-dir"))
+		return args_usage(a, e, NULL, "-state-dir and -no-state exclude each other");
+	if (args_given(a, "parallelism") && (parallelism < 1 || parallelism > 64))
+		return args_usage(a, e, NULL, "-parallelism is a number from 1 to 64");
+	o->parallelism = (int)parallelism;
+	if ((!o->output || !*o->output) && !o->dry_run) {
+		char hint[400];
+		snprintf(hint, sizeof(hint), "litestream restore -o PATH %s",
+			strchr(url, '@') || strchr(url, '?') ? "URL" : url);
+		return args_usage(a, e, hint, "-o is required: where the restored database is to be");
+	}
+	return parse_target(a, &o->target, e);
+}
+
+/* ---- progress: a line that is written over, on a terminal only ---- */
+
+static void show_progress(void *ctx, uint64_t done, uint64_t total)
+{
+	struct progress *p = ctx;
+	int64_t now = clock_mono_us();
+	if (now < p->next_us)
+		return;
+	p->next_us = now + PROGRESS_EVERY_US;
+	p->shown = true;
+	double percent = total ? 100.0 * (double)done / (double)total : 100.0;
+	fprintf(stderr, "\rrestoring: %.1f of %.1f MB (%.0f %%) ", (double)done / 1e6,
+		(double)total / 1e6, percent);
+}
+
+static void end_progress(const struct progress *p)
+{
+	if (p->shown)
+		fprintf(stderr, "\r%60s\r", "");
+}
+
+/* ---- what is printed ---- */
+
+static json_t *hex(uint64_t v)
+{
+	return json_sprintf("%016" PRIx64, v);
+}
+
+static json_t *rfc3339(int64_t ms)
+{
+	char text[32];
+	clock_format_rfc3339(ms, text);
+	return json_string(text);
+}
+
+static json_t *files_json(const struct restore_plan *plan)
+{
+	json_t *files = json_array();
+	for (size_t i = 0; i < plan->count; i++) {
+		const struct ltx_file *f = &plan->files[i];
+		char name[LTX_NAME_SIZE];
+		ltx_format_name(f->min_txid, f->max_txid, name);
+		json_array_append_new(
+			files, json_pack("{s:i,s:s,s:o,s:o,s:I,s:o}", "level", f->level, "name", name,
+					   "min_txid", hex(f->min_txid), "max_txid", hex(f->max_txid), "size",
+					   (json_int_t)f->size, "timestamp", rfc3339(f->modified_ms)));
+	}
+	return files;
+}
+
+static int print_json(const struct restore_options *o, const struct store *s,
+	const struct restore_result *r, int64_t us, struct err *e)
+{
+	json_t *root = json_pack("{s:s*,s:s,s:o,s:o,s:I,s:I,s:I,s:b}",
+		o->dry_run ? "target_path" : "db_path", o->output, o->dry_run ? "source" : "replica",
+		store_url(s), "txid", hex(r->txid), "timestamp", rfc3339(r->timestamp_ms), "bytes",
+		(json_int_t)r->bytes, "page_size", (json_int_t)r->page_size, "files", (json_int_t)r->files,
+		"proven", r->proof == RESTORE_PROVEN);
+	if (root && o->dry_run) {
+		json_object_set_new(root, "replica", json_string(store_capabilities(s)->scheme));
+		json_object_set_new(root, "min_txid", hex(r->plan.files[0].min_txid));
+		json_object_set_new(root, "max_txid", hex(r->plan.txid));
+		json_object_set_new(root, "files", files_json(&r->plan));
+	} else if (root) {
+		json_object_set_new(root, "duration_ms", json_integer(us / 1000));
+	}
+	int rc = root && !json_dumpf(root, stdout, JSON_INDENT(2)) ? ERR_OK : ERR_NOMEM;
+	json_decref(root);
+	printf("\n");
+	return rc ? err_nomem(e, "printing the result") : ERR_OK;
+}
+
+static void print_plan(const struct store *s, const struct restore_result *r)
+{
+	char when[32];
+	clock_format_rfc3339(r->timestamp_ms, when);
+	printf("would restore TXID %016" PRIx64 " of %s from %s: %" PRIu64 " bytes from %zu files\n",
+		r->txid, when, store_url(s), r->bytes, r->plan.count);
+	for (size_t i = 0; i < r->plan.count; i++) {
+		char label[RESTORE_LABEL_SIZE];
+		printf("  %s  %" PRIu64 " bytes\n", restore_label(&r->plan.files[i], label),
+			r->plan.files[i].size);
+	}
+}
+
+static void print_result(
+	const struct restore_options *o, const struct store *s, const struct restore_result *r)
+{
+	char when[32];
+	clock_format_rfc3339(r->timestamp_ms, when);
+	printf("restored %s from %s\n", o->output, store_url(s));
+	printf("  txid       %016" PRIx64 "\n  timestamp  %s\n", r->txid, when);
+	printf("  size       %" PRIu64 " bytes (%" PRIu32 " pages of %" PRIu32 ")\n", r->bytes,
+		r->n_page, r->page_size);
+	printf("  files      %zu\n", r->files);
+	printf("  checksum   %s\n", r->proof == RESTORE_PROVEN
+									? "proven"
+									: "not proven: the replica records none for this state");
+}
+
+/* ---- the command ---- */
+
+static int restore(struct args *a, struct store *s, struct restore_options *o, struct err *e)
+{
+	struct progress progress = {0};
+	if (!args_bool(a, "quiet") && isatty(STDERR_FILENO)) {
+		o->progress = show_progress;
+		o->progress_ctx = &progress;
+	}
+	struct restore_result r;
+	int64_t start = clock_mono_us();
+	int rc = stop_begin(s, e);
+	o->cancelled = stop_flag();
+	if (rc)
+		return rc;
+	rc = restore_run(s, o, &r, e);
+	stop_end();
+	end_progress(&progress);
+	if (rc == ERR_CANCELLED)
+		err_set(e, ERR_CANCELLED, "interrupted: nothing was restored");
+	if (rc == ERR_NO_BACKUP && r.empty_replica && args_bool(a, "if-replica-exists")) {
+		log_info("no matching backups found, skipping");
+		rc = ERR_OK;
+	} else if (!rc && args_bool(a, "json")) {
+		rc = print_json(o, s, &r, clock_mono_us() - start, e);
+	} else if (!rc && o->dry_run) {
+		print_plan(s, &r);
+	} else if (!rc && !args_bool(a, "quiet")) {
+		print_result(o, s, &r);
+	}
+	restore_plan_free(&r.plan);
+	return rc;
+}
+
+static int run(struct args *a, struct err *e)
+{
+	struct restore_options o = {0};
+	int rc = parse(a, &o, e);
+	if (rc)
+		return rc;
+	if (args_bool(a, "v"))
+		log_set_level(LOG_DEBUG);
+	else if (args_bool(a, "quiet"))
+		log_set_level(LOG_WARN);
+	struct stat st;
+	if (args_bool(a, "if-db-not-exists") && o.output && !lstat(o.output, &st)) {
+		log_info("database already exists, skipping: %s", o.output);
+		return ERR_OK;
+	}
+	struct store *s;
+	rc = store_open(&s, a->argv[0], NULL, e);
+	if (rc)
+		return rc;
+	rc = restore(a, s, &o, e);
+	store_close(s);
+	return rc;
+}
+
+static const struct flag flags[] = {
+	{"o", FLAG_STRING, "PATH", "where the database is to be; it must not exist"},
+	{"txid", FLAG_STRING, "TXID", "the state of this transaction (16 hexadecimal digits)"},
+	{"timestamp", FLAG_STRING, "TIME", "the last state at or before a time (RFC 3339)"},
+	{"parallelism", FLAG_INT, "N", "requests under way at once (32; 4 for a folder)"},
+	{"if-db-not-exists", FLAG_BOOL, NULL, "exit 0 when the database is there already"},
+	{"if-replica-exists", FLAG_BOOL, NULL, "exit 0 when the replica is empty"},
+	{"dry-run", FLAG_BOOL, NULL, "only show which files would be read"},
+	{"json", FLAG_BOOL, NULL, "print the result as JSON"},
+	{"state-dir", FLAG_STRING, "DIR", "where replicate is to find its state (.<name>-litestream)"},
+	{"no-state", FLAG_BOOL, NULL, "leave no state for a following replicate"},
+	{"quiet", FLAG_BOOL, NULL, "print nothing but errors"},
+	{"v", FLAG_BOOL, NULL, "tell what is being done"},
+	{0},
+};
+
+const struct command command_restore = {
+	.name = "restore",
+	.arguments = "-o PATH [flags] URL",
+	.summary = "Brings a database back from a replica",
+	.details = "The file appears whole and verified, or not at all. Nothing is overwritten.\n",
+	.examples =
+		"    litestream restore -o fruits.db s3://mybkt/fruits.db\n"
+		"    litestream restore -o fruits.db -timestamp 2026-01-31T12:00:00Z /backup/fruits\n"
+		"    litestream restore -if-db-not-exists -o /data/app.db s3://mybkt/app.db\n",
+	.flags = flags,
+	.min_args = 1,
+	.max_args = 1,
+	.run = run,
+};

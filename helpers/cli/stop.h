@@ -1,0 +1,20 @@
+/* SIGINT and SIGTERM for commands that read a store: they end the requests and raise a flag. */
+#ifndef CLI_STOP_H
+#define CLI_STOP_H
+
+#include "base/err.h"
+#include "store/store.h"
+
+/*
+ * From now on a signal cancels `s` and sets the flag; a second one ends the program at once. Call
+ * before other threads are started: signals are blocked in those that come.
+ */
+int stop_begin(struct store *s, struct err *e);
+
+/* Set to 1 by the first signal. */
+const int *stop_flag(void);
+
+/* Must be called before the store is closed. */
+void stop_end(void);
+
+#endif
