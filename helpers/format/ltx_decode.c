@@ -88,7 +88,7 @@ static int read_header(struct ltx_decoder *dec, struct err *e)
 	uint8_t bytes[LTX_HEADER_SIZE];
 	dec->buf = bytes;
 	dec->cap = sizeof(bytes);
-	const uint8_t *p;
+	const uint8_t *p = NULL;
 	int rc = need(dec, sizeof(bytes), "header", &p, e);
 	if (!rc)
 		rc = ltx_header_decode(p, &dec->header, e);
@@ -132,7 +132,7 @@ const struct ltx_header *ltx_decoder_header(const struct ltx_decoder *dec)
 /* The content of a page in the block form; on return *size are its bytes in the file. */
 static int read_block(struct ltx_decoder *dec, void *page, uint64_t *size, struct err *e)
 {
-	const uint8_t *p;
+	const uint8_t *p = NULL;
 	int rc = need(dec, LTX_PAGE_PREFIX_SIZE, "page header", &p, e);
 	if (rc)
 		return rc;
@@ -202,7 +202,7 @@ static int read_page(
 static int read_index(struct ltx_decoder *dec, struct err *e)
 {
 	uint64_t at = dec->offset, want = crc64_iso(dec->index_crc, "\0", 1), crc = 0;
-	const uint8_t *p;
+	const uint8_t *p = NULL;
 	for (uint64_t left = dec->index_len + 1; left > 0;) {
 		int rc = need(dec, 1, "page index", &p, e);
 		if (rc)
@@ -242,7 +242,7 @@ static int check_post_apply(const struct ltx_decoder *dec, uint64_t post, struct
 
 static int read_trailer(struct ltx_decoder *dec, struct err *e)
 {
-	const uint8_t *p;
+	const uint8_t *p = NULL;
 	int rc = need(dec, LTX_TRAILER_SIZE, "trailer", &p, e);
 	if (!rc)
 		rc = check_post_apply(dec, get_be64(p), e);
@@ -278,7 +278,7 @@ static int read_end(struct ltx_decoder *dec, struct err *e)
 
 static int read_next(struct ltx_decoder *dec, uint32_t *pgno, void *page, struct err *e)
 {
-	const uint8_t *p;
+	const uint8_t *p = NULL;
 	int rc = need(dec, LTX_PAGE_HEADER_SIZE, "pages", &p, e);
 	if (rc)
 		return rc;
