@@ -22,8 +22,14 @@ teardown() {
   reap
 }
 
-# Everything in the box, with content, mode and times.
-listing() { find box -printf '%p %y %m %s %T@ %l\n' -type f -exec sha256sum {} + | sort; }
+# Everything in the box, with content, mode and times. A folder's time tells of a temporary file that
+# came and went: that is no change.
+listing() {
+  {
+    find box -type d -printf '%p %m\n'
+    find box ! -type d -printf '%p %y %m %s %T@ %l\n' -type f -exec sha256sum {} +
+  } | sort
+}
 
 # refused CODE WORDS COMMAND…: ends with CODE within half a minute, in one sentence on stderr that holds
 # WORDS (a regular expression, either case) and no secret; the box is as it was.
