@@ -106,9 +106,9 @@ secrets() { host jq -r "$2" "$DATA/secrets/$1.json"; }
 
 @test "auth: the secret is in no trace, no argument and no environment" {
   # While it runs every process's command line and environment is looked at, again and again.
-  host bash -c 'while [[ ! -e /tmp/auth-watched ]]; do
+  host bash -c 'while [[ ! -e /var/tmp/auth-watched ]]; do
       for p in /proc/[0-9]*; do tr "\0" "\n" <$p/cmdline; tr "\0" "\n" <$p/environ; done 2>/dev/null
-    done | grep -m1 -a "NEEDLEinHA[Y]" >/tmp/auth-found' 3>&- &
+    done | grep -m1 -a "NEEDLEinHA[Y]" >/var/tmp/auth-found' 3>&- &
   local watcher="$!"
   LINES_IN=(KEYOFNEEDLE NEEDLEinHAY)
   local i
@@ -120,10 +120,10 @@ secrets() { host jq -r "$2" "$DATA/secrets/$1.json"; }
     assert_success
     refute_contains NEEDLEinHAY
   done
-  host touch /tmp/auth-watched
+  host touch /var/tmp/auth-watched
   wait "$watcher" || true
-  host rm -f /tmp/auth-watched
-  run host cat /tmp/auth-found
+  host rm -f /var/tmp/auth-watched
+  run host cat /var/tmp/auth-found
   [ -z "$output" ]
 }
 

@@ -154,3 +154,51 @@ assert_success() { assert [ "$status" -eq 0 ]; }
 assert_status() { assert [ "$status" -eq "$1" ]; }
 assert_contains() { [[ "$output" == *"$1"* ]] || assert false "$1"; }
 refute_contains() { [[ "$output" != *"$1"* ]] || assert false "$1"; }
+
+# The test programs, where every user can run them.
+TOOLS=/usr/local/lib/litestream-tests
+tools_install() {
+  host install -d "$TOOLS"
+  host install -m 0755 "$BUILD"/tools/{writer,checker,pagecmp} "$TOOLS/"
+}
+
+# app_start APP DB [WRITER-FLAG...]: the app's process writes numbered commits to DB. On the stand-in
+# it is the app's container; a real Dokku would need an image for that, so there it is a process of
+# the same user beside it.
+app_start() {
+  local app="$1" db="$2" uid
+  shift 2
+  uid="$(host stat -c %u "$(dirname "$db")")"
+  if real_dokku; then
+    host setsid setpriv --reuid "$uid" --regid "$uid" --clear-groups \
+      "$TOOLS/writer" "$@" "$db" </dev/null >/dev/null 2>&1 3>&- &
+    echo "$!" >"$BATS_FILE_TMPDIR/$app.pid"
+  else
+    host sh -c "echo '$uid $TOOLS/writer $* $db' >/home/dokku/$app/CONTAINERS"
+    dokku ps:start "$app"
+  fi
+  wait_until 10 rows_at_least "$db" 1
+}
+app_stop() {
+  if real_dokku; then
+    kill -TERM "$(cat "$BATS_FILE_TMPDIR/$1.pid")" 2>/dev/null || true
+    while kill -0 "$(cat "$BATS_FILE_TMPDIR/$1.pid")" 2>/dev/null; do sleep 0.05; done
+  else
+    dokku ps:stop "$1"
+  fi
+}
+
+rows() { host sqlite3 -cmd '.timeout 5000' "$1" 'SELECT count(*) FROM commits'; }
+rows_at_least() { [[ "$(rows "$1")" -ge "$2" ]]; }
+
+# keep_state DB COPY: what DB holds once its log is in the file. The copy is checkpointed, not the
+# original, so nothing is asked of the replicator. The app must have stopped.
+keep_state() {
+  host cp "$1" "$2"
+  ! host test -e "$1-wal" || host cp "$1-wal" "$2-wal"
+  host sqlite3 "$2" 'PRAGMA wal_checkpoint(TRUNCATE)' >/dev/null
+}
+
+# The JSON of an app's one database.
+db_status() { dokku litestream:status "$1" --format json | jq -r ".databases[0].$2"; }
+state_is() { [[ "$(db_status "$1" state)" == "$2" ]]; }

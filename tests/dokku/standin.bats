@@ -77,14 +77,14 @@ probe_remove() { host rm -rf "$LIB_ROOT/plugins/enabled/probe" "$LIB_ROOT/plugin
   host bash -c "mkdir -p $LIB_ROOT/plugins/available/probe && cd $LIB_ROOT/plugins/available/probe &&
     printf '[plugin]\ndescription = \"probe\"\nversion = \"0\"\n[plugin.config]\n' >plugin.toml
     for t in post-create post-app-rename-setup pre-delete post-delete post-app-rename; do
-      printf '#!/bin/bash\necho \"\$(basename \$0) \$1 \$2\" >>/tmp/probe-order.%s\n' $$ >\$t; chmod +x \$t
+      printf '#!/bin/bash\necho \"\$(basename \$0) \$1 \$2\" >>/var/tmp/probe-order.%s\n' $$ >\$t; chmod +x \$t
     done
     ln -sfn \$PWD $LIB_ROOT/plugins/enabled/probe"
   dokku apps:create rename-old
   run dokku apps:rename rename-old rename-new
   assert_success
-  run host cat "/tmp/probe-order.$$"
-  host rm -f "/tmp/probe-order.$$"
+  run host cat "/var/tmp/probe-order.$$"
+  host rm -f "/var/tmp/probe-order.$$"
   probe_remove
   dokku --force apps:destroy rename-new
   assert_contains "post-create rename-old"
@@ -96,13 +96,13 @@ probe_remove() { host rm -rf "$LIB_ROOT/plugins/enabled/probe" "$LIB_ROOT/plugin
 
 @test "a failing trigger ends the round (stand-in)" {
   real_dokku && skip "calls plugn directly"
-  host bash -c "mkdir -p /tmp/p/enabled/{a,b,c}
-    printf '#!/bin/bash\necho a\n' >/tmp/p/enabled/a/hook
-    printf '#!/bin/bash\nexit 5\n' >/tmp/p/enabled/b/hook
-    printf '#!/bin/bash\necho c\n' >/tmp/p/enabled/c/hook
-    chmod +x /tmp/p/enabled/*/hook"
-  run enter env PLUGIN_PATH=/tmp/p plugn trigger hook
-  host rm -rf /tmp/p
+  host bash -c "mkdir -p /var/tmp/p/enabled/{a,b,c}
+    printf '#!/bin/bash\necho a\n' >/var/tmp/p/enabled/a/hook
+    printf '#!/bin/bash\nexit 5\n' >/var/tmp/p/enabled/b/hook
+    printf '#!/bin/bash\necho c\n' >/var/tmp/p/enabled/c/hook
+    chmod +x /var/tmp/p/enabled/*/hook"
+  run enter env PLUGIN_PATH=/var/tmp/p plugn trigger hook
+  host rm -rf /var/tmp/p
   assert_status 5
   [ "$output" = a ]
 }

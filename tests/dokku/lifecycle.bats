@@ -1,0 +1,109 @@
+#!/usr/bin/env bats
+# What happens to the replication when Dokku renames, clones or destroys the app; report.
+load helper
+
+setup_file() {
+  machine_start
+  tools_install
+  daemon_start
+  host install -d -o 32767 -g 32767 "$LIB_ROOT/replicas"
+  app_create life
+  export DIR="$STORAGE/life--db" URL="file://$LIB_ROOT/replicas/life"
+  as 32767 "$TOOLS/writer" -n 20 "$DIR/life.db"
+  printf 'LIFEKEY\nlife-Secret\n' | dokku litestream:auth life
+  dokku litestream:create life "$DIR" life.db "$URL"
+  dokku litestream:start life
+}
+teardown_file() {
+  machine_stop
+}
+setup() {
+  [[ -n "$URL" ]] || skip "no machine"
+}
+
+@test "report: a masked summary, part of dokku report" {
+  run dokku report life
+  assert_success
+  assert_contains "=====> life litestream information"
+  assert_contains "own (****)"
+  assert_contains "$DIR/life.db -> $URL"
+  refute_contains life-Secret
+  refute_contains LIFEKEY
+}
+
+@test "rename: registration, credentials and worker move, the replica is continued" {
+  local id txid
+  id="$(host jq -r '.databases[0].id' "$DATA/desired/life.json")"
+  txid="$(db_status life txid)"
+  run dokku apps:rename life living
+  assert_success
+  assert_contains "Replication of life goes on as that of living"
+  run host test -e "$DATA/desired/life.json" -o -e "$DATA/secrets/life.json"
+  assert_status 1
+  [ "$(host jq -r .secret_access_key "$DATA/secrets/living.json")" = life-Secret ]
+  [ "$(host jq -c '[.app, .running, .databases[0].id, .databases[0].replica]' "$DATA/desired/living.json")" \
+    = "[\"living\",true,\"$id\",\"$URL\"]" ]
+  wait_until 20 state_is living replicating
+  as 32767 "$TOOLS/writer" -n 5 "$DIR/life.db"
+  dokku litestream:sync living
+  # A few transactions later, not a new snapshot under another name.
+  [ "$(db_status living txid)" -gt "$txid" ]
+  dokku litestream:restore "$DIR" restored.db "$URL"
+  [ "$(rows "$DIR/restored.db")" -eq 25 ]
+  run dokku litestream:status life
+  assert_status 20
+}
+
+@test "clone: the replication is not copied, and that is told" {
+  run dokku apps:clone living living-too
+  assert_success
+  assert_contains "was not copied to living-too"
+  run host test -e "$DATA/desired/living-too.json"
+  assert_status 1
+  dokku --force apps:destroy living-too
+  state_is living replicating
+}
+
+@test "destroying an app ends its replication and keeps its replica" {
+  local id
+  id="$(host jq -r '.databases[0].id' "$DATA/desired/living.json")"
+  run dokku --force apps:destroy living
+  assert_success
+  assert_contains "Keeping the replica $URL"
+  run host test -e "$DATA/desired/living.json" -o -e "$DATA/secrets/living.json"
+  assert_status 1
+  wait_until 20 bash -c "source '$REPO/tests/dokku/helper.bash'; ! host pgrep -u 32767 -f 'litestream replicate'"
+  wait_until 20 host test ! -e "$DATA/state/$id"
+  host rm -f "$DIR/restored.db"
+  dokku litestream:restore "$DIR" restored.db "$URL"
+  [ "$(rows "$DIR/restored.db")" -eq 25 ]
+}
+
+@test "apps that have nothing to do with it are renamed, cloned and destroyed as ever" {
+  dokku apps:create plain-app
+  run dokku apps:rename plain-app plain-two
+  assert_success
+  refute_contains litestream
+  run dokku apps:clone plain-two plain-three
+  assert_success
+  refute_contains litestream
+  run dokku --force apps:destroy plain-two
+  assert_success
+  refute_contains litestream
+  run dokku --force apps:destroy plain-three
+  assert_success
+}
+
+@test "triggers leave the stdin of others alone" {
+  run bash -c "source '$REPO/tests/dokku/helper.bash'
+    printf 'web=1\n' | host sudo -u dokku env PLUGIN_PATH=$LIB_ROOT/plugins sh -c '$LIB_ROOT/plugins/enabled/litestream/post-delete no-such-app x; cat'"
+  assert_success
+  [ "$output" = web=1 ]
+}
+
+@test "an app called litestream is an app like others" {
+  dokku apps:create litestream
+  printf 'K\nS\n' | dokku litestream:auth
+  dokku --force apps:destroy litestream
+  [ "$(host jq -r .access_key_id "$DATA/secrets/--global.json")" = K ]
+}

@@ -1,0 +1,117 @@
+#!/usr/bin/env bats
+# litestream:restore: targets, points in time, what is refused, whose the file is.
+load helper
+
+setup_file() {
+  machine_start
+  tools_install
+  daemon_start
+  app_create restore-app
+  host install -d -o 32767 -g 32767 "$LIB_ROOT/replicas"
+  export DIR="$STORAGE/restore-app--db" URL="file://$LIB_ROOT/replicas/one"
+  as 32767 "$TOOLS/writer" -n 50 "$DIR/one.db"
+  dokku litestream:create restore-app "$DIR" one.db "$URL"
+  dokku litestream:start restore-app
+  as 32767 "$TOOLS/writer" -n 50 "$DIR/one.db"
+  dokku litestream:sync restore-app
+  dokku litestream:stop restore-app
+  dokku storage:ensure-directory --chown 1000 restore-copy
+  # The replica belongs to 32767; who restores reads it as another user.
+  host chmod -R a+rX "$LIB_ROOT/replicas"
+  export COPY="$STORAGE/restore-copy"
+}
+teardown_file() {
+  machine_stop
+}
+setup() {
+  [[ -n "$COPY" ]] || skip "no machine"
+}
+teardown() {
+  host sh -c "rm -rf $COPY/*"
+}
+
+# refused CODE TEXT WORD...: restore ends with that code and text, and the folder is as it was.
+refused() {
+  local code="$1" text="$2" before
+  shift 2
+  before="$(host ls -A "$COPY")"
+  run dokku litestream:restore "$@"
+  assert_status "$code"
+  assert_contains "$text"
+  [ "$(host ls -A "$COPY")" = "$before" ]
+}
+
+@test "restore: the latest state, owned by the folder's owner" {
+  run dokku litestream:restore "$COPY" one.db "$URL"
+  assert_success
+  assert_contains "Restored $COPY/one.db"
+  [ "$(host stat -c '%u:%g' "$COPY/one.db")" = 1000:1000 ]
+  [ "$(rows "$COPY/one.db")" -eq 100 ]
+  run host "$TOOLS/checker" "$COPY/one.db"
+  assert_success
+}
+
+@test "restore: an earlier transaction" {
+  run dokku litestream:restore "$COPY" one.db "$URL" --txid 1
+  assert_success
+  [ "$(rows "$COPY/one.db")" -eq 50 ]
+}
+
+@test "restore: an earlier time, and a time that hasn't come" {
+  local now
+  now="$(date -u +%Y-%m-%dT%H:%M:%SZ -d '+1 second')"
+  sleep 1.1
+  run dokku litestream:restore "$COPY" one.db "$URL" --timestamp "$now"
+  assert_success
+  [ "$(rows "$COPY/one.db")" -eq 100 ]
+  host rm "$COPY/one.db"
+  run dokku litestream:restore "$COPY" one.db "$URL" --timestamp 2001-01-01T00:00:00Z
+  assert_status 3
+  [ -z "$(host ls -A "$COPY")" ]
+  run dokku litestream:restore "$COPY" one.db "$URL" --timestamp 2999-01-01T00:00:00Z
+  [ "$status" -ne 0 ]
+  [ -z "$(host ls -A "$COPY")" ]
+}
+
+@test "restore: what is there already is not overwritten" {
+  as 1000 sh -c "echo mine >$COPY/one.db"
+  refused 4 "cannot restore, output path already exists: $COPY/one.db" "$COPY" one.db "$URL"
+  [ "$(host cat "$COPY/one.db")" = mine ]
+  host rm "$COPY/one.db"
+  as 1000 sh -c "echo old >$COPY/one.db-wal"
+  refused 4 "" "$COPY" one.db "$URL"
+}
+
+@test "restore: no backup, a TXID that doesn't exist" {
+  refused 3 "" "$COPY" one.db "file://$LIB_ROOT/replicas/nothing-here"
+  refused 3 "" "$COPY" one.db "$URL" --txid 4000000
+}
+
+@test "restore: words that can't be" {
+  refused 2 "does not exist" "$STORAGE/no-such-folder" one.db "$URL"
+  refused 2 "neither below" /tmp one.db "$URL"
+  refused 2 "is a path" "$COPY" ../one.db "$URL"
+  refused 2 "" "$COPY" one.db "s3://"
+  refused 2 "" "$COPY" one.db "gopher://host/x"
+  refused 2 "" "$COPY" one.db "$URL" --txid nonsense
+  refused 2 "" "$COPY" one.db "$URL" --timestamp nonsense
+  refused 20 "does not exist" --app no-such-app "$COPY" one.db "$URL"
+  host ln -s restore-copy "$STORAGE/restore-link"
+  refused 2 "symbolic link" "$STORAGE/restore-link" one.db "$URL"
+  host rm "$STORAGE/restore-link"
+}
+
+@test "restore: a damaged replica" {
+  local file
+  host cp -a "$LIB_ROOT/replicas/one" "$LIB_ROOT/replicas/damaged"
+  file="$(host find "$LIB_ROOT/replicas/damaged" -name '0000000000000001-*.ltx' | head -1)"
+  [ -n "$file" ]
+  host sh -c "printf x | dd of=$file bs=1 seek=200 conv=notrunc status=none"
+  refused 7 "0000000000000001" "$COPY" one.db "file://$LIB_ROOT/replicas/damaged"
+}
+
+@test "restore: without a daemon it says how to start it" {
+  daemon_stop
+  refused 1 "start it with sudo" "$COPY" one.db "$URL"
+  daemon_start
+}

@@ -1,0 +1,116 @@
+#!/usr/bin/env bats
+# The way that the README tells, whole: an app on Dokku, its database replicated, lost, brought back
+# into a new folder, and compared byte for byte. On a folder and on a real S3 server.
+load helper
+
+setup_file() {
+  machine_start
+  tools_install
+  daemon_start
+}
+teardown_file() {
+  [[ -z "$S3_DIR" ]] || "$REPO/tests/servers/ceph.sh" stop "$S3_DIR"
+  machine_stop
+}
+
+# walk APP URL: after the credentials were given.
+walk() {
+  local app="$1" url="$2" dir="$STORAGE/$1--db" copy="$STORAGE/copy-$1--db"
+  app_create "$app"
+  app_start "$app" "$dir/production.sqlite3" -r 200
+  run dokku litestream:create "$app" "$dir" production.sqlite3 "$url"
+  assert_success
+  run dokku litestream:start "$app"
+  assert_success
+  wait_until 20 rows_at_least "$dir/production.sqlite3" 300
+  run dokku litestream:logs "$app"
+  assert_success
+  [ "${#lines[@]}" -ge 2 ]
+
+  app_stop "$app"
+  run dokku litestream:sync "$app"
+  assert_success
+  keep_state "$dir/production.sqlite3" "/var/tmp/$app-last"
+  run dokku litestream:stop "$app"
+  assert_success
+  host rm -rf "$dir"
+
+  dokku storage:ensure-directory "copy-$app--db"
+  run dokku litestream:restore "$copy" production.sqlite3 "$url"
+  assert_success
+  host cmp "/var/tmp/$app-last" "$copy/production.sqlite3"
+  [ "$(host stat -c '%u:%g' "$copy/production.sqlite3")" = 32767:32767 ]
+  run host "$TOOLS/checker" "$copy/production.sqlite3"
+  assert_success
+
+  run dokku litestream:restore "$copy" production.sqlite3 "$url"
+  assert_status 4
+  assert_contains "cannot restore, output path already exists: $copy/production.sqlite3"
+
+  # The copy goes on where the lost one ended: same replica, another folder.
+  run dokku --force litestream:destroy "$app"
+  assert_success
+  dokku storage:mount "$app" "$copy:/app/db/copy"
+  run dokku litestream:create "$app" "$copy" production.sqlite3 "$url"
+  assert_success
+  run dokku litestream:start "$app"
+  assert_success
+  as 32767 "$TOOLS/writer" -n 10 "$copy/production.sqlite3"
+  dokku litestream:sync "$app"
+  dokku storage:ensure-directory "third-$app--db"
+  run dokku litestream:restore "$STORAGE/third-$app--db" production.sqlite3 "$url"
+  assert_success
+  [ "$(rows "$STORAGE/third-$app--db/production.sqlite3")" -eq "$(rows "$copy/production.sqlite3")" ]
+  dokku --force apps:destroy "$app"
+}
+
+@test "the whole way on a folder" {
+  host install -d -o 32767 -g 32767 "$LIB_ROOT/replicas"
+  walk my-app "file://$LIB_ROOT/replicas/my-app"
+}
+
+# s3_start: radosgw for this file's tests, or a skip.
+s3_start() {
+  local status=0
+  S3_DIR="$BATS_FILE_TMPDIR/ceph"
+  "$REPO/tests/servers/ceph.sh" start "$S3_DIR" >"$BATS_FILE_TMPDIR/s3" 3>&- || status="$?"
+  [ "$status" -ne 77 ] || skip "radosgw is not installed"
+  [ "$status" -eq 0 ]
+  # shellcheck source=/dev/null
+  source "$BATS_FILE_TMPDIR/s3"
+}
+
+@test "the whole way on S3, and what is refused there" {
+  s3_start
+  local url="s3://$LITESTREAM_TEST_S3_BUCKET/dokku" secret="$LITESTREAM_TEST_S3_SECRET_ACCESS_KEY"
+
+  app_create s3-refused
+  as 32767 "$TOOLS/writer" -n 3 "$STORAGE/s3-refused--db/x.db"
+  run dokku litestream:create s3-refused "$STORAGE/s3-refused--db" x.db "$url/x"
+  [ "$status" -ne 0 ]
+  printf '%s\n' "$LITESTREAM_TEST_S3_ACCESS_KEY_ID" "wrong-$secret" \
+    | dokku litestream:auth --endpoint "$LITESTREAM_TEST_S3_ENDPOINT"
+  run dokku litestream:create s3-refused "$STORAGE/s3-refused--db" x.db "$url/x"
+  assert_status 6
+  refute_contains "wrong-$secret"
+  printf '%s\n' "$LITESTREAM_TEST_S3_ACCESS_KEY_ID" "$secret" \
+    | dokku litestream:auth --endpoint "$LITESTREAM_TEST_S3_ENDPOINT"
+  run dokku litestream:create s3-refused "$STORAGE/s3-refused--db" x.db "s3://no-such-bucket-here/x"
+  [ "$status" -ne 0 ]
+  assert_contains "no-such-bucket-here"
+  run host test -e "$DATA/desired/s3-refused.json"
+  assert_status 1
+  # An app's own credentials are used instead of the global ones, whole.
+  printf 'NOBODYSKEY\nnobodys-secret\n' \
+    | dokku litestream:auth s3-refused --endpoint "$LITESTREAM_TEST_S3_ENDPOINT"
+  run dokku litestream:create s3-refused "$STORAGE/s3-refused--db" x.db "$url/x"
+  assert_status 6
+  run dokku --app s3-refused litestream:restore "$STORAGE/s3-refused--db" y.db "$url/x"
+  assert_status 6
+
+  walk s3-app "$url/s3-app"
+  run host grep -rF "$secret" /var/log/dokku/litestream
+  assert_status 1
+  run cat "$DAEMON_LOG"
+  refute_contains "$secret"
+}
