@@ -26,6 +26,12 @@ took() {
   printf '# %-52s %4d.%d s\n' "$1" $((ms / 1000)) $((ms % 1000 / 100))
 }
 
+# Bats before 1.4 (Ubuntu 22.04) has no folders for a file and a test.
+old_bats() { [[ "$(bats --version | sed 's/^Bats //')" =~ ^1\.[0-3]\. ]]; }
+if command -v bats >/dev/null && old_bats; then
+  export BATS_FILE_TMPDIR="$WORK/file" BATS_TEST_TMPDIR="$WORK/file/test" OLD_BATS=1
+fi
+
 count_failed() {
   failed=$((failed + $2))
   [[ "$2" -eq 0 ]] || wrong+=("$1")
@@ -63,8 +69,8 @@ run_replay() {
 run_bats() {
   local file="$1" out="$WORK/bats.out" start bad plan seen
   start="$(date +%s%3N)"
-  mkdir -p "$WORK/file"
-  BATS_FILE_TMPDIR="$WORK/file" timeout --kill-after 20 "${BATS_FILE_TIMEOUT:-600}" \
+  mkdir -p "$WORK/file/test"
+  timeout --kill-after 20 "${BATS_FILE_TIMEOUT:-600}" \
     bats --tap "$file" </dev/null 2>&1 | tee "$out" | grep -vE '^1\.\.'
   passed=$((passed + $(grep -E '^ok ' "$out" | grep -cvE '# skip')))
   skipped=$((skipped + $(grep -cE '^ok .*# skip' "$out")))

@@ -4,11 +4,9 @@
 # Everything lives below $BATS_TEST_TMPDIR (one folder a test, removed by bats), nothing has a fixed
 # port, and every wait has a deadline.
 
-# Bats before 1.4 (Ubuntu 22.04) has no folder for a test; run.sh gives one for the file.
-if [[ -z "$BATS_TEST_TMPDIR" ]]; then
-  BATS_FILE_TMPDIR="${BATS_FILE_TMPDIR:-$(mktemp -d)}"
+# With bats before 1.4, run.sh gives one folder for all tests of a file: here each gets its own in it.
+if [[ -n "$OLD_BATS" ]]; then
   BATS_TEST_TMPDIR="$(mktemp -d "$BATS_FILE_TMPDIR/test.XXXXXX")"
-  export BATS_FILE_TMPDIR BATS_TEST_TMPDIR
 fi
 
 BUILD="${BUILD:-$(cd "$BATS_TEST_DIRNAME/../.." && pwd)/build}"
