@@ -12,20 +12,15 @@
 
 static char *inside(const struct leave *l, const char *name)
 {
-	return fs_join(state_dir_path(l->dir), name);
+	return fs_join(l->path, name);
 }
 
-int leave_begin(struct leave *l, const char *dir, const char *replica, struct err *e)
+/* A node id lives as long as its folder and replica do; a copy of a folder gets its own. */
+static int open_dir(struct leave *l, const char *replica, struct err *e)
 {
-	memset(l, 0, sizeof(*l));
-	if (!*dir)
-		return ERR_OK;
-	struct stat st;
-	l->created = lstat(dir, &st) != 0 && errno == ENOENT;
-	int rc = state_dir_open(&l->dir, dir, e);
+	int rc = state_dir_open(&l->dir, l->path, e);
 	if (rc)
 		return rc;
-	/* A node id lives as long as its folder and replica do; a copy of a folder gets its own. */
 	bool copied;
 	struct err why = ERR_INIT;
 	int found = state_load(l->dir, &l->old, &copied, &why);
@@ -36,15 +31,32 @@ int leave_begin(struct leave *l, const char *dir, const char *replica, struct er
 	return ERR_OK;
 }
 
+int leave_begin(struct leave *l, const char *dir, const char *replica, struct err *e)
+{
+	memset(l, 0, sizeof(*l));
+	if (!*dir)
+		return ERR_OK;
+	l->path = strdup(dir);
+	if (!l->path)
+		return err_nomem(e, "restoring");
+	/* A folder that isn't there is made when there is something to put into it. */
+	struct stat st;
+	l->created = lstat(dir, &st) != 0 && errno == ENOENT;
+	return l->created ? ERR_OK : open_dir(l, replica, e);
+}
+
 int leave_pages(struct leave *l, const struct pagesums *sums, struct err *e)
 {
-	if (!l->dir)
+	if (!l->path)
 		return ERR_OK;
+	int rc = l->dir ? ERR_OK : state_dir_open(&l->dir, l->path, e);
+	if (rc)
+		return rc;
 	char *path = inside(l, "pages");
 	if (!path)
 		return err_nomem(e, "leaving the page table");
 	l->pages_written = true;
-	int rc = pagesums_save(sums, path, e);
+	rc = pagesums_save(sums, path, e);
 	free(path);
 	return rc;
 }
@@ -79,7 +91,7 @@ static int give_away(const struct leave *l, uid_t uid, gid_t gid, struct err *e)
 
 int leave_state(struct leave *l, struct state *s, uid_t uid, gid_t gid, struct err *e)
 {
-	if (!l->dir)
+	if (!l->path)
 		return ERR_OK;
 	s->node_id = l->old.node_id ? l->old.node_id : state_new_node_id();
 	s->prev_node_id = l->old.prev_node_id;
@@ -95,9 +107,9 @@ int leave_state(struct leave *l, struct state *s, uid_t uid, gid_t gid, struct e
 
 void leave_abort(struct leave *l)
 {
-	if (l->dir && l->created)
-		fs_remove_tree(state_dir_path(l->dir));
-	else if (l->dir && l->pages_written)
+	if (l->path && l->created)
+		fs_remove_tree(l->path);
+	else if (l->path && l->pages_written)
 		remove_inside(l, "pages");
 	leave_end(l);
 }
@@ -106,4 +118,6 @@ void leave_end(struct leave *l)
 {
 	state_dir_close(l->dir);
 	l->dir = NULL;
+	free(l->path);
+	l->path = NULL;
 }

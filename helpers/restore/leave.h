@@ -11,17 +11,18 @@
 #include <sys/types.h>
 
 struct leave {
-	struct state_dir *dir; /* NULL: nothing is to be left */
+	char *path;            /* NULL: nothing is to be left */
+	struct state_dir *dir; /* NULL: not opened yet */
 	bool created;          /* the folder was not there before */
 	bool pages_written;
 	struct state old; /* what the folder held; zero if nothing usable */
 };
 
-/* Opens and locks the folder, so that no replicator runs beside the restore. `dir` "" = leave
- * nothing. ERR_AGAIN when one does. leave_abort in every case of failure, here or later. */
+/* Locks the folder if there is one, so that no replicator runs beside the restore: ERR_AGAIN when
+ * one does. `dir` "" = leave nothing. leave_abort in every case of failure, here or later. */
 int leave_begin(struct leave *l, const char *dir, const char *replica, struct err *e);
 
-/* Before the database is in place: the page table. */
+/* Before the database is in place: the folder, if it isn't there, and in it the page table. */
 int leave_pages(struct leave *l, const struct pagesums *sums, struct err *e);
 
 /*

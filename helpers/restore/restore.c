@@ -160,7 +160,7 @@ static int start_apply(struct run *r, const struct ltx_header *h, struct err *e)
 	r->result->n_page = h->commit;
 	r->result->bytes = (uint64_t)h->commit * h->page_size;
 	return apply_new(&r->apply, r->output.fd, r->options->output, r->output.dir, h->page_size,
-		h->commit, r->leave.dir != NULL, e);
+		h->commit, r->leave.path != NULL, e);
 }
 
 static int check_file(struct run *r, size_t i, const struct ltx_header *h, struct err *e)
