@@ -29,12 +29,16 @@ int buf_reserve(struct buf *b, size_t extra)
 {
 	if (extra > b->max || b->len > b->max - extra)
 		return ERR_FULL;
+	if (b->len + extra >= SIZE_MAX / 2)
+		return ERR_NOMEM; /* no object is that large; and below, doubling can't overflow */
 	size_t need = b->len + extra + 1;
 	if (need <= b->cap)
 		return ERR_OK;
 	size_t cap = b->cap ? b->cap : 64;
 	while (cap < need)
 		cap *= 2;
+	if (cap > b->max)
+		cap = b->max + 1;
 	uint8_t *p = realloc(b->data, cap);
 	if (!p)
 		return ERR_NOMEM;

@@ -2,9 +2,14 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+
+#define RFC3339_SIZE 32
+#define YEAR_0_MS INT64_C(-62167219200000)    /* 0000-01-01T00:00:00.000Z */
+#define YEAR_9999_MS INT64_C(253402300799999) /* 9999-12-31T23:59:59.999Z */
 
 static int64_t read_us(clockid_t id)
 {
@@ -64,13 +69,22 @@ void clock_sleep_us(int64_t us)
 		ops->sleep_us(us);
 }
 
+/* Times come from files of others too: what RFC 3339 can't say becomes its first or last moment. */
 void clock_format_rfc3339(int64_t wall_ms, char *buf)
 {
-	time_t s = (time_t)(wall_ms / 1000);
+	if (wall_ms < YEAR_0_MS)
+		wall_ms = YEAR_0_MS;
+	if (wall_ms > YEAR_9999_MS)
+		wall_ms = YEAR_9999_MS;
+	int64_t ms = wall_ms % 1000;
+	ms = ms < 0 ? ms + 1000 : ms;
+	time_t s = (time_t)((wall_ms - ms) / 1000);
 	struct tm tm;
 	gmtime_r(&s, &tm);
-	size_t n = strftime(buf, 24, "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(buf + n, 8, ".%03uZ", (unsigned)(wall_ms % 1000) % 1000);
+	char date[16];
+	strftime(date, sizeof(date), "-%m-%dT%H:%M:%S", &tm);
+	snprintf(buf, RFC3339_SIZE, "%04u%s.%03uZ", (unsigned)(tm.tm_year + 1900) % 10000, date,
+		(unsigned)ms % 1000);
 }
 
 /* Reads exactly n digits at *p; -1 when they are not there. */
@@ -127,25 +141,31 @@ static int parse_offset(const char **p, int *minutes)
 	return 0;
 }
 
+static int days_in_month(int year, int month)
+{
+	static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+	bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+	return days[month] + (month == 1 && leap);
+}
+
 int clock_parse_rfc3339(const char *text, int64_t *wall_ms)
 {
 	const char *p = text;
 	struct tm tm = {0};
 	int year = digits(&p, 4);
 	if (year < 0 || literal(&p, "-") || (tm.tm_mon = digits(&p, 2) - 1) < 0 || tm.tm_mon > 11 ||
-		literal(&p, "-") || (tm.tm_mday = digits(&p, 2)) < 1 || tm.tm_mday > 31 ||
-		literal(&p, "Tt ") || (tm.tm_hour = digits(&p, 2)) < 0 || tm.tm_hour > 23 ||
-		literal(&p, ":") || (tm.tm_min = digits(&p, 2)) < 0 || tm.tm_min > 59 || literal(&p, ":") ||
+		literal(&p, "-") || (tm.tm_mday = digits(&p, 2)) < 1 || literal(&p, "Tt ") ||
+		(tm.tm_hour = digits(&p, 2)) < 0 || tm.tm_hour > 23 || literal(&p, ":") ||
+		(tm.tm_min = digits(&p, 2)) < 0 || tm.tm_min > 59 || literal(&p, ":") ||
 		(tm.tm_sec = digits(&p, 2)) < 0 || tm.tm_sec > 60)
 		return -1;
 	tm.tm_year = year - 1900;
-	int day = tm.tm_mday;
+	if (tm.tm_mday > days_in_month(year, tm.tm_mon))
+		return -1;
 	int ms = parse_fraction_ms(&p), minutes;
 	if (ms < 0 || parse_offset(&p, &minutes) || *p)
 		return -1;
-	time_t s = timegm(&tm);
-	if (tm.tm_mday != day && tm.tm_sec < 60) /* 30 February was normalised: not a date */
-		return -1;
-	*wall_ms = ((int64_t)s - minutes * 60) * 1000 + ms;
+	/* A leap second (60) becomes the second after it. */
+	*wall_ms = ((int64_t)timegm(&tm) - minutes * 60) * 1000 + ms;
 	return 0;
 }

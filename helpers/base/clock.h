@@ -23,7 +23,8 @@ void clock_sleep_us(int64_t us);
  * caller's and must live while it is in use. */
 void clock_set_ops(const struct clock_ops *ops);
 
-/* RFC 3339 with ms and Z ("2026-11-20T12:00:00.123Z") into buf of at least 32 bytes. */
+/* RFC 3339 with ms and Z ("2026-11-20T12:00:00.123Z") into buf of at least 32 bytes. A time outside
+ * of the years 0 to 9999 becomes the nearest moment inside. */
 void clock_format_rfc3339(int64_t wall_ms, char *buf);
 
 /* Reads an RFC 3339 time, fraction of any length and offset or Z included, into *wall_ms (cut to

@@ -3,6 +3,14 @@
 #include <stdio.h>
 #include <string.h>
 
+/* By way of a copy: e's own text may be among the arguments. */
+static void set_text(struct err *e, const char *fmt, va_list ap)
+{
+	char text[ERR_TEXT_MAX] = "";
+	vsnprintf(text, sizeof(text), fmt, ap);
+	memcpy(e->text, text, strlen(text) + 1);
+}
+
 int err_set(struct err *e, enum err_code code, const char *fmt, ...)
 {
 	if (!e)
@@ -10,7 +18,7 @@ int err_set(struct err *e, enum err_code code, const char *fmt, ...)
 	e->code = code;
 	va_list ap;
 	va_start(ap, fmt);
-	vsnprintf(e->text, sizeof(e->text), fmt, ap);
+	set_text(e, fmt, ap);
 	va_end(ap);
 	return code;
 }
@@ -22,7 +30,7 @@ int err_errno(struct err *e, enum err_code code, int errnum, const char *fmt, ..
 	e->code = code;
 	va_list ap;
 	va_start(ap, fmt);
-	vsnprintf(e->text, sizeof(e->text), fmt, ap);
+	set_text(e, fmt, ap);
 	va_end(ap);
 	size_t n = strlen(e->text);
 	char why[128];

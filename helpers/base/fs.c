@@ -99,10 +99,10 @@ int fs_write_full(int fd, const void *p, size_t n)
 {
 	for (size_t done = 0; done < n;) {
 		ssize_t r = ops->write(fd, (const char *)p + done, n - done);
-		if (r >= 0)
+		if (r > 0)
 			done += (size_t)r;
-		else if (errno != EINTR)
-			return -1;
+		else if (r == 0 || errno != EINTR)
+			return errno = r == 0 ? EIO : errno, -1;
 	}
 	return 0;
 }
@@ -111,22 +111,30 @@ int fs_pwrite_full(int fd, const void *p, size_t n, off_t off)
 {
 	for (size_t done = 0; done < n;) {
 		ssize_t r = ops->pwrite(fd, (const char *)p + done, n - done, off + (off_t)done);
-		if (r >= 0)
+		if (r > 0)
 			done += (size_t)r;
-		else if (errno != EINTR)
-			return -1;
+		else if (r == 0 || errno != EINTR)
+			return errno = r == 0 ? EIO : errno, -1;
 	}
 	return 0;
 }
 
 int fs_fsync(int fd)
 {
-	return ops->fsync(fd);
+	int rc;
+	do {
+		rc = ops->fsync(fd);
+	} while (rc && errno == EINTR);
+	return rc;
 }
 
 int fs_fdatasync(int fd)
 {
-	return ops->fdatasync(fd);
+	int rc;
+	do {
+		rc = ops->fdatasync(fd);
+	} while (rc && errno == EINTR);
+	return rc;
 }
 
 int fs_ftruncate(int fd, off_t size)
@@ -171,6 +179,9 @@ int fs_fsync_dir(const char *dir)
 	if (fd < 0)
 		return -1;
 	int rc = fs_fsync(fd);
+	if (rc &&
+		errno == EINVAL) /* a file system that can't fsync folders: nothing more can be done */
+		rc = 0;
 	fs_close(fd);
 	return rc;
 }
@@ -187,6 +198,21 @@ int fs_fsync_parent(const char *path)
 	return rc;
 }
 
+/* One folder, its entry durable; one that is there already is fine. */
+static int make_dir(const char *path, mode_t mode)
+{
+	if (ops->mkdirat(AT_FDCWD, path, mode) == 0)
+		return fs_fsync_parent(path);
+	if (errno != EEXIST)
+		return -1;
+	struct stat st;
+	if (stat(path, &st))
+		return -1;
+	if (!S_ISDIR(st.st_mode))
+		return errno = ENOTDIR, -1;
+	return 0;
+}
+
 int fs_mkdirs(const char *dir, mode_t mode)
 {
 	char *path = strdup(dir);
@@ -198,11 +224,8 @@ int fs_mkdirs(const char *dir, mode_t mode)
 		if (c && c != '/')
 			continue;
 		*p = '\0';
-		struct stat st;
-		if (*path && ops->mkdirat(AT_FDCWD, path, mode) && errno != EEXIST)
-			rc = -1;
-		else if (*path && (stat(path, &st) || !S_ISDIR(st.st_mode)))
-			rc = -1, errno = ENOTDIR;
+		if (*path)
+			rc = make_dir(path, mode);
 		*p = c;
 		if (!c)
 			break;

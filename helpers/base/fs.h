@@ -57,11 +57,13 @@ int fs_link(const char *from, const char *to);
 int fs_link_fd(int fd, const char *to); /* names an O_TMPFILE file; needs /proc */
 int fs_unlink(const char *path);
 
-/* fsyncs a folder, or the folder that holds `path`. 0, or -1 with errno. */
+/* fsyncs a folder, or the folder that holds `path`. 0 (also where the file system can't fsync
+ * folders), or -1 with errno. */
 int fs_fsync_dir(const char *dir);
 int fs_fsync_parent(const char *path);
 
-/* mkdir -p; folders that exist are left as they are. 0, or -1 with errno. */
+/* mkdir -p, new folders made durable; those that exist are left as they are. 0, or -1 with errno.
+ */
 int fs_mkdirs(const char *dir, mode_t mode);
 
 /* rm -r of what is below and including `dir`, not following links, at most 16 levels deep. A
@@ -70,7 +72,8 @@ int fs_remove_tree(const char *dir);
 
 /*
  * Puts a whole file in place: written to "<path>.tmp-<random>" (O_EXCL), fsynced, renamed, the
- * folder fsynced. On failure the old file is as it was and the temporary one is gone.
+ * folder fsynced. On failure the old file is as it was and the temporary one is gone; except that,
+ * when only the folder's fsync failed, the new file is there but may not survive a loss of power.
  */
 int fs_replace_file(const char *path, const void *data, size_t n, mode_t mode, struct err *e);
 

@@ -2,27 +2,31 @@
 
 #include "base/clock.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define SECRETS_MAX 64
-#define SECRET_LEN_MAX 512
+#define SECRET_LEN_MIN 4
+#define SECRET_LEN_MAX 4096
 #define LINE_MAX_LEN 2048
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static enum log_level threshold = LOG_INFO;
-static int out_fd = STDERR_FILENO;
+static atomic_int threshold = LOG_INFO;
+static atomic_int out_fd = STDERR_FILENO;
 static char prefix_text[64];
-static char secrets[SECRETS_MAX][SECRET_LEN_MAX + 1];
+static char secrets[SECRETS_MAX][SECRET_LEN_MAX + 1]; /* pages never used cost no memory */
+static size_t by_length[SECRETS_MAX];                 /* longest first */
 static size_t n_secrets;
 
 void log_set_level(enum log_level level)
 {
-	threshold = level;
+	atomic_store(&threshold, level);
 }
 
 int log_parse_level(const char *name, enum log_level *level)
@@ -39,7 +43,7 @@ int log_parse_level(const char *name, enum log_level *level)
 
 void log_set_fd(int fd)
 {
-	out_fd = fd;
+	atomic_store(&out_fd, fd);
 }
 
 void log_set_prefix(const char *prefix)
@@ -49,20 +53,34 @@ void log_set_prefix(const char *prefix)
 	pthread_mutex_unlock(&lock);
 }
 
+/* A secret may be a part of a longer one: the longer is replaced first, or its rest would stay. */
+static void insert_by_length(size_t index)
+{
+	size_t at = n_secrets, n = strlen(secrets[index]);
+	for (; at > 0 && strlen(secrets[by_length[at - 1]]) < n; at--)
+		by_length[at] = by_length[at - 1];
+	by_length[at] = index;
+}
+
 int log_add_secret(const char *secret)
 {
 	size_t n = secret ? strlen(secret) : 0;
-	if (n < 4 || n > SECRET_LEN_MAX)
+	if (n < SECRET_LEN_MIN)
 		return 0;
+	if (n > SECRET_LEN_MAX)
+		return -1;
 	int rc = 0;
 	pthread_mutex_lock(&lock);
 	size_t i = 0;
 	while (i < n_secrets && strcmp(secrets[i], secret) != 0)
 		i++;
-	if (i == SECRETS_MAX)
+	if (i == SECRETS_MAX) {
 		rc = -1;
-	else if (i == n_secrets)
-		memcpy(secrets[n_secrets++], secret, n + 1);
+	} else if (i == n_secrets) {
+		memcpy(secrets[i], secret, n + 1);
+		insert_by_length(i);
+		n_secrets++;
+	}
 	pthread_mutex_unlock(&lock);
 	return rc;
 }
@@ -71,13 +89,27 @@ int log_add_secret(const char *secret)
 static void redact_locked(char *text)
 {
 	for (size_t i = 0; i < n_secrets; i++) {
-		size_t n = strlen(secrets[i]);
-		for (char *p = strstr(text, secrets[i]); p; p = strstr(p, secrets[i])) {
+		const char *secret = secrets[by_length[i]];
+		size_t n = strlen(secret);
+		for (char *p = strstr(text, secret); p; p = strstr(p, secret)) {
 			memcpy(p, "***", 3);
 			memmove(p + 3, p + n, strlen(p + n) + 1);
 			p += 3;
 		}
 	}
+}
+
+/* Text that was cut may end within a secret, which then isn't found: its beginning goes too. */
+static void redact_cut_end(char *text)
+{
+	size_t len = strlen(text), cut = 0;
+	for (size_t i = 0; i < n_secrets; i++) {
+		size_t n = strlen(secrets[i]) - 1;
+		for (n = n < len ? n : len; n > cut; n--)
+			if (memcmp(text + len - n, secrets[i], n) == 0)
+				cut = n;
+	}
+	text[len - cut] = '\0';
 }
 
 void log_redact(char *text)
@@ -90,32 +122,41 @@ void log_redact(char *text)
 static size_t format_head(char *line, size_t size, enum log_level level)
 {
 	static const char *const words[] = {"TRACE", "DEBUG", "INFO ", "WARN ", "ERROR"};
-	int64_t ms = clock_wall_ms();
-	time_t s = (time_t)(ms / 1000);
-	struct tm tm;
-	gmtime_r(&s, &tm);
-	size_t n = strftime(line, size, "%Y-%m-%dT%H:%M:%S", &tm);
-	n += (size_t)snprintf(
-		line + n, size - n, ".%03dZ %s %s", (int)(ms % 1000), words[level], prefix_text);
-	return n;
+	char time[32];
+	clock_format_rfc3339(clock_wall_ms(), time);
+	return (size_t)snprintf(line, size, "%s %s %s", time, words[level], prefix_text);
+}
+
+static void one_line(char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text < ' ' || *text == 0x7f)
+			*text = ' ';
 }
 
 void log_write(enum log_level level, const char *fmt, ...)
 {
-	if (level < threshold)
+	if ((int)level < atomic_load(&threshold))
 		return;
+	int saved = errno;
 	char line[LINE_MAX_LEN];
 	pthread_mutex_lock(&lock);
-	size_t n = format_head(line, sizeof(line), level);
+	size_t n = format_head(line, sizeof(line), level), room = sizeof(line) - n - 1;
 	va_list ap;
 	va_start(ap, fmt);
-	vsnprintf(line + n, sizeof(line) - n - 1, fmt, ap);
+	int want = vsnprintf(line + n, room, fmt, ap);
 	va_end(ap);
+	if (want < 0)
+		line[n] = '\0';
+	if (want >= (int)room)
+		redact_cut_end(line + n);
 	redact_locked(line + n);
+	one_line(line + n);
 	n = strlen(line);
 	line[n++] = '\n';
 	/* A log that can't be written must not stop replication. */
-	ssize_t ignored = write(out_fd, line, n);
+	ssize_t ignored = write(atomic_load(&out_fd), line, n);
 	(void)ignored;
 	pthread_mutex_unlock(&lock);
+	errno = saved;
 }

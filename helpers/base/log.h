@@ -2,6 +2,7 @@
  * Logging to one descriptor, a line an event:
  *     2026-11-20T12:00:00.123Z INFO  text
  * Registered secrets are replaced with "***" in whatever is logged, so that no caller can leak one.
+ * Control characters in a text (a server may have sent it) become spaces. errno is left alone.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
@@ -23,8 +24,9 @@ void log_set_fd(int fd);
 void log_set_prefix(const char *prefix);
 
 /*
- * Registers a secret of 4 to 512 bytes (shorter ones are ignored: they would eat ordinary words).
- * At most 64; a secret that is there already counts once. Returns 0, or -1 when the table is full.
+ * Registers a secret of 4 to 4096 bytes (shorter ones are ignored: they would eat ordinary words).
+ * At most 64; a secret that is there already counts once. Returns 0, or -1 when the table is full
+ * or the secret too long.
  */
 int log_add_secret(const char *secret);
 

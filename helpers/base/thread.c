@@ -4,7 +4,18 @@
 #include <signal.h>
 #include <stdlib.h>
 
+/* Sanitisers' redzones make frames several times as large. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define STACK_SIZE ((size_t)2048 * 1024)
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || \
+	__has_feature(memory_sanitizer)
+#define STACK_SIZE ((size_t)2048 * 1024)
+#endif
+#endif
+#ifndef STACK_SIZE
 #define STACK_SIZE ((size_t)256 * 1024)
+#endif
 
 struct job {
 	void (*fn)(void *);
