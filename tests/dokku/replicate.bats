@@ -4,6 +4,7 @@ load helper
 
 setup_file() {
   machine_start
+  [[ -z "$NO_MACHINE" ]] || return 0
   tools_install
   daemon_start
   app_create run-app
@@ -14,9 +15,6 @@ setup_file() {
 }
 teardown_file() {
   machine_stop
-}
-setup() {
-  [[ -n "$DIR" ]] || skip "no machine"
 }
 
 # restored DB-URL: its number of rows, restored beside everything else.
