@@ -123,7 +123,7 @@ static void round_trip(const uint8_t *data, size_t size)
 	struct err e = ERR_INIT;
 	struct buf file;
 	struct ltx_encoder *enc;
-	uint32_t page_size = 512u << (size % 8), pages = (uint32_t)(size / 32 % 64), pgno = 0;
+	uint32_t page_size = 512u << (size % 8), pages = (uint32_t)(size / 32 % 16), pgno = 0;
 	struct ltx_header h = {
 		.page_size = page_size, .commit = 1 + 128 * pages, .min_txid = 2, .max_txid = 2};
 	buf_init(&file, (size_t)8 << 20);
