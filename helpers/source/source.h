@@ -57,10 +57,15 @@ struct source_point {
  * source_detach, because the pin may not guard what was lost).
  */
 struct source_sink {
-	/* A page of a committed transaction (never the lock page, never past the size); the newest
-	 * call for a page number wins. `page` is valid during the call. */
+	/* A page of a committed transaction (never the lock page); the newest call for a page number
+	 * wins. `page` is valid during the call. */
 	int (*page)(void *ctx, uint32_t pgno, const void *page, struct err *e);
-	/* All pages so far make a committed state. */
+	/*
+	 * All pages so far make a committed state, called for each transaction. Pages past its size,
+	 * whenever they came, are no part of it and must be dropped here (a transaction may spill pages
+	 * to the WAL and then cut them off), so that after a shrink and a growth none of them comes
+	 * back: what no frame holds then is read with source_scan.
+	 */
 	int (*commit)(void *ctx, const struct source_point *point, struct err *e);
 	void *ctx;
 };
@@ -97,8 +102,9 @@ enum source_event {
 	SOURCE_REPLACED, /* path, -wal or -shm are other files than those open: detached already */
 	SOURCE_GONE,     /* the database file was removed or its folder is gone: detached already */
 	SOURCE_LOST,     /* the chain of pins broke, a foreign write was seen, or recovery went back:
-						position is at the present end; compare all pages */
-	SOURCE_RELEASED, /* nobody else is connected: checkpointed, let go; detached; events go on */
+						position is at the present end; drop what the sink holds, compare all pages */
+	SOURCE_RELEASED, /* nobody else is connected: checkpointed, let go; detached; events go on.
+						Attach again at the next event, or after wait_us (0: somebody came in) */
 };
 
 struct source_result {

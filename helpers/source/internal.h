@@ -1,0 +1,125 @@
+/* What the files of this folder share. (The contract is source.h.) */
+#ifndef SOURCE_INTERNAL_H
+#define SOURCE_INTERNAL_H
+
+#include "source/dbfile.h"
+#include "source/identity.h"
+#include "source/pin.h"
+#include "source/shm.h"
+#include "source/source.h"
+#include "source/wake.h"
+#include "source/walread.h"
+#include "source/watch.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Our own checkpoints: when the next one may be tried, and why not before. */
+struct checkpoint_plan {
+	int64_t next_us;    /* no PASSIVE before */
+	int64_t backoff_us; /* grows while a foreign reader is in the way */
+	uint32_t tried_at;  /* frames in the WAL at the last PASSIVE of this incarnation */
+	int quick;          /* PASSIVEs tried again at once because the last one was quick */
+	bool ours;          /* the present WAL was backfilled whole by us, not by the app */
+	int64_t app_us;     /* when the app's own checkpoint last let the WAL start anew */
+};
+
+/* What explains writes to the database file. */
+struct foreign_watch {
+	struct identity_stamp stamp; /* of the database file, explained */
+	uint8_t salt[8];             /* the checkpoint progress at that time */
+	uint32_t backfill, attempted;
+	int64_t running_since; /* a checkpoint runs since then (monotonic us), 0 = none */
+	int64_t reported_us;   /* the last unexplained write that was reported, 0 = none */
+};
+
+/* The database file as we left it; valid until attached again. */
+struct left_behind {
+	bool valid;
+	struct identity_file file;
+	struct identity_stamp stamp;
+};
+
+struct source {
+	struct source_config cfg;
+	struct source_sink sink;
+	struct identity_paths paths;
+	struct watch_entry *watch;
+	bool settled;
+
+	bool attached;
+	struct dbfile *kept;
+	struct identity id;
+	struct pin pin;
+	struct shm shm;
+	struct walread reader;
+	uint32_t page_size;
+
+	struct walread_chain chain; /* read so far */
+	struct source_point point;  /* the last commit that the sink got */
+	bool strict;                /* the first pin fell on mark 0 with unread frames (I3) */
+	bool compare_next; /* the chain broke and could not be joined: the next attach can't resume */
+
+	struct wake wake;
+	struct checkpoint_plan plan;
+	struct foreign_watch foreign;
+	struct left_behind left;
+	int64_t bad_since_us;   /* the header is invalid since then, 0 = it is valid */
+	int64_t alone_since_us; /* nobody else is connected since then, 0 = somebody is */
+	int64_t release_after_us;
+	int64_t zero_pause_us, low_pause_us, busy_since_us;
+	bool dirty; /* captured since the pin was renewed */
+	bool journal_logged;
+	struct source_counts counts;
+};
+
+/* ---- capture.c ---- */
+
+/* Hands the frames behind the chain up to the view's mxFrame to the sink, at most max_bytes of
+ * them. ERR_DAMAGED: a frame that nothing explains (the chain is broken); else the sink's error. */
+int capture_frames(
+	struct source *s, const struct shm_view *v, uint64_t max_bytes, bool *captured, struct err *e);
+
+/* Follows the header to a new incarnation, or says why the chain of pins is broken. */
+bool capture_follow(struct source *s, const struct shm_view *v, const char **why);
+
+/* The last point's position is that of the chain. */
+void capture_note_position(struct source *s);
+
+/* Puts the position behind the end of the WAL (attach without resuming, LOST). */
+int capture_at_end(struct source *s, const struct shm_view *v, struct err *e);
+
+/* ---- checkpoint.c ---- */
+
+/* Renews the pin when that lets the app's checkpoints go on (I3 holds: everything is captured).
+ * Asks for an early turn when it must be tried again. */
+void checkpoint_renew_pin(struct source *s, const struct shm_view *v, int64_t now_us);
+
+/* Our own PASSIVE checkpoint and the barrier, when they are due. Fails only with what the sink
+ * says. *captured as in capture_frames. */
+int checkpoint_run(
+	struct source *s, const struct shm_view *v, int64_t now_us, bool *captured, struct err *e);
+
+/* ---- foreign.c ---- */
+
+/* Takes the present state of the database file as explained. */
+void foreign_begin(struct source *s, const struct shm_view *v);
+
+/* Is somebody's checkpoint under way? (One that died is believed for a while.) */
+bool foreign_checkpoint_runs(struct source *s, const struct shm_view *v, int64_t now_us);
+
+/* Was the database file written by somebody who does not use our WAL? `stamp` was taken before v
+ * was read. */
+bool foreign_write_seen(
+	struct source *s, const struct shm_view *v, const struct identity_stamp *stamp, int64_t now_us);
+
+/* ---- release.c ---- */
+
+/* Lets go when nobody else has been connected for long enough and all is settled. True: detached;
+ * *again: somebody came in just then, attach at once. */
+bool release_if_alone(struct source *s, const struct shm_view *v, int64_t now_us, bool *again);
+
+/* Is the database file as we left it at the last release, in every respect? */
+bool release_untouched(const struct source *s, const struct shm_view *v);
+
+#endif

@@ -1,0 +1,101 @@
+#include "source/pin.h"
+
+#include <string.h>
+
+static int read_once(struct connection *c, struct err *e)
+{
+	int rc = connection_begin_read(c, e);
+	if (!rc)
+		connection_rollback(c);
+	return rc;
+}
+
+int pin_open(struct pin *p, const char *path, struct err *e)
+{
+	memset(p, 0, sizeof(*p));
+	p->held = &p->con[0];
+	p->spare = &p->con[1];
+	p->helper = &p->con[2];
+	p->open = true;
+	int rc = connection_library_init(e);
+	for (int i = 0; i < 3 && !rc; i++)
+		rc = connection_open(&p->con[i], path, e);
+	if (!rc)
+		rc = connection_begin_read(p->held, e);
+	if (!rc)
+		rc = read_once(p->spare, e);
+	if (!rc)
+		rc = read_once(p->helper, e);
+	if (rc)
+		pin_close(p);
+	return rc;
+}
+
+void pin_close(struct pin *p)
+{
+	for (int i = 0; i < 3 && p->open; i++)
+		connection_close(&p->con[i]);
+	p->open = false;
+}
+
+void pin_close_clean(struct pin *p)
+{
+	connection_clean_on_close(p->held);
+	connection_close(p->spare);
+	connection_close(p->helper);
+	connection_close(p->held);
+	p->open = false;
+}
+
+int pin_renew(struct pin *p, const uint8_t salt[8], struct err *e)
+{
+	int rc = connection_begin_read(p->spare, e);
+	if (rc)
+		return rc;
+	struct connection *old = p->held;
+	p->held = p->spare;
+	p->spare = old;
+	connection_rollback(old);
+	memcpy(p->salt, salt, sizeof(p->salt));
+	p->renewals++;
+	return ERR_OK;
+}
+
+static bool lock_free(struct pin *p, int lock)
+{
+	if (!connection_try_lock(p->helper, lock))
+		return false;
+	connection_unlock(p->helper, lock);
+	return true;
+}
+
+bool pin_may_renew(struct pin *p, const uint8_t salt[8], int64_t now_us)
+{
+	if (p->held->mark != 0)
+		return true;
+	if (p->guard_passed && memcmp(p->guarded, salt, sizeof(p->guarded)) == 0)
+		return true;
+	bool pass = lock_free(p, CONNECTION_LOCK_CHECKPOINT);
+	if (!pass && lock_free(p, CONNECTION_LOCK_WRITE)) {
+		p->guard_since = 0;
+		return false;
+	}
+	if (!pass && p->guard_since == 0)
+		p->guard_since = now_us;
+	if (!pass && now_us - p->guard_since < PIN_GUARD_US)
+		return false;
+	memcpy(p->guarded, salt, sizeof(p->guarded));
+	p->guard_passed = true;
+	p->guard_since = 0;
+	return true;
+}
+
+int pin_recover(struct pin *p, const uint8_t salt[8], struct err *e)
+{
+	if (!lock_free(p, CONNECTION_LOCK_WRITE))
+		return err_set(e, ERR_AGAIN, "a writer holds the WAL's write lock");
+	int rc = pin_renew(p, salt, e);
+	if (!rc)
+		p->recoveries++;
+	return rc;
+}

@@ -1,0 +1,34 @@
+#include "source/wake.h"
+
+void wake_moved(struct wake *w, int64_t now_us)
+{
+	w->moved_us = now_us;
+	w->pause_us = WAKE_FIRST_US;
+}
+
+void wake_within(struct wake *w, int64_t us)
+{
+	if (w->next_us == 0 || us < w->next_us)
+		w->next_us = us > 0 ? us : 1;
+}
+
+int64_t wake_pause(struct wake *w, int64_t now_us, bool blind)
+{
+	int64_t pause = blind ? WAKE_BLIND_US : WAKE_SLOW_US;
+	if (w->pause_us > 0 && now_us - w->moved_us < WAKE_QUIET_US) {
+		pause = w->pause_us;
+		w->pause_us *= 2;
+	}
+	if (w->next_us > 0 && w->next_us < pause)
+		pause = w->next_us;
+	w->next_us = 0;
+	return pause;
+}
+
+int64_t wake_backoff(int64_t *pause, int64_t first, int64_t last)
+{
+	*pause = *pause == 0 ? first : *pause * 2;
+	if (*pause > last)
+		*pause = last;
+	return *pause;
+}

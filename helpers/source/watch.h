@@ -1,0 +1,38 @@
+/*
+ * Waking up: one inotify instance that all sources of a process share.
+ *
+ * Watched are the database file and the -wal (written, and for the database: closed by somebody),
+ * and their folder (names that come and go). The kernel gives one watch descriptor for an inode,
+ * so sources in one folder share the folder's.
+ *
+ * The public part (new, free, fd, read) is in source.h. Registration runs in the sources' threads,
+ * reading in the waiting one: a mutex guards the table.
+ */
+#ifndef SOURCE_WATCH_H
+#define SOURCE_WATCH_H
+
+#include "source/source.h"
+
+#include <stdbool.h>
+
+struct watch_entry;
+
+/* Registers a source; nothing is watched yet. `path` (absolute) is borrowed until watch_remove.
+ * NULL when out of memory. */
+struct watch_entry *watch_add(struct source_watch *w, const char *path, void *user);
+void watch_remove(struct watch_entry *en); /* NULL is fine */
+
+/* Watches what there is now of folder, database and -wal; what is watched already stays. True when
+ * the folder is watched: then whatever appears wakes us. */
+bool watch_refresh(struct watch_entry *en);
+
+/* Forgets all watches, so that what we do ourselves now makes no event; watch_refresh again. */
+void watch_pause(struct watch_entry *en);
+
+/* Was there an event since the last call? */
+bool watch_taken(struct watch_entry *en);
+
+/* No inotify: whoever waits must look by itself. */
+bool watch_blind(const struct watch_entry *en);
+
+#endif
