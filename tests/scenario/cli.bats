@@ -1,0 +1,168 @@
+#!/usr/bin/env bats
+# The restore, ltx and version commands as a user types them: output, files, messages.
+
+load ../lib/scenario
+
+setup() {
+  cd "$BATS_TEST_TMPDIR"
+  replica="$PWD/replica"
+}
+
+teardown() {
+  reap
+}
+
+make_replica() { "$TOOLS/mkreplica" "$replica" "${1:-5}"; }
+
+is_state() { "$TOOLS/mkreplica" -check "$1" "$2"; }
+
+@test "version: one line, more with -verbose" {
+  run "$LITESTREAM" version
+  [[ "$status" -eq 0 && "$output" =~ ^[0-9]+\.[0-9]+\.[0-9]+$ ]]
+  run "$LITESTREAM" version -verbose
+  [[ "$status" -eq 0 && "$output" == *SQLite* && "$output" == *libcurl* ]]
+}
+
+@test "help: on stdout, exit 0; no command: on stderr, exit 2" {
+  "$LITESTREAM" -help >out 2>err
+  grep -q '^ *restore ' out
+  [[ ! -s err ]]
+  "$LITESTREAM" restore --help >out
+  grep -q -- '-timestamp TIME' out
+  "$LITESTREAM" help ltx >out
+  grep -q 'litestream ltx' out
+  local code=0
+  "$LITESTREAM" >out 2>err || code=$?
+  [[ "$code" -eq 2 && ! -s out ]]
+  grep -q '^ *restore ' err
+}
+
+@test "a full disk behind stdout is an error" {
+  [[ -e /dev/full ]] || skip "no /dev/full"
+  local code=0
+  "$LITESTREAM" version >/dev/full 2>err || code=$?
+  [[ "$code" -eq 1 ]]
+  grep -q 'standard output' err
+}
+
+@test "restore: the latest state, and any other" {
+  make_replica 5
+  run "$LITESTREAM" restore -o app.db "file://$replica"
+  [[ "$status" -eq 0 ]]
+  [[ "$output" == *"txid       0000000000000005"* && "$output" == *"checksum   proven"* ]]
+  is_state 5 app.db
+  "$LITESTREAM" restore --o=two.db -txid 2 -quiet "$replica" >out 2>err
+  is_state 2 two.db
+  [[ ! -s out && ! -s err ]]
+  # TXID 3 was at 2023-11-14T22:13:23Z
+  "$LITESTREAM" restore "$replica" -timestamp 2023-11-14T23:13:23.999+01:00 -o three.db
+  is_state 3 three.db
+}
+
+@test "restore: state for replicate, where it is asked for" {
+  make_replica 2
+  "$LITESTREAM" restore -o app.db "$replica"
+  [[ "$(jq -r .txid .app.db-litestream/state.json)" == 0000000000000002 ]]
+  [[ "$(jq -r .restored .app.db-litestream/state.json)" == true ]]
+  "$LITESTREAM" restore -state-dir state -o other.db "$replica"
+  [[ -f state/state.json && -f state/pages && ! -e .other.db-litestream ]]
+  "$LITESTREAM" restore -no-state -o plain.db "$replica"
+  [[ ! -e .plain.db-litestream ]]
+}
+
+@test "restore: -if-db-not-exists leaves what is there alone" {
+  make_replica 2
+  echo precious >app.db
+  "$LITESTREAM" restore -if-db-not-exists -o app.db "$replica" 2>err
+  grep -q 'already exists, skipping' err
+  [[ "$(cat app.db)" == precious ]]
+  rm app.db
+  "$LITESTREAM" restore -if-db-not-exists -o app.db "$replica"
+  is_state 2 app.db
+}
+
+@test "restore: -if-replica-exists forgives an empty replica, and nothing else" {
+  "$LITESTREAM" restore -if-replica-exists -o app.db "$replica" 2>err
+  grep -q 'no matching backups found' err
+  [[ ! -e app.db ]]
+  make_replica 2
+  local code=0
+  "$LITESTREAM" restore -if-replica-exists -txid 77 -o app.db "$replica" || code=$?
+  [[ "$code" -eq 3 ]]
+}
+
+@test "restore: -json" {
+  make_replica 3
+  "$LITESTREAM" restore -json -o app.db "$replica" >out 2>err
+  [[ "$(jq -r '.txid, .proven, .files, .page_size' out | tr '\n' ' ')" == "0000000000000003 true 3 4096 " ]]
+  [[ "$(jq -r .bytes out)" -eq "$(stat -c %s app.db)" ]]
+  [[ ! -s err ]]
+}
+
+@test "restore: -dry-run shows the files and changes nothing" {
+  make_replica 3
+  run "$LITESTREAM" restore -dry-run -txid 2 "$replica"
+  [[ "$status" -eq 0 && "$output" == *"TXID 0000000000000002"* ]]
+  [[ "$(grep -c '^  L0 ' <<<"$output")" -eq 2 ]]
+  "$LITESTREAM" restore -dry-run -json -o app.db "$replica" >out
+  [[ "$(jq '.files | length' out)" -eq 3 ]]
+  [[ "$(ls -A)" == $'out\nreplica' ]]
+}
+
+@test "restore: the sentence that users know" {
+  make_replica 1
+  touch app.db-wal
+  local code=0
+  "$LITESTREAM" restore -o app.db "$replica" 2>err || code=$?
+  [[ "$code" -eq 4 ]]
+  [[ "$(cat err)" == "Error: cannot restore, output path already exists: app.db-wal" ]]
+}
+
+@test "restore: without -o it says how" {
+  local code=0
+  "$LITESTREAM" restore s3://mybkt/fruits.db 2>err || code=$?
+  [[ "$code" -eq 2 ]]
+  grep -q '^Try: litestream restore -o PATH s3://mybkt/fruits.db$' err
+}
+
+@test "restore: SIGTERM and SIGINT end it, with nothing left" {
+  # A store that takes requests and never says a word.
+  cat >server.py <<'PY'
+import socket
+s = socket.create_server(("127.0.0.1", 0))
+print(s.getsockname()[1], flush=True)
+held = []
+while True:
+    held.append(s.accept())
+    print("asked", flush=True)
+PY
+  spawn server python3 server.py
+  poll grep -q . server.out
+  export LITESTREAM_ACCESS_KEY_ID=key LITESTREAM_SECRET_ACCESS_KEY=other/Secret
+  local sig asked=0 code
+  for sig in TERM INT; do
+    # A job in the background ignores SIGINT unless it is told not to.
+    spawn restore python3 -c 'import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])' "$LITESTREAM" restore -o "$PWD/app.db" \
+      "s3://bucket/x?endpoint=http://127.0.0.1:$(head -n 1 server.out)"
+    poll eval "[[ \$(grep -c asked server.out) -gt $asked ]]"
+    asked="$(grep -c asked server.out)"
+    kill -"$sig" "$(pid_of restore)"
+    code=0
+    PATIENCE=10 finish restore || code=$?
+    [[ "$code" -eq 1 ]]
+    grep -q 'interrupted' restore.err
+    [[ ! -e app.db && ! -e .app.db-litestream ]]
+  done
+}
+
+@test "ltx: a table, a level, JSON" {
+  make_replica 3
+  run "$LITESTREAM" ltx "$replica"
+  [[ "$status" -eq 0 && "${#lines[@]}" -eq 4 ]]
+  [[ "${lines[0]}" =~ ^level\ +min_txid\ +max_txid\ +size\ +timestamp$ ]]
+  [[ "${lines[3]}" =~ ^0\ +0000000000000003\ +0000000000000003\ +[0-9]+\ +2023-11-14T22:13:23.000Z$ ]]
+  [[ "$("$LITESTREAM" ltx -json -level 0 "$replica" | jq -r '.[1].min_txid')" == 0000000000000002 ]]
+  [[ "$("$LITESTREAM" ltx -json -level 9 "$replica" | jq length)" -eq 0 ]]
+}
