@@ -101,7 +101,7 @@ void ltx_build_end(struct ltx_build *b, uint64_t post_apply)
 	add_summed(b, zeros, 6);
 	add_uvarint(&b->index, 0);
 	add_summed(b, b->index.data, b->index.len);
-	put_be64(word, b->index.len);
+	put_be64(word, b->index.len + b->index_length_off);
 	add_summed(b, word, 8);
 	put_be64(word, post_apply);
 	add_summed(b, word, 8);

@@ -17,7 +17,8 @@ struct ltx_build {
 	struct buf index;
 	uint64_t crc;
 	uint32_t page_size;
-	bool frames; /* pages in the LZ4 frame form, as Litestream before 0.5.16 */
+	uint64_t index_length_off; /* added to the index's length: 0 is right */
+	bool frames;               /* pages in the LZ4 frame form, as Litestream before 0.5.16 */
 };
 
 /* Begins with a header of these very fields, allowed or not. Aborts when out of memory, as all do.

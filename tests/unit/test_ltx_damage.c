@@ -226,6 +226,21 @@ static size_t frame(char *out, const LZ4F_frameInfo_t *info, size_t content)
 	return n;
 }
 
+/* A page's frame with the header that is asked for: LZ4F_compressFrame would lower the block size.
+ */
+static size_t frame_in_steps(char *out, const LZ4F_frameInfo_t *info)
+{
+	LZ4F_preferences_t prefs = {.frameInfo = *info};
+	LZ4F_cctx *cctx;
+	assert_false(LZ4F_isError(LZ4F_createCompressionContext(&cctx, LZ4F_VERSION)));
+	size_t n = LZ4F_compressBegin(cctx, out, 300000, &prefs);
+	n += LZ4F_compressUpdate(cctx, out + n, 300000 - n, page, PAGE, NULL);
+	n += LZ4F_compressEnd(cctx, out + n, 300000 - n, NULL);
+	LZ4F_freeCompressionContext(cctx);
+	assert_true(n < 300000);
+	return n;
+}
+
 static void test_frames(void **state)
 {
 	(void)state;
@@ -244,10 +259,11 @@ static void test_frames(void **state)
 	info.contentChecksumFlag = LZ4F_noContentChecksum;
 	refuse_raw(0, data, frame(data, &info, PAGE), "no checksum");
 	info.contentChecksumFlag = LZ4F_contentChecksumEnabled;
-	/* liblz4 lowers the block size for small content: say 4 MiB in the header by hand. */
-	n = frame(data, &info, PAGE);
-	data[5] = 0x70;
-	refuse_raw(0, data, n, "LZ4 frame");
+	info.blockSizeID = LZ4F_max256KB;
+	refuse_raw(0, data, frame_in_steps(data, &info), "blocks over 64 KiB");
+	info.blockSizeID = LZ4F_max64KB;
+	info.dictID = 7;
+	refuse_raw(0, data, frame_in_steps(data, &info), "a dictionary");
 	free(data);
 }
 
@@ -292,6 +308,15 @@ static void test_trailer(void **state)
 	refuse(&b, "was altered");
 }
 
+static void sample_part(struct ltx_build *b, uint64_t index_length_off)
+{
+	struct ltx_header h = plain(9, 2);
+	ltx_build_start(b, &h, false);
+	ltx_build_page(b, 4, page);
+	b->index_length_off = index_length_off;
+	ltx_build_end(b, 0);
+}
+
 /* An index that lies, in a file whose checksum is right. */
 static void test_index(void **state)
 {
@@ -312,6 +337,8 @@ static void test_index(void **state)
 	free(entries);
 	refuse(&b, "page index");
 
+	sample_part(&b, 3);
+	refuse(&b, "page index");
 	for (int wrong = 1; wrong <= 2; wrong++) { /* its offset, its size */
 		ltx_build_start(&b, &h, false);
 		ltx_build_page(&b, 4, page);

@@ -57,6 +57,26 @@ static void test_free_finishes_the_queue(void **state)
 		assert_int_equal(atomic_load(&ran[i]), 2);
 }
 
+static void slow_job(void *arg)
+{
+	clock_sleep_us(20000);
+	atomic_store((atomic_int *)arg, 1);
+}
+
+/* The queue is empty long before the job is done. */
+static void test_wait_is_for_running_jobs_too(void **state)
+{
+	(void)state;
+	struct err e = ERR_INIT;
+	struct pool *p;
+	atomic_int done = 0;
+	assert_int_equal(pool_new(&p, 2, 2, &e), ERR_OK);
+	pool_run(p, slow_job, &done);
+	pool_wait(p);
+	assert_int_equal(atomic_load(&done), 1);
+	pool_free(p);
+}
+
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 static atomic_int queued;
 
@@ -136,6 +156,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_each_job_once),
 		cmocka_unit_test(test_free_finishes_the_queue),
+		cmocka_unit_test(test_wait_is_for_running_jobs_too),
 		cmocka_unit_test(test_queue_is_bounded),
 		cmocka_unit_test(test_thread_of_its_own),
 	};

@@ -274,8 +274,17 @@ static void test_every_flipped_bit_is_seen(void **state)
 		assert_false(wal_index_header_decode(shm.data, &index));
 		shm.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
 	}
-	memset(shm.data, 0, WAL_INDEX_HEADER_SIZE); /* not initialised; its checksum is right */
+	memset(shm.data, 0, WAL_INDEX_HEADER_SIZE); /* as SQLite makes it; its checksum is right */
 	assert_false(wal_index_header_decode(shm.data, &index));
+	for (uint8_t init = 0; init < 2; init++) {
+		const uint32_t version = WAL_INDEX_VERSION;
+		uint32_t s[2] = {0, 0};
+		memcpy(shm.data, &version, 4);
+		shm.data[12] = init;
+		sums(__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__, shm.data, 40, s);
+		memcpy(shm.data + 40, s, 8);
+		assert_true(wal_index_header_decode(shm.data, &index) == (init == 1));
+	}
 	buf_free(&wal);
 	buf_free(&shm);
 }
