@@ -70,13 +70,19 @@ void checkpoint_renew_pin(struct source *s, const struct shm_view *v, int64_t no
 		s->low_pause_us = 0;
 }
 
-/* Everything is in the database file: to mark 0, at once. */
+/* Everything is in the database file: to mark 0, at once. A try that landed elsewhere is a new pin,
+ * so the header is read anew (I3): a commit and an app's checkpoint may have come in between, and
+ * mark 0 would then let go of frames that nobody read. */
 static void to_mark_zero(struct source *s, const struct shm_view *v)
 {
+	struct shm_view now = *v;
 	for (int i = 0; i < ZERO_TRIES && s->pin.held->mark != 0; i++) {
-		if (i > 0)
+		if (i > 0) {
 			clock_sleep_us(ZERO_STEP_US);
-		if (pin_renew(&s->pin, v->h.salt, NULL))
+			if (!shm_look(&s->shm, &now) || !backfilled(s, &now))
+				break;
+		}
+		if (pin_renew(&s->pin, now.h.salt, NULL))
 			break;
 	}
 	s->dirty = false;

@@ -123,6 +123,8 @@ static void mend_header(struct source *s, int64_t now_us)
 		return;
 	}
 	s->bad_since_us = 0;
+	/* The new pin was granted without I3: where it fell on mark 0 it guards nothing unread. */
+	s->strict = s->pin.held->mark == 0;
 	log_warn(
 		"%s: a writer died while it published a commit; its WAL index was recovered", s->paths.db);
 }
