@@ -368,9 +368,20 @@ static void test_index_length(void **state)
 			ltx_index_decode(b.file.data, b.file.len, b.file.len, &entries, &count, &need, &e),
 			ERR_DAMAGED);
 	}
-	assert_int_equal(
-		ltx_index_decode(b.file.data, 24, 24, &entries, &count, &need, &e), ERR_DAMAGED);
 	ltx_build_free(&b);
+	struct ltx_header h = plain(9, 2);
+	for (int twice = 0; twice < 2; twice++) { /* pages out of order, one of them twice */
+		ltx_build_start(&b, &h, false);
+		ltx_build_page(&b, 4, page);
+		ltx_build_page(&b, twice ? 4 : 3, page);
+		ltx_build_end(&b, 0);
+		assert_int_equal(
+			ltx_index_decode(b.file.data, b.file.len, b.file.len, &entries, &count, &need, &e),
+			ERR_DAMAGED);
+		ltx_build_free(&b);
+	}
+	const uint8_t tail[24] = {0};
+	assert_int_equal(ltx_index_decode(tail, 24, 24, &entries, &count, &need, &e), ERR_DAMAGED);
 }
 
 /* A store that fails at any call: its own error comes back, nothing is said about damage. */
