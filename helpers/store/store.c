@@ -7,6 +7,7 @@
 
 static const struct store_driver *const drivers[] = {
 	&store_file_driver,
+	&store_s3_driver,
 	&store_mem_driver,
 	&store_fault_driver,
 };

@@ -1,0 +1,408 @@
+#include "store/s3.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CONNECT_TIMEOUT_MS 10000
+#define STALL_TIMEOUT_MS 30000
+#define REQUEST_TIMEOUT_MS ((int64_t)60 * 60 * 1000) /* F4: a signed request is over by then */
+#define MAX_ATTEMPTS 8
+
+/* Litestream's own name for it in the object's metadata. */
+#define TIMESTAMP_HEADER "x-amz-meta-litestream-timestamp"
+
+static const char *first_of(const char *option, const char *name, const char *other)
+{
+	const char *v = option && *option ? option : getenv(name);
+	if (!v || !*v)
+		v = getenv(other);
+	return v && *v ? v : NULL;
+}
+
+static int copy_secret(char **out, const char *text)
+{
+	*out = text ? strdup(text) : NULL;
+	if (text && !*out)
+		return ERR_NOMEM;
+	if (text)
+		log_add_secret(text);
+	return ERR_OK;
+}
+
+/*
+ * Both keys of the options, or both of LITESTREAM_*, or both of AWS_*: halves of two pairs don't
+ * make one. The session token belongs to the pair.
+ */
+static int read_credentials(
+	struct s3 *s3, const struct store_options *opts, const char *url, struct err *e)
+{
+	const char *sets[3][3] = {
+		{opts->access_key_id, opts->secret_access_key, opts->session_token},
+		{getenv("LITESTREAM_ACCESS_KEY_ID"), getenv("LITESTREAM_SECRET_ACCESS_KEY"),
+			getenv("LITESTREAM_SESSION_TOKEN")},
+		{getenv("AWS_ACCESS_KEY_ID"), getenv("AWS_SECRET_ACCESS_KEY"), getenv("AWS_SESSION_TOKEN")},
+	};
+	for (int i = 0; i < 3; i++) {
+		const char *id = sets[i][0], *secret = sets[i][1], *token = sets[i][2];
+		bool has_id = id && *id, has_secret = secret && *secret;
+		if (!has_id && !has_secret)
+			continue;
+		if (!has_id || !has_secret)
+			return err_set(e, ERR_DENIED,
+				"the credentials for %s are half there: the %s is missing", url,
+				has_id ? "secret access key" : "access key ID");
+		s3->access_key_id = strdup(id);
+		if (!s3->access_key_id || copy_secret(&s3->secret_access_key, secret) ||
+			copy_secret(&s3->session_token, token && *token ? token : NULL))
+			return err_nomem(e, "opening a store");
+		return ERR_OK;
+	}
+	return err_set(e, ERR_DENIED,
+		"no credentials for %s: set LITESTREAM_ACCESS_KEY_ID and LITESTREAM_SECRET_ACCESS_KEY "
+		"(with "
+		"Dokku: dokku litestream:auth)",
+		url);
+}
+
+/* A header's value must not smuggle in another header. */
+static int check_credentials(const struct s3 *s3, struct err *e)
+{
+	const char *all[] = {s3->access_key_id, s3->secret_access_key, s3->session_token};
+	for (size_t i = 0; i < 3; i++)
+		for (const char *p = all[i] ? all[i] : ""; *p; p++)
+			if ((unsigned char)*p < 0x21 || (unsigned char)*p > 0x7e)
+				return err_set(e, ERR_USAGE,
+					"the credentials have a space, a line end or a letter that no key has in them");
+	return ERR_OK;
+}
+
+static int open_http(struct s3 *s3, const struct store_options *opts, struct err *e)
+{
+	struct http_config config = {
+		.connect_timeout_ms =
+			opts->connect_timeout_ms ? opts->connect_timeout_ms : CONNECT_TIMEOUT_MS,
+		.stall_timeout_ms = opts->stall_timeout_ms ? opts->stall_timeout_ms : STALL_TIMEOUT_MS,
+		.ca_file = first_of(opts->ca_file, "AWS_CA_BUNDLE", "SSL_CERT_FILE"),
+		.skip_verify = opts->skip_verify || s3->target.skip_verify,
+		.user_agent = "litestream-dokku/" LITESTREAM_VERSION,
+	};
+	return http_pool_new(&s3->http, &config, e);
+}
+
+static void free_s3(struct s3 *s3)
+{
+	http_pool_free(s3->http);
+	pthread_mutex_destroy(&s3->lock);
+	free(s3->access_key_id);
+	if (s3->secret_access_key)
+		explicit_bzero(s3->secret_access_key, strlen(s3->secret_access_key));
+	free(s3->secret_access_key);
+	free(s3->session_token);
+	free(s3);
+}
+
+static int s3_open(
+	struct store *s, const struct store_url *url, const struct store_options *opts, struct err *e)
+{
+	struct s3 *s3 = calloc(1, sizeof(*s3));
+	if (!s3)
+		return err_nomem(e, "opening a store");
+	pthread_mutex_init(&s3->lock, NULL);
+	s3->max_attempts = opts->max_attempts > 0 ? opts->max_attempts : MAX_ATTEMPTS;
+	s3->request_timeout_ms =
+		opts->request_timeout_ms ? opts->request_timeout_ms : REQUEST_TIMEOUT_MS;
+	char *display = NULL;
+	int rc = s3_target_parse(&s3->target, url, opts, e);
+	if (!rc && !(display = s3_target_display(&s3->target)))
+		rc = err_nomem(e, "opening a store");
+	if (!rc)
+		rc = read_credentials(s3, opts, display, e);
+	if (!rc)
+		rc = check_credentials(s3, e);
+	if (!rc)
+		rc = open_http(s3, opts, e);
+	if (rc) {
+		free(display);
+		free_s3(s3);
+		return rc;
+	}
+	free(s->url);
+	s->url = display;
+	s->impl = s3;
+	/* B2 answers 501, Google has headers of its own for it. */
+	s->caps.conditional_put =
+		s3->target.provider != S3_BACKBLAZE && s3->target.provider != S3_GOOGLE;
+	return ERR_OK;
+}
+
+static void s3_close(struct store *s)
+{
+	free_s3(s->impl);
+}
+
+static void s3_cancel(struct store *s)
+{
+	http_pool_cancel(((struct s3 *)s->impl)->http);
+}
+
+static int64_t s3_tidy(struct store *s)
+{
+	return http_pool_tidy(((struct s3 *)s->impl)->http);
+}
+
+void s3_object_headers(struct s3_call *c, const struct s3_target *t,
+	const struct store_put_opts *opts, char timestamp[40])
+{
+	if (opts->timestamp_ms > 0) {
+		clock_format_rfc3339(opts->timestamp_ms, timestamp);
+		/* RFC3339Nano, which Litestream writes, has no zeros at the end of the fraction. */
+		char *end = timestamp + strlen(timestamp) - 1;
+		while (end[-1] == '0')
+			end--;
+		if (end[-1] == '.')
+			end--;
+		strcpy(end, "Z");
+		s3_call_header(c, TIMESTAMP_HEADER, timestamp);
+	}
+	if (*t->storage_class)
+		s3_call_header(c, "x-amz-storage-class", t->storage_class);
+	if (*t->kms_key_id) {
+		s3_call_header(c, "x-amz-server-side-encryption", "aws:kms");
+		s3_call_header(c, "x-amz-server-side-encryption-aws-kms-key-id", t->kms_key_id);
+	}
+	s3_call_customer_key(c, t);
+}
+
+/* Every S3 server answers a stored object with its ETag; who does not is no S3 server. */
+static int require_etag(const struct store *s, const struct s3_call *c, struct err *e)
+{
+	char etag[128], what[600];
+	if (http_response_header(&c->r, "etag", etag, sizeof(etag)))
+		return ERR_OK;
+	s3_describe(s, c->name, what, sizeof(what));
+	return err_set(e, ERR_DAMAGED,
+		"cannot %s %s: the answer (%d) has no ETag, so it is not S3's; is the endpoint right, is a "
+		"proxy "
+		"in between?",
+		c->doing, what, c->r.status);
+}
+
+static int put_single(struct store *s, const char *name, const struct store_body *body,
+	const struct store_put_opts *opts, struct err *e)
+{
+	const struct s3 *s3 = s->impl;
+	char timestamp[40];
+	struct s3_call c;
+	s3_call_init(&c, "PUT", name, "store", STORE_N_PUT);
+	c.body = body;
+	c.conditional = opts->only_if_absent;
+	s3_call_header(&c, "Content-Type", "application/octet-stream");
+	if (c.conditional)
+		s3_call_header(&c, "If-None-Match", "*");
+	s3_object_headers(&c, &s3->target, opts, timestamp);
+	int rc = s3_perform(s, &c, e);
+	if (!rc)
+		rc = require_etag(s, &c, e);
+	s3_call_free(&c);
+	return rc;
+}
+
+static int s3_put(struct store *s, const char *name, const struct store_body *body,
+	const struct store_put_opts *opts, struct err *e)
+{
+	const struct s3 *s3 = s->impl;
+	if (body->size > S3_MAX_SINGLE && opts->single)
+		return err_set(e, ERR_FAIL,
+			"cannot store %s/%s: %" PRIu64 " bytes are more than one request takes", s->url, name,
+			body->size);
+	if (body->size > s3->target.part_size && !opts->single)
+		return s3_put_parts(s, name, body, opts, e);
+	return put_single(s, name, body, opts, e);
+}
+
+/*
+ * A get may take several requests: what broke is asked for again from the byte where it broke.
+ * Every answer is checked before its first byte is passed on: the same ETag as the first one's (an
+ * object that was replaced meanwhile is not spliced), the range that was asked for, the length it
+ * must have.
+ */
+struct download {
+	struct store *s;
+	struct s3_call *call;
+	uint64_t offset, length; /* length 0: to the end, until the first answer has told it */
+	uint64_t done;
+	bool known;  /* length is what will come */
+	bool ranged; /* this request asked for a range */
+	char etag[128];
+	char range[64];
+	store_sink sink;
+	void *ctx;
+};
+
+static int wrong_answer(const struct download *d, const char *why, struct err *e)
+{
+	char what[600];
+	s3_describe(d->s, d->call->name, what, sizeof(what));
+	return err_set(e, ERR_DAMAGED, "cannot read %s: %s", what, why);
+}
+
+/* "bytes 5-9/10" for what was asked. */
+static int check_range(struct download *d, const struct http_response *r, struct err *e)
+{
+	char text[80];
+	uint64_t from, to;
+	int n = 0;
+	http_response_header(r, "content-range", text, sizeof(text));
+	if (sscanf(text, "bytes %" SCNu64 "-%" SCNu64 "%n", &from, &to, &n) != 2 || n == 0 || to < from)
+		return wrong_answer(d, "the answer does not say which range it is", e);
+	if (from != d->offset + d->done)
+		return wrong_answer(d, "the answer is another range than the one asked for", e);
+	if (!d->known) {
+		d->length = to - d->offset + 1;
+		d->known = true;
+	}
+	if (to != d->offset + d->length - 1)
+		return wrong_answer(d, "the object is shorter than it should be", e);
+	return ERR_OK;
+}
+
+static int check_answer(void *ctx, const struct http_response *r, struct err *e)
+{
+	struct download *d = ctx;
+	char etag[sizeof(d->etag)];
+	if (!http_response_header(r, "etag", etag, sizeof(etag)))
+		return require_etag(d->s, d->call, e);
+	if (*d->etag && strcmp(etag, d->etag) != 0)
+		return wrong_answer(d, "it was replaced while it was read", e);
+	memcpy(d->etag, etag, sizeof(etag));
+	if (d->ranged && r->status == 206)
+		return check_range(d, r, e);
+	if (d->ranged)
+		return wrong_answer(d, "the server ignores ranges", e);
+	if (r->content_length < 0)
+		return wrong_answer(d, "the answer does not say how long it is", e);
+	d->length = (uint64_t)r->content_length;
+	d->known = true;
+	return ERR_OK;
+}
+
+static int pass_on(void *ctx, const void *p, size_t n, struct err *e)
+{
+	struct download *d = ctx;
+	if (n > d->length - d->done)
+		return wrong_answer(d, "the answer is longer than it said", e);
+	int rc = d->sink(d->ctx, p, n, e);
+	if (!rc)
+		d->done += n;
+	return rc;
+}
+
+static int download_once(
+	struct download *d, const struct retry *retry, bool *again, int64_t *after_ms, struct err *e)
+{
+	struct s3_call *c = d->call;
+	uint64_t from = d->offset + d->done;
+	c->n_headers = 0;
+	d->ranged = from > 0 || d->length > 0;
+	if (d->ranged && d->length)
+		snprintf(d->range, sizeof(d->range), "bytes=%" PRIu64 "-%" PRIu64, from,
+			d->offset + d->length - 1);
+	else
+		snprintf(d->range, sizeof(d->range), "bytes=%" PRIu64 "-", from);
+	if (d->ranged)
+		s3_call_header(c, "Range", d->range);
+	s3_call_customer_key(c, &((struct s3 *)d->s->impl)->target);
+	int rc = s3_attempt(d->s, c, retry, again, after_ms, e);
+	if (!rc && d->done < d->length) {
+		*again = true;
+		rc = err_set(
+			e, ERR_UNREACHABLE, "cannot read %s/%s: the answer ended early", d->s->url, c->name);
+	}
+	return rc;
+}
+
+static int s3_get(struct store *s, const char *name, uint64_t offset, uint64_t length,
+	store_sink sink, void *ctx, struct err *e)
+{
+	struct s3_call c;
+	struct retry retry;
+	struct download d = {.s = s,
+		.call = &c,
+		.offset = offset,
+		.length = length,
+		.known = length > 0,
+		.sink = sink,
+		.ctx = ctx};
+	s3_call_init(&c, "GET", name, "read", STORE_N_GET);
+	c.on_answer = check_answer;
+	c.sink = pass_on;
+	c.ctx = &d;
+	s3_retry_init(s, &retry);
+	int rc;
+	for (;;) {
+		bool again;
+		int64_t after_ms;
+		uint64_t before = d.done;
+		rc = download_once(&d, &retry, &again, &after_ms, e);
+		/* All came, and only the end of the connection was not as it should be. */
+		if (rc == ERR_UNREACHABLE && d.known && d.done == d.length && d.done > 0)
+			rc = ERR_OK;
+		if (!rc || !again)
+			break;
+		if (d.done > before)
+			retry_progress(&retry);
+		if (!retry_pause(&retry, after_ms)) {
+			rc = store_is_cancelled(s) ? store_cancelled_error(s, e) : rc;
+			break;
+		}
+		store_count(s, STORE_N_RETRIES, 1);
+	}
+	store_count(s, STORE_N_BYTES_IN, d.done);
+	s3_call_free(&c);
+	return rc;
+}
+
+int s3_head(struct store *s, const char *name, struct store_object *out, struct err *e)
+{
+	char text[128];
+	struct s3_call c;
+	s3_call_init(&c, "HEAD", name, "find", STORE_N_HEAD);
+	s3_call_customer_key(&c, &((struct s3 *)s->impl)->target);
+	int rc = s3_perform(s, &c, e);
+	if (!rc)
+		rc = require_etag(s, &c, e);
+	if (!rc && c.r.content_length < 0)
+		rc = err_set(
+			e, ERR_DAMAGED, "the answer for %s/%s does not say how long it is", s->url, name);
+	if (!rc) {
+		out->size = (uint64_t)c.r.content_length;
+		http_response_header(&c.r, "last-modified", text, sizeof(text));
+		out->modified_ms = s3_parse_http_date(text);
+		if (!http_response_header(&c.r, TIMESTAMP_HEADER, text, sizeof(text)) ||
+			clock_parse_rfc3339(text, &out->timestamp_ms))
+			out->timestamp_ms = 0;
+	}
+	s3_call_free(&c);
+	return rc;
+}
+
+const struct store_driver store_s3_driver = {
+	.caps = {.layout = STORE_LAYOUT_HEX,
+		.conditional_put = true,
+		.deletes_batch = true,
+		.scheme = "s3"},
+	.open = s3_open,
+	.close = s3_close,
+	.put = s3_put,
+	.get = s3_get,
+	.head = s3_head,
+	.list = s3_list,
+	.del = s3_delete,
+	.tidy = s3_tidy,
+	.cancel = s3_cancel,
+};
