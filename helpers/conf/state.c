@@ -64,9 +64,10 @@ static const struct member members[] = {
 	MEMBER(KIND_TEXT, boot_id),
 	MEMBER(KIND_U64, dir_dev),
 	MEMBER(KIND_U64, dir_ino),
+	MEMBER(KIND_BOOL, claim_due),
 	MEMBER(KIND_BOOL, probed),
 	MEMBER(KIND_BOOL, weak_fencing),
-	MEMBER(KIND_BOOL, snapshot_due),
+	MEMBER(KIND_U64, snapshot_txid),
 	MEMBER(KIND_U64, manifest_digest),
 	MEMBER(KIND_TEXT, stopped),
 	MEMBER(KIND_TEXT, reason),
@@ -189,15 +190,21 @@ static int fill_identity(const struct state_dir *d, struct state *s, struct err 
 	return ERR_OK;
 }
 
+bool state_same_boot(const struct state *s)
+{
+	char now[64];
+	read_word("/proc/sys/kernel/random/boot_id", now);
+	return strcmp(now, s->boot_id) == 0;
+}
+
 static int is_copied(const struct state_dir *d, const struct state *s, bool *copied, struct err *e)
 {
 	struct state now = {0};
 	int rc = fill_identity(d, &now, e);
 	if (rc)
 		return rc;
-	bool same_boot = strcmp(now.boot_id, s->boot_id) == 0;
 	*copied = strcmp(now.machine_id, s->machine_id) != 0 || now.dir_ino != s->dir_ino ||
-			  (now.dir_dev != s->dir_dev && same_boot);
+			  (now.dir_dev != s->dir_dev && state_same_boot(s));
 	return ERR_OK;
 }
 

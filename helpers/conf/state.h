@@ -48,9 +48,10 @@ struct state {
 	char boot_id[64];
 	uint64_t dir_dev, dir_ino;
 
-	bool probed;              /* F11 was tried on this replica; weak_fencing is its answer */
-	bool weak_fencing;        /* F11 */
-	bool snapshot_due;        /* a takeover's L9 (F7) is not in the replica yet */
+	bool claim_due;    /* the L0 of `txid` is another's, shown to be ours: claim with the next */
+	bool probed;       /* F11 was tried on this replica; weak_fencing is its answer */
+	bool weak_fencing; /* F11 */
+	uint64_t snapshot_txid;   /* a takeover's L9 that is not in the replica yet (F7), 0 = none */
 	uint64_t manifest_digest; /* CRC-64 of the litestream.json that was put last, 0 = none */
 	char stopped[16];         /* "", "fenced", "replaced", "denied": outlives a restart */
 	char reason[512];         /* the sentence that goes with it */
@@ -77,6 +78,9 @@ int state_load(struct state_dir *d, struct state *s, bool *copied, struct err *e
 
 /* Writes it durably; machine_id, boot_id, dir_dev and dir_ino are filled in. */
 int state_save(struct state_dir *d, struct state *s, struct err *e);
+
+/* Was it written since the machine was booted? Only then are device and boot times comparable. */
+bool state_same_boot(const struct state *s);
 
 /* The folder for a stand-alone replicate or restore: "<folder of db>/.<file name>-litestream". A
  * new string (free), NULL when out of memory. */

@@ -148,6 +148,7 @@ static int caught_up(struct source *s, const struct shm_view *v, const struct id
 {
 	if (!strict_reading_held(s))
 		return lose(s, "the WAL was restarted before its last frames could be read", r, e);
+	r->caught_up = true;
 	checkpoint_renew_pin(s, v, now_us);
 	if (foreign_write_seen(s, v, db, now_us))
 		return lose(s,
