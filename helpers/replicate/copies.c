@@ -1,0 +1,92 @@
+#include "replicate/copies.h"
+
+#include "base/fs.h"
+#include "format/ltxset.h"
+#include "replicate/freeze.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void count(struct copies *c, uint64_t txid, uint64_t size)
+{
+	if (c->files == 0 || txid < c->oldest)
+		c->oldest = txid;
+	if (c->files == 0 || txid > c->newest)
+		c->newest = txid;
+	c->bytes += size;
+	c->files++;
+}
+
+/* Takes one entry into account, or deletes what nobody finished. */
+static int take_entry(struct copies *c, const char *folder, const char *name, struct err *e)
+{
+	uint64_t min, max;
+	struct stat st;
+	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+		return ERR_OK;
+	char *path = fs_join(folder, name);
+	if (!path)
+		return err_nomem(e, "counting local copies");
+	int rc = ERR_OK;
+	if (ltx_parse_name(name, &min, &max) && min == max && !lstat(path, &st) && S_ISREG(st.st_mode))
+		count(c, min, (uint64_t)st.st_size);
+	else if (fs_unlink(path) && errno != ENOENT)
+		rc = err_errno(e, ERR_IO, errno, "cannot delete %s", path);
+	free(path);
+	return rc;
+}
+
+int copies_scan(struct copies *c, const char *folder, struct err *e)
+{
+	*c = (struct copies){0};
+	if (fs_mkdirs(folder, 0700))
+		return err_errno(e, ERR_IO, errno, "cannot create %s", folder);
+	DIR *d = opendir(folder);
+	if (!d)
+		return err_errno(e, ERR_IO, errno, "cannot read %s", folder);
+	int rc = ERR_OK;
+	for (struct dirent *ent = readdir(d); ent && !rc; ent = readdir(d))
+		rc = take_entry(c, folder, ent->d_name, e);
+	closedir(d);
+	return rc;
+}
+
+void copies_added(struct copies *c, uint64_t txid, uint64_t size)
+{
+	count(c, txid, size);
+}
+
+bool copies_over(const struct copies *c, uint64_t max_bytes)
+{
+	return c->bytes > max_bytes || c->files > COPIES_MAX_FILES;
+}
+
+void copies_trim(struct copies *c, const char *folder, uint64_t max_bytes, uint64_t last)
+{
+	while (c->files && copies_over(c, max_bytes) && c->oldest <= last) {
+		char *path = frozen_path(folder, c->oldest);
+		struct stat st;
+		if (!path)
+			return;
+		bool there = lstat(path, &st) == 0;
+		if (there && fs_unlink(path)) {
+			free(path);
+			return;
+		}
+		free(path);
+		c->oldest++;
+		if (there) {
+			c->files--;
+			c->bytes -= c->bytes < (uint64_t)st.st_size ? c->bytes : (uint64_t)st.st_size;
+		}
+	}
+}
+
+int copies_clear(struct copies *c, const char *folder, struct err *e)
+{
+	if (fs_remove_tree(folder))
+		return err_errno(e, ERR_IO, errno, "cannot delete %s", folder);
+	return copies_scan(c, folder, e);
+}

@@ -1,0 +1,57 @@
+/*
+ * How a replicator is: two sides say what is wrong with them (or nothing), and the worse of the two
+ * is what status shows.
+ */
+#ifndef REPLICATE_HEALTH_H
+#define REPLICATE_HEALTH_H
+
+#include "base/err.h"
+#include "replicate/replicator.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+enum health_side { HEALTH_STORE, HEALTH_SOURCE, HEALTH_SIDES };
+
+struct trouble {
+	enum replicator_state state; /* REPLICATOR_REPLICATING = none */
+	int code;
+	char reason[512];
+};
+
+/* The same line again is logged every 30 s at most, with how often it came. */
+struct repeat {
+	char text[256];
+	int64_t logged_us;
+	unsigned count;
+};
+
+struct health {
+	struct trouble side[HEALTH_SIDES];
+	bool claimed; /* once: the replica is ours and what is captured goes there */
+	bool told;    /* a trouble was logged, its end was not */
+	struct repeat repeat[HEALTH_SIDES];
+	char last_error[512];
+	int64_t last_error_ms;
+};
+
+/* Copies text, cut to fit. */
+static inline void copy_text(char *to, size_t size, const char *from)
+{
+	size_t n = strnlen(from, size - 1);
+	memmove(to, from, n);
+	to[n] = '\0';
+}
+
+void health_init(struct health *h);
+
+/* Notes and logs. `name` begins the line (the database's path). */
+void health_set(struct health *h, const char *name, enum health_side side,
+	enum replicator_state state, const struct err *why);
+void health_claimed(struct health *h, const char *name);
+
+/* The state to show; *why (may be NULL) = the trouble behind it or NULL. */
+enum replicator_state health_get(const struct health *h, const struct trouble **why);
+
+#endif

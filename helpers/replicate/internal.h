@@ -1,0 +1,212 @@
+/*
+ * The parts of a replicator, and who may touch them.
+ *
+ *   fixed    set in replicator_open, read by anybody
+ *   turn     only the thread in replicator_turn
+ *   work     only the thread in replicator_work
+ *   shared   under `lock`, held for moments, never across a call that blocks
+ *   handed   a cut: the turn's until `flight` becomes FLIGHT_SEALED, the work's until it is
+ *            FLIGHT_NONE again. So is the page table while the flight is sealed; at all other times
+ *            the turn may read it and nobody changes it.
+ */
+#ifndef REPLICATE_INTERNAL_H
+#define REPLICATE_INTERNAL_H
+
+#include "conf/state.h"
+#include "replicate/copies.h"
+#include "replicate/freeze.h"
+#include "replicate/health.h"
+#include "replicate/replicator.h"
+#include "replicate/staging.h"
+#include "replicate/start.h"
+#include "source/pagesums.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/stat.h>
+
+/* Where a replicator is. PHASE_LIST is left by the work, every other phase by the turn, except that
+ * the work may order the turn away (enum order). */
+enum phase {
+	PHASE_LIST,     /* work: what is in the replica, and may we write there? (start.h) */
+	PHASE_ATTACH,   /* turn: open the source, as soon as nothing is in flight */
+	PHASE_PROVE,    /* turn: does the database have the recorded checksum? (F6) */
+	PHASE_SCAN,     /* turn: compare every page with the table (or stage all) */
+	PHASE_RUN,      /* capture, cut; freeze, put, settle */
+	PHASE_RELEASED, /* nobody is connected, all is settled: wait for an event */
+	PHASE_STOPPED,  /* fenced or replaced: a person decides, the next start looks again */
+};
+
+enum order {
+	ORDER_NONE,
+	ORDER_DROP, /* drop the staging, give the pin up, attach again when nothing is in flight */
+	ORDER_STOP, /* the same, and stay away */
+};
+
+enum flight {
+	FLIGHT_NONE,
+	FLIGHT_SEALED, /* cut, not yet a file */
+	FLIGHT_FROZEN, /* a file, not yet settled */
+};
+
+/* A committed state that was cut off for upload. */
+struct cut {
+	struct staging *pages;
+	struct source_point point;
+	uint64_t dev, ino; /* of the database file */
+	bool whole;        /* holds every page: needs no state before it */
+	uint64_t seq;      /* sync tickets that it settles */
+	int64_t since_ms;  /* wall time of the oldest capture in it */
+};
+
+struct shared {
+	enum phase phase;
+	enum order order;
+	int64_t order_delay_us; /* with ORDER_DROP: attach no sooner */
+	enum flight flight;
+	struct cut cut;
+	struct health health;
+
+	/* Of what begins after PHASE_LIST. */
+	bool claim;  /* the next cut holds page 1 whatever changed */
+	bool whole;  /* the next cut holds every page */
+	bool prove;  /* compare with prove_checksum and prove_n_page first */
+	bool judge;  /* after a comparison ask whether this is still the same database */
+	bool proven; /* the turn found the checksum; the table is in turn.proof */
+	uint64_t prove_checksum;
+	uint32_t prove_n_page, prove_page_size;
+	uint64_t base_txid;
+	char prove_reason[512]; /* why fenced, should it fail */
+
+	/* Where a later attach begins. */
+	struct state_position settled_pos;
+	uint64_t dev, ino; /* of the database that was shipped last; 0 = none yet */
+	bool same_boot;    /* `dev` can be compared */
+
+	bool mark; /* the work is to journal why we stopped */
+	uint64_t sync_seq, settled_seq;
+
+	/* Status. */
+	uint64_t txid, uploads, open_bytes, flight_bytes, wal_bytes, db_bytes;
+	int64_t open_since_ms, last_upload_ms;
+	bool weak;
+};
+
+struct turn {
+	struct source *source;
+	struct staging *open;
+	int64_t since_ms; /* wall time of the first page in `open` */
+	bool listing;     /* PHASE_LIST: the work was told that there is a database */
+	bool have_point;
+	struct source_point point;
+	uint64_t seq; /* tickets whose commits are in `open` */
+	int64_t last_cut_us;
+	bool unproven;    /* pages from an image: no cut before a turn caught up */
+	bool settled_now; /* nothing staged, nothing in flight: what the source was told */
+
+	bool unbounded;                  /* until the next cut: a comparison must be held whole */
+	bool force_scan;                 /* the next attach must compare, whatever the position says */
+	int64_t not_before_us, delay_us; /* of the next attach */
+
+	/* The scan (scan.c). */
+	uint32_t next, equal, differ;
+	int tries;
+	bool captured; /* since the proof began */
+	bool audit;    /* it runs beside everything else */
+	int64_t audit_us;
+	struct pagesums proof;
+
+	struct stat released; /* the database file when it was let go */
+	uint64_t wal_bytes;
+};
+
+struct work {
+	bool loaded, have_state, copied, adopted;
+	struct state state;
+	struct frozen frozen;
+	bool put;       /* the replica has the frozen file, the journal does not know yet */
+	struct cut cut; /* of the frozen file; pages is NULL */
+	struct copies copies;
+	char *folder; /* ltx/0 */
+	struct start_plan plan;
+	bool unconditional;         /* the store can't do conditions at all: look before, then put */
+	bool kept_due;              /* something was settled that keep() has not seen */
+	int64_t retry_us, delay_us; /* monotonic time of the next attempt; 0 = now */
+	int64_t table_saved_us;
+	uint64_t table_saved_txid;
+	int64_t confirmed_us; /* of the last confirmed write or check */
+};
+
+struct replicator {
+	/* fixed */
+	struct replicator_config cfg; /* its strings are copies */
+	struct store *store;
+	struct state_dir *dir;
+	struct staging *stagings[2];
+	atomic_bool cancelled;
+
+	struct turn turn;
+	struct work work;
+	struct pagesums table; /* handed */
+
+	pthread_mutex_t lock;
+	struct shared shared;
+};
+
+/* ---- small things that every part needs (replicator.c) ---- */
+
+enum phase replicator_phase(struct replicator *r);
+void replicator_set_phase(struct replicator *r, enum phase phase);
+enum flight replicator_flight(struct replicator *r);
+
+/* Says what is wrong from one side (HEALTH_STORE: work, HEALTH_SOURCE: turn), or that nothing is
+ * (state REPLICATOR_REPLICATING). A change is logged; the same trouble again is not. */
+void replicator_trouble(struct replicator *r, enum health_side side, enum replicator_state state,
+	const struct err *why);
+
+/* ---- turn ---- */
+
+/* attach.c: opens the source, or finds out why not. When to call again. */
+int64_t attach_turn(struct replicator *r);
+/* Lets go and forgets what was staged; a comparison follows the next attach, which comes no sooner
+ * than after delay_us (below 0: the next of a growing series). */
+void detach_and_drop(struct replicator *r, int64_t delay_us);
+int64_t released_turn(struct replicator *r);
+/* Another database is there: lets go and waits for a person. `what` begins the reason. */
+int64_t become_replaced(struct replicator *r, const char *what);
+
+/* capture.c: makes the source, once. */
+int capture_open(struct replicator *r, struct err *e);
+/* One source_turn. False: the source is gone or another phase began. */
+bool capture(struct replicator *r, struct source_result *res);
+
+/* scan.c */
+void scan_begin(struct replicator *r);
+int64_t scan_turn(struct replicator *r);  /* PHASE_SCAN */
+int64_t prove_turn(struct replicator *r); /* PHASE_PROVE */
+/* A slice of the background audit. When to call again, INT64_MAX = it is done. */
+int64_t audit_slice(struct replicator *r);
+
+/* cut.c: makes a cut when one is due. When to look again; *work is set when there is one. */
+int64_t cut_when_due(struct replicator *r, bool caught_up, bool *work);
+
+/* ---- work ---- */
+
+/* begin.c: PHASE_LIST. */
+void begin(struct replicator *r);
+/* Loads state.json and what stands beside it; once. */
+int load_state(struct replicator *r, struct err *e);
+
+/* upload.c: freeze, put, settle; retries are noted in work.retry_us. */
+void upload(struct replicator *r);
+/* Notes an error of the store: state, reason, when to try again. */
+void store_trouble(struct replicator *r, int code, const struct err *e);
+void store_works(struct replicator *r);
+void become_fenced(struct replicator *r, const struct err *why);
+
+/* keep.c: what follows an upload and can wait: page table, copies, manifest, takeover's snapshot.
+ */
+void keep(struct replicator *r);
+uint64_t database_bytes(struct replicator *r);
+
+#endif

@@ -1,0 +1,158 @@
+/*
+ * What follows an upload and can wait: the page table on disk, local copies within bounds, the
+ * manifest, the snapshot of a takeover. Nothing of it fails the upload; what goes wrong is said and
+ * tried again after the next one.
+ */
+#include "replicate/internal.h"
+
+#include "base/clock.h"
+#include "base/digest.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "replicate/fence.h"
+#include "replicate/manifest.h"
+#include "replicate/table.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TABLE_US (INT64_C(600) * 1000000)
+#define COPIES_DEFAULT (UINT64_C(512) << 20)
+#define COPIES_FLOOR (UINT64_C(1) << 20)
+
+/* ---- page table ---- */
+
+static void save_table(struct replicator *r)
+{
+	struct work *w = &r->work;
+	struct err e = ERR_INIT;
+	if (r->table.txid == 0 || r->table.txid == w->table_saved_txid)
+		return;
+	if (table_save(&r->table, state_dir_path(r->dir), &e))
+		log_warn("%s: %s", r->cfg.database, e.text);
+	else
+		w->table_saved_txid = r->table.txid;
+	w->table_saved_us = clock_mono_us();
+}
+
+uint64_t database_bytes(struct replicator *r)
+{
+	return (uint64_t)r->work.state.n_page * r->work.state.page_size;
+}
+
+static uint64_t copies_max(struct replicator *r)
+{
+	uint64_t max = r->cfg.copies_max ? r->cfg.copies_max : COPIES_DEFAULT;
+	uint64_t db = database_bytes(r);
+	if (db < COPIES_FLOOR)
+		db = COPIES_FLOOR;
+	return db < max ? db : max;
+}
+
+static void keep_table_and_copies(struct replicator *r)
+{
+	struct work *w = &r->work;
+	bool over = copies_over(&w->copies, copies_max(r));
+	bool first = w->table_saved_us == 0;
+	if (first || over || clock_mono_us() - w->table_saved_us >= TABLE_US)
+		save_table(r);
+	/* A takeover's snapshot is made from the copy. */
+	if (over && !w->state.snapshot_txid)
+		copies_trim(&w->copies, w->folder, copies_max(r), w->table_saved_txid);
+}
+
+/* ---- manifest ---- */
+
+static void keep_manifest(struct replicator *r)
+{
+	struct work *w = &r->work;
+	struct err e = ERR_INIT;
+	struct buf text;
+	buf_init(&text, MANIFEST_MAX);
+	struct manifest m = {
+		.app = r->cfg.app,
+		.storage_name = r->cfg.storage_name,
+		.container_path = r->cfg.container_path,
+		.database = r->cfg.database,
+		.weak_fencing = w->state.weak_fencing,
+	};
+	int rc = manifest_make(&m, &text, &e);
+	uint64_t digest = rc ? 0 : crc64_iso(0, text.data, text.len);
+	if (!rc && digest != w->state.manifest_digest) {
+		rc = manifest_put(r->store, &text, &e);
+		if (!rc)
+			w->state.manifest_digest = digest; /* journaled with the next settled file */
+	}
+	if (rc && rc != ERR_CANCELLED)
+		log_warn("%s: %s was not written: %s", r->cfg.database, MANIFEST_NAME, e.text);
+	buf_free(&text);
+}
+
+/* ---- F7 ---- */
+
+static int put_snapshot(struct replicator *r, const char *path, uint64_t txid, struct err *e)
+{
+	char name[FENCE_NAME_SIZE];
+	fence_name(r->store, LTX_SNAPSHOT_LEVEL, 1, txid, name);
+	struct stat st;
+	int fd = fs_open(path, O_RDONLY, 0);
+	if (fd < 0 || fstat(fd, &st)) {
+		fs_close(fd);
+		return err_set(e, ERR_IO, "cannot open %s", path);
+	}
+	struct store_body body = {.fd = fd, .size = (uint64_t)st.st_size};
+	struct store_put_opts opts = {
+		.only_if_absent = !r->work.unconditional,
+		.timestamp_ms = r->work.state.timestamp_ms,
+	};
+	int rc = store_put(r->store, name, &body, &opts, e);
+	fs_close(fd);
+	return rc == ERR_CONDITION ? ERR_OK : rc; /* a snapshot of this TXID has this content */
+}
+
+/* The takeover's L0 holds every page; its snapshot lets a restore begin there. */
+static int keep_snapshot(struct replicator *r, struct err *e)
+{
+	struct work *w = &r->work;
+	char *tmp = fs_join(state_dir_path(r->dir), "staging-snapshot");
+	if (!tmp)
+		return err_nomem(e, "writing a snapshot");
+	uint64_t txid = w->state.snapshot_txid;
+	int rc = freeze_snapshot(w->folder, txid, tmp, e);
+	if (!rc)
+		rc = put_snapshot(r, tmp, txid, e);
+	fs_unlink(tmp);
+	free(tmp);
+	if (rc == ERR_NOT_FOUND || rc == ERR_DAMAGED) {
+		/* Later files stand on an L0 with every page, so a restore is whole without it too. */
+		log_warn("%s: no snapshot after the takeover: %s", r->cfg.database, e->text);
+		rc = ERR_OK;
+	}
+	if (rc)
+		return rc;
+	w->state.snapshot_txid = 0;
+	return state_save(r->dir, &w->state, e);
+}
+
+void keep(struct replicator *r)
+{
+	struct work *w = &r->work;
+	struct err e = ERR_INIT;
+	if (atomic_load(&r->cancelled))
+		return;
+	if (w->state.snapshot_txid && w->state.txid >= w->state.snapshot_txid) {
+		int rc = keep_snapshot(r, &e);
+		if (rc) {
+			store_trouble(r, rc, &e);
+			return;
+		}
+	}
+	if (!w->kept_due)
+		return;
+	w->kept_due = false;
+	if (replicator_flight(r) != FLIGHT_SEALED)
+		keep_table_and_copies(r);
+	keep_manifest(r);
+}

@@ -1,0 +1,37 @@
+/* LTX files of the state folder, written and read through a small buffer. */
+#ifndef REPLICATE_LTXFILE_H
+#define REPLICATE_LTXFILE_H
+
+#include "base/err.h"
+#include "format/ltx.h"
+#include "source/pagesums.h"
+
+#include <stdint.h>
+
+struct ltxfile;
+
+/* Creates (or empties) a file to encode into. */
+int ltxfile_create(struct ltxfile **out, const char *path, struct err *e);
+
+/* An ltx_write_fn: ctx is the struct ltxfile. ERR_FULL when the disk is full. */
+int ltxfile_write(void *ctx, const void *p, size_t n, struct err *e);
+
+/* Writes what is buffered and, if asked, fsyncs. */
+int ltxfile_flush(struct ltxfile *f, int sync, struct err *e);
+
+/* Opens a file to decode. ERR_NOT_FOUND, ERR_IO. */
+int ltxfile_open(struct ltxfile **out, const char *path, struct err *e);
+
+/* An ltx_read_fn: ctx is the struct ltxfile. */
+ptrdiff_t ltxfile_read(void *ctx, void *p, size_t n, struct err *e);
+
+void ltxfile_close(struct ltxfile *f); /* NULL is fine */
+
+/*
+ * Brings a page table from the state before an LTX file to the state after it. The whole file is
+ * verified first. ERR_DAMAGED when it does not follow the table's TXID, belongs to another page
+ * size, or the checksums it carries are not those of the table before and after.
+ */
+int ltxfile_fold(const char *path, struct pagesums *table, struct err *e);
+
+#endif

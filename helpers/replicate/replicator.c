@@ -1,0 +1,324 @@
+#include "replicate/replicator.h"
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "replicate/internal.h"
+#include "replicate/table.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SYNC_INTERVAL_MS 1000
+#define STAGING_MAX (UINT64_C(256) << 20)
+#define MISSING_US (INT64_C(5) * 1000000)
+
+enum phase replicator_phase(struct replicator *r)
+{
+	pthread_mutex_lock(&r->lock);
+	enum phase phase = r->shared.phase;
+	pthread_mutex_unlock(&r->lock);
+	return phase;
+}
+
+void replicator_set_phase(struct replicator *r, enum phase phase)
+{
+	pthread_mutex_lock(&r->lock);
+	r->shared.phase = phase;
+	pthread_mutex_unlock(&r->lock);
+}
+
+enum flight replicator_flight(struct replicator *r)
+{
+	pthread_mutex_lock(&r->lock);
+	enum flight flight = r->shared.flight;
+	pthread_mutex_unlock(&r->lock);
+	return flight;
+}
+
+void replicator_trouble(
+	struct replicator *r, enum health_side side, enum replicator_state state, const struct err *why)
+{
+	pthread_mutex_lock(&r->lock);
+	health_set(&r->shared.health, r->cfg.database, side, state, why);
+	pthread_mutex_unlock(&r->lock);
+}
+
+/* ---- opening and closing ---- */
+
+static int copy_string(const char **to, const char *from, struct err *e)
+{
+	*to = from ? strdup(from) : NULL;
+	return from && !*to ? err_nomem(e, "opening a replicator") : ERR_OK;
+}
+
+static int copy_config(struct replicator *r, const struct replicator_config *cfg, struct err *e)
+{
+	r->cfg = *cfg;
+	struct replicator_config *c = &r->cfg;
+	c->database = c->replica = c->state_dir = NULL;
+	c->app = c->storage_name = c->container_path = NULL;
+	memset(&c->store, 0, sizeof(c->store)); /* the store has copied what it needs */
+	int rc = copy_string(&c->database, cfg->database, e);
+	if (!rc)
+		rc = copy_string(&c->replica, cfg->replica, e);
+	if (!rc)
+		rc = copy_string(&c->app, cfg->app, e);
+	if (!rc)
+		rc = copy_string(&c->storage_name, cfg->storage_name, e);
+	if (!rc)
+		rc = copy_string(&c->container_path, cfg->container_path, e);
+	if (!rc) {
+		c->state_dir = cfg->state_dir ? strdup(cfg->state_dir) : state_default_dir(cfg->database);
+		rc = c->state_dir ? ERR_OK : err_nomem(e, "opening a replicator");
+	}
+	if (c->sync_interval_ms <= 0)
+		c->sync_interval_ms = SYNC_INTERVAL_MS;
+	if (!c->staging_max)
+		c->staging_max = STAGING_MAX;
+	return rc;
+}
+
+static int make_stagings(struct replicator *r, struct err *e)
+{
+	for (int i = 0; i < 2; i++) {
+		char *path = fs_join(r->cfg.state_dir, i ? "staging-b" : "staging-a");
+		int rc = path ? staging_new(&r->stagings[i], path, e) : err_nomem(e, "making a staging");
+		free(path);
+		if (rc)
+			return rc;
+	}
+	r->turn.open = r->stagings[0];
+	return ERR_OK;
+}
+
+int replicator_open(struct replicator **out, const struct replicator_config *cfg, struct err *e)
+{
+	struct replicator *r = calloc(1, sizeof(*r));
+	if (!r)
+		return err_nomem(e, "opening a replicator");
+	pthread_mutex_init(&r->lock, NULL);
+	health_init(&r->shared.health);
+	pagesums_init(&r->table, 0);
+	pagesums_init(&r->turn.proof, 0);
+	int rc =
+		cfg->database[0] == '/'
+			? copy_config(r, cfg, e)
+			: err_set(e, ERR_USAGE, "the path of the database must be absolute: %s", cfg->database);
+	if (!rc)
+		rc = store_open(&r->store, cfg->replica, &cfg->store, e);
+	if (!rc)
+		rc = state_dir_open(&r->dir, r->cfg.state_dir, e);
+	if (!rc)
+		rc = make_stagings(r, e);
+	if (!rc) {
+		r->work.folder = fs_join(r->cfg.state_dir, "ltx/0");
+		rc = r->work.folder ? ERR_OK : err_nomem(e, "opening a replicator");
+	}
+	if (rc) {
+		replicator_close(r);
+		return rc;
+	}
+	*out = r;
+	return ERR_OK;
+}
+
+static void free_config(struct replicator_config *c)
+{
+	free((char *)c->database);
+	free((char *)c->replica);
+	free((char *)c->state_dir);
+	free((char *)c->app);
+	free((char *)c->storage_name);
+	free((char *)c->container_path);
+}
+
+/* A clean stop spares the next start the folding of what was uploaded since the last save. */
+static void save_on_stop(struct replicator *r)
+{
+	const struct work *w = &r->work;
+	struct err e = ERR_INIT;
+	if (!r->dir || !w->adopted || r->shared.flight != FLIGHT_NONE || r->table.txid == 0 ||
+		r->table.txid != w->state.txid)
+		return;
+	if (r->table.txid != w->table_saved_txid && table_save(&r->table, r->cfg.state_dir, &e))
+		log_warn("%s: %s", r->cfg.database, e.text);
+	if (state_save(r->dir, &r->work.state, &e))
+		log_warn("%s: %s", r->cfg.database, e.text);
+}
+
+void replicator_close(struct replicator *r)
+{
+	if (!r)
+		return;
+	save_on_stop(r);
+	source_close(r->turn.source);
+	for (int i = 0; i < 2; i++)
+		staging_free(r->stagings[i]);
+	pagesums_free(&r->table);
+	pagesums_free(&r->turn.proof);
+	state_dir_close(r->dir);
+	store_close(r->store);
+	free(r->work.folder);
+	free_config(&r->cfg);
+	pthread_mutex_destroy(&r->lock);
+	free(r);
+}
+
+/* ---- the turn ---- */
+
+static void obey_order(struct replicator *r)
+{
+	pthread_mutex_lock(&r->lock);
+	enum order order = r->shared.order;
+	int64_t delay = r->shared.order_delay_us;
+	r->shared.order = ORDER_NONE;
+	pthread_mutex_unlock(&r->lock);
+	if (order == ORDER_NONE)
+		return;
+	detach_and_drop(r, delay);
+	if (order == ORDER_STOP)
+		replicator_set_phase(r, PHASE_STOPPED);
+}
+
+/* Before anything is asked of the store: is there a database at all? */
+static int64_t wait_for_file(struct replicator *r, bool *work)
+{
+	struct stat st;
+	struct err e = ERR_INIT;
+	if (!capture_open(r, &e) && !stat(r->cfg.database, &st)) {
+		replicator_trouble(r, HEALTH_SOURCE, REPLICATOR_REPLICATING, NULL);
+		*work = !r->turn.listing; /* once: after that the work has its own timer */
+		r->turn.listing = true;
+		return INT64_MAX;
+	}
+	r->turn.listing = false;
+	if (e.code) {
+		replicator_trouble(r, HEALTH_SOURCE, REPLICATOR_UNUSABLE, &e);
+		return MISSING_US;
+	}
+	err_set(&e, ERR_NOT_FOUND, "there is no database at %s yet", r->cfg.database);
+	replicator_trouble(r, HEALTH_SOURCE, REPLICATOR_WAITING, &e);
+	return MISSING_US;
+}
+
+static int64_t run_turn(struct replicator *r, bool *work)
+{
+	struct source_result res;
+	if (!capture(r, &res))
+		return 0;
+	int64_t wait = res.wait_us, due = cut_when_due(r, res.caught_up, work);
+	if (replicator_phase(r) != PHASE_RUN)
+		return due;
+	if (due < wait)
+		wait = due;
+	if (r->turn.audit && !*work) {
+		due = audit_slice(r);
+		wait = due < wait ? due : wait;
+	}
+	return wait;
+}
+
+static void note_turn(struct replicator *r)
+{
+	struct turn *t = &r->turn;
+	bool attached = t->source && source_attached(t->source);
+	pthread_mutex_lock(&r->lock);
+	r->shared.open_bytes = staging_bytes(t->open);
+	r->shared.open_since_ms = staging_empty(t->open) ? 0 : t->since_ms;
+	r->shared.wal_bytes = t->wal_bytes;
+	if (attached)
+		r->shared.db_bytes = (uint64_t)source_n_page(t->source) * source_page_size(t->source);
+	pthread_mutex_unlock(&r->lock);
+}
+
+static int64_t turn_by_phase(struct replicator *r, bool *work)
+{
+	switch (replicator_phase(r)) {
+	case PHASE_LIST:
+		return wait_for_file(r, work);
+	case PHASE_ATTACH:
+		return attach_turn(r);
+	case PHASE_PROVE:
+		return prove_turn(r);
+	case PHASE_SCAN:
+		return scan_turn(r);
+	case PHASE_RUN:
+		return run_turn(r, work);
+	case PHASE_RELEASED:
+		return released_turn(r);
+	case PHASE_STOPPED:
+		return INT64_MAX;
+	}
+	return INT64_MAX;
+}
+
+void replicator_turn(struct replicator *r, int64_t *wait_us, bool *work)
+{
+	*work = false;
+	obey_order(r);
+	*wait_us = turn_by_phase(r, work);
+	note_turn(r);
+	pthread_mutex_lock(&r->lock);
+	if (r->shared.mark)
+		*work = true;
+	pthread_mutex_unlock(&r->lock);
+}
+
+/* ---- the work ---- */
+
+/* Why we stopped outlives a restart. */
+static void journal_stop(struct replicator *r)
+{
+	struct state *s = &r->work.state;
+	struct err e = ERR_INIT;
+	const struct trouble *why;
+	pthread_mutex_lock(&r->lock);
+	bool mark = r->shared.mark;
+	r->shared.mark = false;
+	enum replicator_state state = health_get(&r->shared.health, &why);
+	if (mark && why)
+		copy_text(s->reason, sizeof(s->reason), why->reason);
+	pthread_mutex_unlock(&r->lock);
+	if (!mark || !r->work.loaded)
+		return;
+	copy_text(s->stopped, sizeof(s->stopped), replicator_state_name(state));
+	if (!s->replica[0]) {
+		copy_text(s->replica, sizeof(s->replica), store_url(r->store));
+		copy_text(s->database, sizeof(s->database), r->cfg.database);
+	}
+	if (r->work.copied) /* saving would make the copy an original */
+		return;
+	if (state_save(r->dir, s, &e))
+		log_warn("%s: %s", r->cfg.database, e.text);
+}
+
+void replicator_work(struct replicator *r, int64_t *wait_us)
+{
+	struct work *w = &r->work;
+	*wait_us = INT64_MAX;
+	if (atomic_load(&r->cancelled))
+		return;
+	journal_stop(r);
+	int64_t early = w->retry_us ? w->retry_us - clock_mono_us() : 0;
+	if (early <= 0) {
+		w->retry_us = 0;
+		if (replicator_phase(r) == PHASE_LIST)
+			begin(r);
+		if (!w->retry_us)
+			upload(r);
+		if (!w->retry_us)
+			keep(r);
+		journal_stop(r);
+		early = w->retry_us ? w->retry_us - clock_mono_us() : 0;
+	}
+	if (w->retry_us)
+		*wait_us = early > 0 ? early : 0;
+}
+
+void replicator_cancel(struct replicator *r)
+{
+	atomic_store(&r->cancelled, true);
+	store_cancel(r->store);
+}

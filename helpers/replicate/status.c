@@ -1,0 +1,95 @@
+/* What others ask a replicator: tickets of sync requests, and how it is. */
+#include "replicate/internal.h"
+
+#include <string.h>
+
+uint64_t replicator_sync(struct replicator *r)
+{
+	pthread_mutex_lock(&r->lock);
+	uint64_t ticket = ++r->shared.sync_seq;
+	pthread_mutex_unlock(&r->lock);
+	return ticket;
+}
+
+/* The code that a waiting sync ends with in a state that nothing but a person leaves. */
+static int hopeless(enum replicator_state state)
+{
+	switch (state) {
+	case REPLICATOR_FENCED:
+		return ERR_FENCED;
+	case REPLICATOR_DENIED:
+		return ERR_DENIED;
+	case REPLICATOR_REPLACED:
+		return ERR_FAIL;
+	case REPLICATOR_UNUSABLE:
+		return ERR_DATABASE;
+	case REPLICATOR_WAITING:
+		return ERR_NOT_FOUND;
+	case REPLICATOR_STARTING:
+	case REPLICATOR_REPLICATING:
+	case REPLICATOR_BEHIND:
+		break;
+	}
+	return ERR_AGAIN;
+}
+
+int replicator_sync_done(struct replicator *r, uint64_t ticket, struct err *e)
+{
+	const struct trouble *why;
+	pthread_mutex_lock(&r->lock);
+	int rc = ERR_OK;
+	if (r->shared.settled_seq < ticket) {
+		rc = hopeless(health_get(&r->shared.health, &why));
+		err_set(e, (enum err_code)rc, "%s", why ? why->reason : "not uploaded yet");
+	}
+	pthread_mutex_unlock(&r->lock);
+	return rc;
+}
+
+bool replicator_drained(struct replicator *r)
+{
+	pthread_mutex_lock(&r->lock);
+	const struct shared *s = &r->shared;
+	bool well = health_get(&s->health, NULL) == REPLICATOR_REPLICATING;
+	bool drained = well && (s->phase == PHASE_RUN || s->phase == PHASE_RELEASED) && !s->claim &&
+				   !s->whole && s->flight == FLIGHT_NONE && s->open_bytes == 0;
+	pthread_mutex_unlock(&r->lock);
+	return drained;
+}
+
+static void fill_pending(const struct shared *s, struct replicator_status *out)
+{
+	out->pending_bytes = s->open_bytes + s->flight_bytes;
+	out->pending_since_ms = s->open_since_ms;
+	if (s->flight != FLIGHT_NONE && s->cut.since_ms)
+		out->pending_since_ms = s->cut.since_ms;
+}
+
+void replicator_get_status(struct replicator *r, struct replicator_status *out)
+{
+	const struct trouble *why;
+	memset(out, 0, sizeof(*out));
+	pthread_mutex_lock(&r->lock);
+	const struct shared *s = &r->shared;
+	out->state = health_get(&s->health, &why);
+	if (why) {
+		out->code = why->code;
+		copy_text(out->reason, sizeof(out->reason), why->reason);
+	}
+	copy_text(out->last_error, sizeof(out->last_error), s->health.last_error);
+	out->last_error_ms = s->health.last_error_ms;
+	out->txid = s->txid;
+	out->last_upload_ms = s->last_upload_ms;
+	out->wal_bytes = s->wal_bytes;
+	out->db_bytes = s->db_bytes;
+	out->weak_fencing = s->weak;
+	out->uploads = s->uploads;
+	fill_pending(s, out);
+	pthread_mutex_unlock(&r->lock);
+	store_get_counts(r->store, &out->requests);
+}
+
+const char *replicator_database(const struct replicator *r)
+{
+	return r->cfg.database;
+}

@@ -1,0 +1,413 @@
+/*
+ * The cycle of one TXID: freeze, put, settle.
+ *
+ *   adopt    once, before the first: state.json says behind which TXID we write
+ *   freeze   encoded, durable; from here the bytes don't change (F1)
+ *   put      only if nothing of that name is there (F2); what is there instead is looked at (F3)
+ *   settle   state.json says n: durable; only then n+1 may be frozen
+ *
+ * A crash between any two of these is the same as a retry: begin.c finds the frozen file.
+ */
+#include "replicate/internal.h"
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "replicate/fence.h"
+#include "replicate/table.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SECOND_US INT64_C(1000000)
+#define RETRY_FIRST_US SECOND_US
+#define RETRY_MAX_US (30 * SECOND_US)
+#define RETRY_MAX_SLOW_US (300 * SECOND_US) /* what waiting seldom mends: denied, no bucket */
+#define STALE_MS (INT64_C(90) * 60 * 1000)  /* F4 */
+#define STALE_WEAK_MS (INT64_C(60) * 1000)  /* F11 */
+#define ONE_PUT_MAX (UINT64_C(5) << 30)     /* S3's largest PutObject */
+
+/* ---- trouble ---- */
+
+static void retry_later(struct work *w, int64_t max_us)
+{
+	w->delay_us = w->delay_us ? w->delay_us * 2 : RETRY_FIRST_US;
+	if (w->delay_us > max_us)
+		w->delay_us = max_us;
+	w->retry_us = clock_mono_us() + w->delay_us;
+}
+
+void store_works(struct replicator *r)
+{
+	struct work *w = &r->work;
+	w->retry_us = w->delay_us = 0;
+	w->state.confirmed_wall_ms = clock_wall_ms();
+	w->state.confirmed_boot_ms = clock_boot_ms();
+	replicator_trouble(r, HEALTH_STORE, REPLICATOR_REPLICATING, NULL);
+}
+
+static void give_order(struct replicator *r, enum order order, int64_t delay_us)
+{
+	pthread_mutex_lock(&r->lock);
+	if (r->shared.phase != PHASE_LIST)
+		r->shared.order = order;
+	else if (order == ORDER_STOP)
+		r->shared.phase = PHASE_STOPPED;
+	r->shared.order_delay_us = delay_us;
+	pthread_mutex_unlock(&r->lock);
+}
+
+void store_trouble(struct replicator *r, int code, const struct err *e)
+{
+	if (code == ERR_CANCELLED || atomic_load(&r->cancelled))
+		return;
+	bool slow = code != ERR_UNREACHABLE && code != ERR_AGAIN;
+	retry_later(&r->work, slow ? RETRY_MAX_SLOW_US : RETRY_MAX_US);
+	enum replicator_state state = REPLICATOR_BEHIND;
+	if (code == ERR_DENIED) {
+		state = REPLICATOR_DENIED;
+		pthread_mutex_lock(&r->lock);
+		bool news = r->shared.health.side[HEALTH_STORE].state != REPLICATOR_DENIED;
+		pthread_mutex_unlock(&r->lock);
+		if (news)
+			give_order(r, ORDER_DROP, 0); /* the app's WAL must not grow because of us */
+	}
+	replicator_trouble(r, HEALTH_STORE, state, e);
+}
+
+void become_fenced(struct replicator *r, const struct err *why)
+{
+	give_order(r, ORDER_STOP, 0);
+	replicator_trouble(r, HEALTH_STORE, REPLICATOR_FENCED, why);
+	pthread_mutex_lock(&r->lock);
+	r->shared.mark = true;
+	pthread_mutex_unlock(&r->lock);
+}
+
+/* ---- adopt ---- */
+
+/* Another timeline's files and page table must not be taken for ours. */
+static int forget_files(struct replicator *r, struct err *e)
+{
+	int rc = copies_clear(&r->work.copies, r->work.folder, e);
+	char *pages = rc ? NULL : fs_join(state_dir_path(r->dir), "pages");
+	if (!rc && !pages)
+		return err_nomem(e, "clearing the state folder");
+	if (!rc && fs_unlink(pages) && errno != ENOENT)
+		rc = err_errno(e, ERR_IO, errno, "cannot delete %s", pages);
+	free(pages);
+	return rc;
+}
+
+static void take_base(struct replicator *r)
+{
+	struct work *w = &r->work;
+	struct state *s = &w->state;
+	const struct start_plan *p = &w->plan;
+	s->txid = p->base_txid;
+	s->checksum = p->base_checksum;
+	s->last_l0_node_id = p->base_node_id;
+	if (s->timestamp_ms < p->base_timestamp_ms)
+		s->timestamp_ms = p->base_timestamp_ms;
+	s->claim_due = p->kind != START_FIRST;
+	s->snapshot_txid = p->kind == START_TAKEOVER ? p->base_txid + 1 : 0;
+	memset(&s->pos, 0, sizeof(s->pos));
+}
+
+/* Before the first file of this life: which TXID it follows, and who we are, is on disk. */
+static int adopt(struct replicator *r, struct err *e)
+{
+	struct work *w = &r->work;
+	enum start_kind kind = w->plan.kind;
+	if (w->adopted)
+		return ERR_OK;
+	int rc = ERR_OK;
+	if (kind == START_FIRST || kind == START_PROVE || kind == START_TAKEOVER)
+		rc = forget_files(r, e);
+	if (!rc && kind == START_PROVE)
+		rc = table_save(&r->table, state_dir_path(r->dir), e);
+	if (rc)
+		return rc;
+	if (kind != START_CONTINUE)
+		take_base(r);
+	copy_text(w->state.replica, sizeof(w->state.replica), store_url(r->store));
+	copy_text(w->state.database, sizeof(w->state.database), r->cfg.database);
+	w->state.stopped[0] = w->state.reason[0] = '\0';
+	rc = state_save(r->dir, &w->state, e);
+	w->adopted = rc == ERR_OK;
+	w->copied = w->copied && rc;
+	return rc;
+}
+
+/* ---- freeze ---- */
+
+static struct ltx_header make_header(struct replicator *r, const struct cut *cut)
+{
+	const struct state *s = &r->work.state;
+	int64_t now = clock_wall_ms();
+	struct ltx_header h = {
+		.page_size = staging_page_size(cut->pages),
+		.commit = cut->point.n_page,
+		.min_txid = s->txid + 1,
+		.max_txid = s->txid + 1,
+		.timestamp = now > s->timestamp_ms ? now : s->timestamp_ms + 1, /* F9 */
+		.node_id = s->node_id,
+		.before_checksum = s->checksum,
+	};
+	return h;
+}
+
+/* A whole file is compared with nothing: its sums make the table. */
+static void empty_table(struct replicator *r, uint32_t page_size)
+{
+	pagesums_free(&r->table);
+	pagesums_init(&r->table, page_size);
+}
+
+static void end_flight(struct replicator *r)
+{
+	pthread_mutex_lock(&r->lock);
+	r->shared.flight = FLIGHT_NONE;
+	r->shared.flight_bytes = 0;
+	memset(&r->shared.cut, 0, sizeof(r->shared.cut));
+	pthread_mutex_unlock(&r->lock);
+}
+
+/* Nothing was sent: forget the cut, compare again when there is room. */
+static void freeze_failed(struct replicator *r, struct cut *cut, const struct err *e)
+{
+	staging_reset(cut->pages, 0, 0);
+	retry_later(&r->work, RETRY_MAX_SLOW_US);
+	give_order(r, ORDER_DROP, r->work.delay_us);
+	replicator_trouble(r, HEALTH_STORE, REPLICATOR_BEHIND, e);
+	end_flight(r);
+}
+
+static void freeze_cut(struct replicator *r)
+{
+	struct work *w = &r->work;
+	struct err e = ERR_INIT;
+	pthread_mutex_lock(&r->lock);
+	struct cut cut = r->shared.cut;
+	pthread_mutex_unlock(&r->lock);
+	int rc = adopt(r, &e);
+	struct ltx_header h = make_header(r, &cut);
+	if (!rc && (cut.whole || r->table.page_size == 0))
+		empty_table(r, h.page_size);
+	if (!rc)
+		rc = freeze(w->folder, cut.pages, &h, &r->table, &w->frozen, &e);
+	if (rc) {
+		freeze_failed(r, &cut, &e);
+		return;
+	}
+	staging_reset(cut.pages, 0, 0);
+	cut.pages = NULL;
+	w->cut = cut;
+	w->put = false;
+	pthread_mutex_lock(&r->lock);
+	r->shared.flight = FLIGHT_FROZEN;
+	pthread_mutex_unlock(&r->lock);
+}
+
+/* ---- put ---- */
+
+static int put_body(struct replicator *r, bool only_if_absent, struct err *e)
+{
+	const struct frozen *f = &r->work.frozen;
+	char name[FENCE_NAME_SIZE];
+	fence_name(r->store, 0, f->txid, f->txid, name);
+	char *path = frozen_path(r->work.folder, f->txid);
+	if (!path)
+		return err_nomem(e, "uploading");
+	int fd = fs_open(path, O_RDONLY | O_NOFOLLOW, 0);
+	int rc = fd < 0 ? err_errno(e, ERR_IO, errno, "cannot open %s", path) : ERR_OK;
+	free(path);
+	struct store_body body = {.fd = fd, .size = f->size};
+	struct store_put_opts opts = {
+		.only_if_absent = only_if_absent,
+		.timestamp_ms = f->header.timestamp,
+		.single = f->size <= ONE_PUT_MAX,
+	};
+	if (!rc)
+		rc = store_put(r->store, name, &body, &opts, e);
+	fs_close(fd);
+	return rc;
+}
+
+static int refuse(const struct frozen *f, struct err *e)
+{
+	return err_set(e, ERR_FENCED,
+		"another node wrote TXID %016" PRIx64
+		" of the replica with other bytes; nothing more is shipped from here: stop the other one "
+		"and restore from the replica, or start once with -takeover",
+		f->txid);
+}
+
+/* F3: is what stands there ours? */
+static int look_at_it(struct replicator *r, struct err *e)
+{
+	bool same;
+	int rc = fence_same(r->store, &r->work.frozen, &same, e);
+	if (rc == ERR_NOT_FOUND)
+		return err_set(e, ERR_UNREACHABLE,
+			"the store says that TXID %016" PRIx64 " is there and that it is not",
+			r->work.frozen.txid);
+	return rc ? rc : same ? ERR_OK : refuse(&r->work.frozen, e);
+}
+
+static bool is_stale(const struct replicator *r)
+{
+	const struct state *s = &r->work.state;
+	int64_t wall = clock_wall_ms() - s->confirmed_wall_ms;
+	int64_t boot = clock_boot_ms() - s->confirmed_boot_ms;
+	int64_t limit = s->weak_fencing ? STALE_WEAK_MS : STALE_MS;
+	return wall > limit || boot > limit || wall < 0 || boot < 0;
+}
+
+/* F4: behind what we settled there is nothing, or the frozen file. */
+static int check_tail(struct replicator *r, struct err *e)
+{
+	const struct work *w = &r->work;
+	uint64_t next;
+	bool more;
+	int rc = fence_tail(r->store, w->state.txid, &next, &more, e);
+	if (rc || next == 0)
+		return rc;
+	if (more || next != w->frozen.txid)
+		return refuse(&w->frozen, e);
+	return look_at_it(r, e);
+}
+
+/* F11, weak fencing: look before. *there: it is the frozen file already. */
+static int look_before(struct replicator *r, bool *there, struct err *e)
+{
+	char name[FENCE_NAME_SIZE];
+	struct store_object o;
+	fence_name(r->store, 0, r->work.frozen.txid, r->work.frozen.txid, name);
+	int rc = store_head(r->store, name, &o, e);
+	if (rc == ERR_NOT_FOUND) {
+		err_clear(e);
+		return ERR_OK;
+	}
+	*there = rc == ERR_OK;
+	return rc ? rc : look_at_it(r, e);
+}
+
+static int put_frozen(struct replicator *r, struct err *e)
+{
+	struct work *w = &r->work;
+	bool there = false;
+	int rc = is_stale(r) ? check_tail(r, e) : ERR_OK;
+	if (!rc && w->state.weak_fencing)
+		rc = look_before(r, &there, e);
+	if (rc || there)
+		return rc;
+	rc = put_body(r, !w->unconditional, e);
+	if (rc == ERR_CONDITION)
+		return look_at_it(r, e);
+	if (rc == ERR_UNSUPPORTED && !w->unconditional) {
+		w->unconditional = w->state.weak_fencing = true;
+		return put_frozen(r, e);
+	}
+	return rc;
+}
+
+/* ---- settle ---- */
+
+static void fill_state(struct replicator *r)
+{
+	struct work *w = &r->work;
+	struct state *s = &w->state;
+	const struct ltx_header *h = &w->frozen.header;
+	s->txid = w->frozen.txid;
+	s->page_size = h->page_size;
+	s->n_page = h->commit;
+	s->checksum = h->after_checksum;
+	s->timestamp_ms = h->timestamp;
+	s->last_l0_node_id = h->node_id;
+	s->pos = w->cut.point.pos; /* not resumable for a file that an earlier life froze */
+	if (w->cut.ino) {
+		s->dev = w->cut.dev;
+		s->ino = w->cut.ino;
+	}
+	s->claim_due = s->restored = false;
+	s->restored_of = 0;
+	s->stopped[0] = s->reason[0] = '\0';
+	copy_text(s->replica, sizeof(s->replica), store_url(r->store));
+	copy_text(s->database, sizeof(s->database), r->cfg.database);
+}
+
+static void tell_settled(struct replicator *r)
+{
+	struct work *w = &r->work;
+	pthread_mutex_lock(&r->lock);
+	struct shared *s = &r->shared;
+	s->flight = FLIGHT_NONE;
+	s->flight_bytes = 0;
+	if (s->cut.seq > s->settled_seq)
+		s->settled_seq = s->cut.seq;
+	memset(&s->cut, 0, sizeof(s->cut));
+	s->claim = s->whole = false;
+	s->settled_pos = w->state.pos;
+	s->txid = w->state.txid;
+	s->uploads++;
+	s->last_upload_ms = clock_wall_ms();
+	if (w->cut.ino) {
+		s->dev = w->cut.dev;
+		s->ino = w->cut.ino;
+		s->same_boot = true;
+	}
+	health_claimed(&s->health, r->cfg.database);
+	pthread_mutex_unlock(&r->lock);
+}
+
+/* ERR_OK once the journal says so. */
+static int settle(struct replicator *r, struct err *e)
+{
+	struct work *w = &r->work;
+	struct state before = w->state;
+	fill_state(r);
+	int rc = state_save(r->dir, &w->state, e);
+	if (rc) {
+		w->state = before;
+		return rc;
+	}
+	log_debug("%s: TXID %016" PRIx64 " uploaded, %" PRIu64 " bytes", r->cfg.database,
+		w->frozen.txid, w->frozen.size);
+	copies_added(&w->copies, w->frozen.txid, w->frozen.size);
+	w->adopted = w->kept_due = true;
+	w->frozen.txid = 0;
+	w->put = false;
+	tell_settled(r);
+	return ERR_OK;
+}
+
+static void send_frozen(struct replicator *r)
+{
+	struct work *w = &r->work;
+	struct err e = ERR_INIT;
+	int rc = w->put ? ERR_OK : put_frozen(r, &e);
+	if (!rc) {
+		w->put = true;
+		store_works(r);
+		rc = settle(r, &e);
+	}
+	if (rc == ERR_FENCED)
+		become_fenced(r, &e);
+	else if (rc)
+		store_trouble(r, rc, &e);
+}
+
+void upload(struct replicator *r)
+{
+	enum phase phase = replicator_phase(r);
+	if (phase == PHASE_LIST || phase == PHASE_STOPPED)
+		return;
+	if (replicator_flight(r) == FLIGHT_SEALED)
+		freeze_cut(r);
+	if (replicator_flight(r) == FLIGHT_FROZEN)
+		send_frozen(r);
+}
