@@ -4,11 +4,13 @@
 #include <stddef.h>
 
 extern const struct command command_ltx;
+extern const struct command command_replicate;
 extern const struct command command_restore;
 extern const struct command command_version;
 
 static const struct command *const commands[] = {
 	&command_ltx,
+	&command_replicate,
 	&command_restore,
 	&command_version,
 	NULL,

@@ -1,0 +1,238 @@
+/* litestream replicate: databases on their way to their replicas, until a signal comes. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "cli/args.h"
+#include "cli/command.h"
+#include "conf/state.h"
+#include "daemon/schedule.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#define SHUTDOWN_MS 30000
+
+struct run {
+	struct schedule *schedule;
+	int signal_fd;
+	int64_t shutdown_ms;
+	bool alone; /* one database: what can't go on ends the program */
+	int code;   /* why it ended by itself */
+	char why[1024];
+};
+
+static const struct flag flags[] = {
+	{"sync-interval", FLAG_DURATION, "TIME", "least time between two uploads (default 1s)"},
+	{"shutdown-timeout", FLAG_DURATION, "TIME", "how long the last upload may take (default 30s)"},
+	{"checkpoint-frames", FLAG_INT, "N", "checkpoint from so many frames in the WAL (default 500)"},
+	{"no-barrier", FLAG_BOOL, NULL, "never hold writers for a moment to let the WAL shrink"},
+	{"any-filesystem", FLAG_BOOL, NULL, "do not refuse network file systems"},
+	{"takeover", FLAG_BOOL, NULL, "replace what another node wrote into the replica, this once"},
+	{"accept", FLAG_BOOL, NULL, "accept that another database has taken the file's place"},
+	{"meta-path", FLAG_STRING, "DIR", "state folder (default .<file>-litestream beside the file)"},
+	{"log-level", FLAG_STRING, "LEVEL", "trace, debug, info, warn or error (default info)"},
+	{NULL, FLAG_BOOL, NULL, NULL},
+};
+
+/* ---- what there is to do ---- */
+
+static char *absolute_path(const char *path)
+{
+	char cwd[PATH_MAX], *out = NULL;
+	if (path[0] == '/')
+		return strdup(path);
+	if (!getcwd(cwd, sizeof(cwd)) || asprintf(&out, "%s/%s", cwd, path) < 0)
+		return NULL;
+	return out;
+}
+
+static int read_log_level(struct args *a, struct err *e)
+{
+	enum log_level level;
+	const char *text = args_string(a, "log-level", "info");
+	if (log_parse_level(text, &level))
+		return args_usage(
+			a, e, NULL, "-log-level is trace, debug, info, warn or error, not \"%s\"", text);
+	log_set_level(level);
+	return ERR_OK;
+}
+
+static int read_config(struct args *a, struct replicator_config *cfg, struct err *e)
+{
+	int64_t frames = args_int(a, "checkpoint-frames", 0);
+	if (frames < 0 || frames > 1000000)
+		return args_usage(a, e, NULL, "-checkpoint-frames is a number up to 1000000");
+	*cfg = (struct replicator_config){
+		.sync_interval_ms = args_ms(a, "sync-interval", 1000),
+		.checkpoint_frames = (uint32_t)frames,
+		.no_barrier = args_bool(a, "no-barrier"),
+		.any_filesystem = args_bool(a, "any-filesystem"),
+		.takeover = args_bool(a, "takeover"),
+		.accept = args_bool(a, "accept"),
+	};
+	if (cfg->sync_interval_ms < 10 || cfg->sync_interval_ms > 86400000)
+		return args_usage(a, e, NULL, "-sync-interval is a time from 10ms to 24h");
+	if (args_given(a, "meta-path") && a->argc > 2)
+		return args_usage(a, e, NULL, "-meta-path goes with one database only");
+	return ERR_OK;
+}
+
+/* With -meta-path the folder is named after nothing, so it must be one database's own. */
+static int add_one(struct run *run, struct args *a, struct replicator_config *cfg, const char *db,
+	const char *url, struct err *e)
+{
+	char *path = absolute_path(db);
+	char *dir = absolute_path(args_string(a, "meta-path", "."));
+	int rc = path && dir ? ERR_OK : err_nomem(e, "adding a database");
+	cfg->database = path;
+	cfg->replica = url;
+	cfg->state_dir = args_given(a, "meta-path") ? dir : NULL;
+	if (!rc)
+		rc = schedule_add(run->schedule, path, cfg, e);
+	free(path);
+	free(dir);
+	return rc;
+}
+
+static int add_all(struct run *run, struct args *a, struct err *e)
+{
+	struct replicator_config cfg;
+	int rc = read_config(a, &cfg, e);
+	for (size_t i = 0; !rc && i + 1 < a->argc; i += 2)
+		rc = add_one(run, a, &cfg, a->argv[i], a->argv[i + 1], e);
+	return rc;
+}
+
+/* ---- while it runs ---- */
+
+static void on_signal(void *ctx)
+{
+	struct run *run = ctx;
+	struct signalfd_siginfo info;
+	if (read(run->signal_fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	bool again = schedule_stopping(run->schedule);
+	log_info("%s: %s", strsignal((int)info.ssi_signo),
+		again ? "ending at once" : "shipping what is left, then ending");
+	schedule_stop(run->schedule, again ? 0 : run->shutdown_ms);
+}
+
+/* One database alone ends with the reason, so that whoever started us can restore or tell. */
+static int64_t look(void *ctx, int64_t now_us)
+{
+	struct run *run = ctx;
+	struct replicator_status st;
+	(void)now_us;
+	if (!run->alone || schedule_stopping(run->schedule) || schedule_count(run->schedule) != 1)
+		return INT64_MAX;
+	schedule_status(run->schedule, 0, &st);
+	bool fenced = st.state == REPLICATOR_FENCED;
+	bool unusable = st.state == REPLICATOR_UNUSABLE && st.uploads == 0;
+	bool denied = st.state == REPLICATOR_DENIED && st.uploads == 0;
+	if (fenced || unusable || denied) {
+		run->code = st.code;
+		snprintf(run->why, sizeof(run->why), "%s", st.reason);
+		schedule_stop(run->schedule, 0);
+	}
+	return INT64_MAX;
+}
+
+/* What a clean exit must tell. */
+static void tell_unshipped(struct run *run)
+{
+	for (size_t i = 0; i < schedule_count(run->schedule); i++) {
+		struct replicator_status st;
+		schedule_status(run->schedule, i, &st);
+		bool well = st.state == REPLICATOR_REPLICATING || st.state == REPLICATOR_WAITING;
+		const char *path = schedule_database(run->schedule, i);
+		if (well && st.pending_bytes == 0)
+			log_info("%s: all shipped, TXID %016" PRIx64, path, st.txid);
+		else if (st.state == REPLICATOR_WAITING)
+			log_info("%s: there was no database", path);
+		else
+			log_warn("%s: not all is shipped: %s, %" PRIu64 " bytes wait, last TXID %016" PRIx64
+					 "; the next start ships the rest%s%s",
+				path, replicator_state_name(st.state), st.pending_bytes, st.txid,
+				st.reason[0] ? ": " : "", st.reason);
+	}
+}
+
+/* Few arenas and an early trim: a quiet database must not keep a busy moment's memory. */
+static void tune_memory(void)
+{
+	mallopt(M_ARENA_MAX, 2);
+	mallopt(M_TRIM_THRESHOLD, 128 * 1024);
+	mallopt(M_MMAP_THRESHOLD, 64 * 1024);
+}
+
+static int take_signals(struct run *run, struct err *e)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	run->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (run->signal_fd < 0)
+		return err_errno(e, ERR_IO, errno, "cannot wait for signals");
+	return ERR_OK;
+}
+
+static int run_all(struct run *run, struct args *a, struct err *e)
+{
+	run->alone = a->argc == 2;
+	run->shutdown_ms = args_ms(a, "shutdown-timeout", SHUTDOWN_MS);
+	int rc = take_signals(run, e);
+	if (!rc)
+		rc = schedule_new(&run->schedule, run->alone ? 1 : 0, run->alone ? 1 : 0, e);
+	if (!rc)
+		rc = schedule_add_fd(run->schedule, run->signal_fd, on_signal, run, e);
+	if (!rc)
+		rc = add_all(run, a, e);
+	if (rc)
+		return rc;
+	schedule_set_hook(run->schedule, look, run);
+	schedule_run(run->schedule);
+	tell_unshipped(run);
+	return run->code ? err_set(e, (enum err_code)run->code, "%s", run->why) : ERR_OK;
+}
+
+static int run(struct args *a, struct err *e)
+{
+	struct run run = {.signal_fd = -1};
+	if (a->argc % 2)
+		return args_usage(a, e, "litestream replicate DB URL",
+			"replicate takes pairs of a database and a replica URL");
+	int rc = read_log_level(a, e);
+	if (rc)
+		return rc;
+	tune_memory();
+	rc = run_all(&run, a, e);
+	schedule_free(run.schedule);
+	if (run.signal_fd >= 0)
+		close(run.signal_fd);
+	return rc;
+}
+
+const struct command command_replicate = {
+	.name = "replicate",
+	.arguments = "[flags] DB URL [DB URL …]",
+	.summary = "Replicates databases until it is told to stop",
+	.details =
+		"SIGTERM and SIGINT: ships what is left, then ends. One database alone: ends with 8\n"
+		"when another node owns the replica, 9 when the database is unusable, 6 when the\n"
+		"store refuses it.\n",
+	.examples = "    litestream replicate /data/app.db s3://bucket/app\n"
+				"    litestream replicate -sync-interval 10s app.db file:///backup/app\n",
+	.flags = flags,
+	.min_args = 2,
+	.max_args = 2 * SCHEDULE_MAX,
+	.run = run,
+};

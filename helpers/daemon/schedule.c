@@ -1,0 +1,607 @@
+#include "daemon/schedule.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/thread.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define TURN_THREADS 2
+#define WORK_THREADS 4
+
+struct entry {
+	struct schedule *owner;
+	struct replicator *r;
+	char *id;
+
+	/* under schedule.lock */
+	int64_t turn_due, work_due; /* monotonic us; INT64_MAX = not before something happens */
+	bool turn_running, work_running;
+	bool turn_again; /* something happened while the turn ran */
+	bool closed;     /* runs nothing any more */
+
+	/* the waiting thread's */
+	bool leaving;
+	uint64_t ticket;
+	int64_t leave_by;
+	schedule_gone_fn gone;
+	void *gone_ctx;
+};
+
+struct request {
+	struct entry *entry;
+	uint64_t ticket;
+};
+
+/* One schedule_sync: a ticket for each database. */
+struct syncing {
+	struct request *list;
+	size_t count;
+	int64_t deadline;
+	schedule_synced_fn fn;
+	void *ctx;
+	struct syncing *next;
+};
+
+struct watched_fd {
+	int fd;
+	void (*fn)(void *ctx);
+	void *ctx;
+};
+
+struct schedule {
+	pthread_mutex_t lock; /* of the entries' times and flags; never held across a blocking call */
+	struct entry **entries;
+	size_t count, cap;
+	struct source_watch *watch;
+	struct pool *turns, *works;
+	int wake_fd;
+
+	struct syncing *syncing;
+	struct watched_fd *fds;
+	size_t n_fds;
+	struct pollfd *polls;
+	int64_t (*hook)(void *ctx, int64_t now_us);
+	void *hook_ctx;
+	int64_t hook_due;
+	bool stopping;
+};
+
+/* ---- jobs ---- */
+
+static void wake(struct schedule *s)
+{
+	uint64_t one = 1;
+	/* A full counter wakes as well as one more would. */
+	ssize_t ignored = write(s->wake_fd, &one, sizeof(one));
+	(void)ignored;
+}
+
+static int64_t after(int64_t wait_us)
+{
+	int64_t now = clock_mono_us(), due;
+	return __builtin_add_overflow(now, wait_us, &due) ? INT64_MAX : due;
+}
+
+static void turn_job(void *arg);
+static void work_job(void *arg);
+
+/* Queues what is due. The queues have room for every entry, so this never waits. Lock held. */
+static void start_due(struct entry *en, int64_t now)
+{
+	if (en->closed)
+		return;
+	if (!en->turn_running && en->turn_due <= now) {
+		en->turn_running = true;
+		en->turn_again = false;
+		en->turn_due = INT64_MAX;
+		pool_run(en->owner->turns, turn_job, en);
+	}
+	if (!en->work_running && en->work_due <= now) {
+		en->work_running = true;
+		en->work_due = INT64_MAX;
+		pool_run(en->owner->works, work_job, en);
+	}
+}
+
+static void earlier(int64_t *due, int64_t other)
+{
+	if (other < *due)
+		*due = other;
+}
+
+static void turn_job(void *arg)
+{
+	struct entry *en = arg;
+	struct schedule *s = en->owner;
+	int64_t wait = INT64_MAX;
+	bool work = false;
+	replicator_turn(en->r, &wait, &work);
+	pthread_mutex_lock(&s->lock);
+	en->turn_running = false;
+	earlier(&en->turn_due, en->turn_again ? 0 : after(wait));
+	if (work)
+		en->work_due = 0;
+	start_due(en, clock_mono_us());
+	pthread_mutex_unlock(&s->lock);
+	wake(s);
+}
+
+static void work_job(void *arg)
+{
+	struct entry *en = arg;
+	struct schedule *s = en->owner;
+	int64_t wait = INT64_MAX;
+	replicator_work(en->r, &wait);
+	pthread_mutex_lock(&s->lock);
+	en->work_running = false;
+	earlier(&en->work_due, after(wait));
+	/* What was settled lets the turn go on. */
+	en->turn_again = en->turn_running;
+	en->turn_due = 0;
+	start_due(en, clock_mono_us());
+	pthread_mutex_unlock(&s->lock);
+	wake(s);
+}
+
+static void ask_turn(struct entry *en)
+{
+	pthread_mutex_lock(&en->owner->lock);
+	en->turn_again = en->turn_running;
+	en->turn_due = 0;
+	start_due(en, clock_mono_us());
+	pthread_mutex_unlock(&en->owner->lock);
+}
+
+/* ---- making and freeing ---- */
+
+static int make_parts(struct schedule *s, size_t turns, size_t works, struct err *e)
+{
+	s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (s->wake_fd < 0)
+		return err_errno(e, ERR_IO, errno, "cannot make an event descriptor");
+	s->polls = calloc(2, sizeof(*s->polls));
+	if (!s->polls)
+		return err_nomem(e, "starting a worker");
+	int rc = source_watch_new(&s->watch, e);
+	if (!rc)
+		rc = pool_new(&s->turns, turns ? turns : TURN_THREADS, SCHEDULE_MAX, e);
+	if (!rc)
+		rc = pool_new(&s->works, works ? works : WORK_THREADS, SCHEDULE_MAX, e);
+	return rc;
+}
+
+int schedule_new(struct schedule **out, size_t turn_threads, size_t work_threads, struct err *e)
+{
+	struct schedule *s = calloc(1, sizeof(*s));
+	if (!s)
+		return err_nomem(e, "starting a worker");
+	pthread_mutex_init(&s->lock, NULL);
+	s->wake_fd = -1;
+	s->hook_due = INT64_MAX;
+	int rc = make_parts(s, turn_threads, work_threads, e);
+	if (rc) {
+		schedule_free(s);
+		return rc;
+	}
+	*out = s;
+	return ERR_OK;
+}
+
+static void entry_free(struct entry *en)
+{
+	replicator_close(en->r);
+	free(en->id);
+	free(en);
+}
+
+static void cancel_all(struct schedule *s)
+{
+	pthread_mutex_lock(&s->lock);
+	for (size_t i = 0; i < s->count; i++)
+		s->entries[i]->closed = true;
+	pthread_mutex_unlock(&s->lock);
+	for (size_t i = 0; i < s->count; i++)
+		replicator_cancel(s->entries[i]->r);
+	if (s->turns)
+		pool_wait(s->turns);
+	if (s->works)
+		pool_wait(s->works);
+}
+
+void schedule_free(struct schedule *s)
+{
+	if (!s)
+		return;
+	cancel_all(s);
+	for (size_t i = 0; i < s->count; i++)
+		entry_free(s->entries[i]);
+	pool_free(s->turns);
+	pool_free(s->works);
+	source_watch_free(s->watch);
+	while (s->syncing) {
+		struct syncing *y = s->syncing;
+		s->syncing = y->next;
+		free(y->list);
+		free(y);
+	}
+	if (s->wake_fd >= 0)
+		close(s->wake_fd);
+	pthread_mutex_destroy(&s->lock);
+	free(s->entries);
+	free(s->fds);
+	free(s->polls);
+	free(s);
+}
+
+/* ---- databases ---- */
+
+static struct entry *find(const struct schedule *s, const char *id)
+{
+	for (size_t i = 0; i < s->count; i++)
+		if (strcmp(s->entries[i]->id, id) == 0)
+			return s->entries[i];
+	return NULL;
+}
+
+static int make_room(struct schedule *s, struct err *e)
+{
+	if (s->count == SCHEDULE_MAX)
+		return err_set(e, ERR_FULL, "a worker takes %d databases at most", SCHEDULE_MAX);
+	if (s->count < s->cap)
+		return ERR_OK;
+	size_t cap = s->cap ? s->cap * 2 : 4;
+	struct entry **list = realloc(s->entries, cap * sizeof(*list));
+	if (!list)
+		return err_nomem(e, "adding a database");
+	s->entries = list;
+	s->cap = cap;
+	return ERR_OK;
+}
+
+int schedule_add(
+	struct schedule *s, const char *id, const struct replicator_config *cfg, struct err *e)
+{
+	if (find(s, id))
+		return err_set(e, ERR_EXISTS, "%s is replicated already", id);
+	int rc = make_room(s, e);
+	if (rc)
+		return rc;
+	struct entry *en = calloc(1, sizeof(*en));
+	if (!en || !(en->id = strdup(id))) {
+		free(en);
+		return err_nomem(e, "adding a database");
+	}
+	en->owner = s;
+	en->work_due = INT64_MAX;
+	struct replicator_config c = *cfg;
+	c.watch = s->watch;
+	c.user = en;
+	rc = replicator_open(&en->r, &c, e);
+	if (rc) {
+		free(en->id);
+		free(en);
+		return rc;
+	}
+	s->entries[s->count++] = en;
+	return ERR_OK;
+}
+
+int schedule_remove(struct schedule *s, const char *id, int64_t timeout_ms, schedule_gone_fn fn,
+	void *ctx, struct err *e)
+{
+	struct entry *en = find(s, id);
+	if (!en)
+		return err_set(e, ERR_NOT_FOUND, "%s is not replicated here", id);
+	if (!en->leaving) {
+		en->ticket = replicator_sync(en->r);
+		en->leave_by = INT64_MAX;
+	}
+	en->leaving = true;
+	earlier(&en->leave_by, after(timeout_ms * 1000));
+	en->gone = fn;
+	en->gone_ctx = ctx;
+	ask_turn(en);
+	return ERR_OK;
+}
+
+size_t schedule_count(const struct schedule *s)
+{
+	return s->count;
+}
+
+const char *schedule_id(const struct schedule *s, size_t i)
+{
+	return s->entries[i]->id;
+}
+
+void schedule_status(struct schedule *s, size_t i, struct replicator_status *out)
+{
+	replicator_get_status(s->entries[i]->r, out);
+}
+
+const char *schedule_database(struct schedule *s, size_t i)
+{
+	return replicator_database(s->entries[i]->r);
+}
+
+/* ---- sync ---- */
+
+int schedule_sync(struct schedule *s, const char *id, int64_t timeout_ms, schedule_synced_fn fn,
+	void *ctx, struct err *e)
+{
+	if (id && !find(s, id))
+		return err_set(e, ERR_NOT_FOUND, "%s is not replicated here", id);
+	struct syncing *y = calloc(1, sizeof(*y));
+	struct request *list = calloc(s->count + 1, sizeof(*list));
+	if (!y || !list) {
+		free(y);
+		free(list);
+		return err_nomem(e, "taking a sync request");
+	}
+	*y = (struct syncing){.list = list, .fn = fn, .ctx = ctx, .next = s->syncing};
+	y->deadline = after(timeout_ms * 1000);
+	for (size_t i = 0; i < s->count; i++) {
+		struct entry *en = s->entries[i];
+		if (id && strcmp(en->id, id) != 0)
+			continue;
+		list[y->count++] = (struct request){en, replicator_sync(en->r)};
+		ask_turn(en);
+	}
+	s->syncing = y;
+	wake(s);
+	return ERR_OK;
+}
+
+/* ERR_AGAIN while any database is not done; a failure of one ends it. */
+static int sync_state(struct syncing *y, struct err *e)
+{
+	int rc = ERR_OK;
+	struct err one = ERR_INIT;
+	for (size_t i = 0; i < y->count; i++) {
+		int code = replicator_sync_done(y->list[i].entry->r, y->list[i].ticket, &one);
+		if (code && (!rc || rc == ERR_AGAIN)) {
+			rc = code;
+			*e = one;
+			err_wrap(e, "%s", replicator_database(y->list[i].entry->r));
+		}
+	}
+	return rc;
+}
+
+static void check_syncing(struct schedule *s, int64_t now)
+{
+	struct syncing **at = &s->syncing;
+	while (*at) {
+		struct syncing *y = *at;
+		struct err e = ERR_INIT;
+		int rc = sync_state(y, &e);
+		if (rc == ERR_AGAIN && now < y->deadline) {
+			at = &y->next;
+			continue;
+		}
+		if (rc == ERR_AGAIN) {
+			err_wrap(&e, "timed out");
+			rc = ERR_UNREACHABLE;
+		}
+		*at = y->next;
+		y->fn(y->ctx, rc, e.text);
+		free(y->list);
+		free(y);
+	}
+}
+
+/* A database that goes away answers for its tickets now. */
+static void end_syncing_of(struct schedule *s, const struct entry *en)
+{
+	for (struct syncing **at = &s->syncing; *at;) {
+		struct syncing *y = *at;
+		bool concerned = false;
+		for (size_t i = 0; i < y->count; i++)
+			concerned = concerned || y->list[i].entry == en;
+		if (!concerned) {
+			at = &y->next;
+			continue;
+		}
+		struct err e = ERR_INIT;
+		int rc = sync_state(y, &e);
+		*at = y->next;
+		y->fn(y->ctx, rc == ERR_AGAIN ? ERR_CANCELLED : rc, e.text);
+		free(y->list);
+		free(y);
+	}
+}
+
+/* ---- leaving ---- */
+
+static bool is_running(struct entry *en)
+{
+	pthread_mutex_lock(&en->owner->lock);
+	bool running = en->turn_running || en->work_running;
+	pthread_mutex_unlock(&en->owner->lock);
+	return running;
+}
+
+static bool may_leave(struct entry *en, int64_t now)
+{
+	struct err e = ERR_INIT;
+	return now >= en->leave_by || replicator_sync_done(en->r, en->ticket, &e) != ERR_AGAIN;
+}
+
+static void close_entry(struct schedule *s, size_t i)
+{
+	struct entry *en = s->entries[i];
+	struct replicator_status last;
+	end_syncing_of(s, en);
+	replicator_get_status(en->r, &last);
+	memmove(&s->entries[i], &s->entries[i + 1], (s->count - i - 1) * sizeof(*s->entries));
+	s->count--;
+	if (en->gone)
+		en->gone(en->gone_ctx, en->id, &last);
+	entry_free(en);
+}
+
+static void check_leaving(struct schedule *s, int64_t now)
+{
+	for (size_t i = 0; i < s->count;) {
+		struct entry *en = s->entries[i];
+		if (!en->leaving || (!en->closed && !may_leave(en, now))) {
+			i++;
+			continue;
+		}
+		pthread_mutex_lock(&s->lock);
+		bool first = !en->closed;
+		en->closed = true;
+		pthread_mutex_unlock(&s->lock);
+		if (first)
+			replicator_cancel(en->r);
+		if (is_running(en))
+			i++;
+		else if (s->stopping) /* its status is still wanted */
+			i++;
+		else
+			close_entry(s, i);
+	}
+}
+
+/* ---- the loop ---- */
+
+int schedule_add_fd(struct schedule *s, int fd, void (*fn)(void *ctx), void *ctx, struct err *e)
+{
+	struct watched_fd *fds = realloc(s->fds, (s->n_fds + 1) * sizeof(*fds));
+	if (fds)
+		s->fds = fds;
+	struct pollfd *polls = fds ? realloc(s->polls, (s->n_fds + 3) * sizeof(*polls)) : NULL;
+	if (!polls)
+		return err_nomem(e, "watching a descriptor");
+	s->polls = polls;
+	s->fds[s->n_fds++] = (struct watched_fd){fd, fn, ctx};
+	return ERR_OK;
+}
+
+void schedule_remove_fd(struct schedule *s, int fd)
+{
+	for (size_t i = 0; i < s->n_fds; i++) {
+		if (s->fds[i].fd == fd) {
+			s->fds[i] = s->fds[--s->n_fds];
+			return;
+		}
+	}
+}
+
+void schedule_set_hook(struct schedule *s, int64_t (*fn)(void *ctx, int64_t now_us), void *ctx)
+{
+	s->hook = fn;
+	s->hook_ctx = ctx;
+	s->hook_due = fn ? 0 : INT64_MAX;
+}
+
+static void note_event(void *ctx, void *user)
+{
+	struct entry *en = user;
+	(void)ctx;
+	ask_turn(en);
+}
+
+/* When the next thing is due; starts what is due already. */
+static int64_t start_all(struct schedule *s, int64_t now)
+{
+	int64_t next = s->hook_due;
+	pthread_mutex_lock(&s->lock);
+	for (size_t i = 0; i < s->count; i++) {
+		struct entry *en = s->entries[i];
+		start_due(en, now);
+		if (!en->closed && !en->turn_running)
+			earlier(&next, en->turn_due);
+		if (!en->closed && !en->work_running)
+			earlier(&next, en->work_due);
+		if (en->leaving && !en->closed)
+			earlier(&next, en->leave_by);
+	}
+	pthread_mutex_unlock(&s->lock);
+	for (const struct syncing *y = s->syncing; y; y = y->next)
+		earlier(&next, y->deadline);
+	return next;
+}
+
+static void call_fds(struct schedule *s, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (!s->polls[2 + i].revents)
+			continue;
+		/* A callback may have removed others: look it up by its number. */
+		for (size_t k = 0; k < s->n_fds; k++) {
+			if (s->fds[k].fd == s->polls[2 + i].fd) {
+				s->fds[k].fn(s->fds[k].ctx);
+				break;
+			}
+		}
+	}
+}
+
+static void wait_events(struct schedule *s, int64_t next)
+{
+	int64_t us = next == INT64_MAX ? -1 : next - clock_mono_us();
+	struct timespec t = {.tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000};
+	if (next != INT64_MAX && us < 0)
+		t = (struct timespec){0, 0};
+	size_t n = s->n_fds;
+	s->polls[0] = (struct pollfd){.fd = source_watch_fd(s->watch), .events = POLLIN};
+	s->polls[1] = (struct pollfd){.fd = s->wake_fd, .events = POLLIN};
+	for (size_t i = 0; i < n; i++)
+		s->polls[2 + i] = (struct pollfd){.fd = s->fds[i].fd, .events = POLLIN};
+	if (ppoll(s->polls, 2 + n, next == INT64_MAX ? NULL : &t, NULL) <= 0)
+		return;
+	if (s->polls[0].revents)
+		source_watch_read(s->watch, note_event, s);
+	if (s->polls[1].revents) {
+		uint64_t count;
+		ssize_t ignored = read(s->wake_fd, &count, sizeof(count));
+		(void)ignored;
+	}
+	call_fds(s, n);
+}
+
+static bool all_closed(struct schedule *s)
+{
+	for (size_t i = 0; i < s->count; i++)
+		if (!s->entries[i]->closed)
+			return false;
+	return true;
+}
+
+void schedule_run(struct schedule *s)
+{
+	for (;;) {
+		int64_t now = clock_mono_us();
+		check_syncing(s, now);
+		check_leaving(s, now);
+		if (s->hook)
+			s->hook_due = s->hook(s->hook_ctx, now);
+		if (s->stopping && all_closed(s))
+			break;
+		wait_events(s, start_all(s, clock_mono_us()));
+	}
+	cancel_all(s);
+}
+
+void schedule_stop(struct schedule *s, int64_t timeout_ms)
+{
+	struct err e = ERR_INIT;
+	s->stopping = true;
+	for (size_t i = 0; i < s->count; i++)
+		schedule_remove(
+			s, s->entries[i]->id, timeout_ms, s->entries[i]->gone, s->entries[i]->gone_ctx, &e);
+	wake(s);
+}
+
+bool schedule_stopping(const struct schedule *s)
+{
+	return s->stopping;
+}
