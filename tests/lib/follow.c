@@ -108,7 +108,7 @@ int follow_attach(struct follow *f, const struct state_position *at)
 	bool resumed;
 	int rc = source_attach(f->source, at, &resumed, &e);
 	if (rc) {
-		snprintf(f->reason, sizeof(f->reason), "%s", e.text);
+		snprintf(f->reason, sizeof(f->reason), "%.255s", e.text);
 		return rc;
 	}
 	f->attached++;
