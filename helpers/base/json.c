@@ -1,0 +1,208 @@
+#include "base/json.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define TEXT_MAX_DEFAULT 255
+
+int json_parse_object(const void *data, size_t n, const char *what, json_t **out, struct err *e)
+{
+	json_error_t where;
+	*out = NULL;
+	json_t *value = json_loadb(data ? data : "", n, JSON_REJECT_DUPLICATES, &where);
+	if (!value && json_error_code(&where) == json_error_out_of_memory)
+		return err_nomem(e, "reading JSON");
+	/* Jansson's own text quotes what it found: only the place is told. */
+	if (!value)
+		return err_set(
+			e, ERR_USAGE, "%s is not JSON (line %d, column %d)", what, where.line, where.column);
+	if (!json_is_object(value)) {
+		json_decref(value);
+		return err_set(e, ERR_USAGE, "%s is not a JSON object", what);
+	}
+	*out = value;
+	return ERR_OK;
+}
+
+static int wrong_type(const struct json_field *f, const char *what, struct err *e)
+{
+	static const char *const names[] = {
+		[JSON_FIELD_TEXT] = "a text",
+		[JSON_FIELD_COUNT] = "a number, 0 or more",
+		[JSON_FIELD_NUMBER] = "a whole number",
+		[JSON_FIELD_FLAG] = "true or false",
+		[JSON_FIELD_OBJECT] = "an object",
+		[JSON_FIELD_ARRAY] = "an array",
+	};
+	return err_set(e, ERR_USAGE, "%s: \"%s\" must be %s", what, f->key, names[f->type]);
+}
+
+static int read_text(
+	const json_t *value, const struct json_field *f, const char *what, struct err *e)
+{
+	if (!json_is_string(value))
+		return wrong_type(f, what, e);
+	uint64_t max = f->max ? f->max : TEXT_MAX_DEFAULT;
+	if (json_string_length(value) > max)
+		return err_set(e, ERR_USAGE, "%s: \"%s\" is longer than %llu bytes", what, f->key,
+			(unsigned long long)max);
+	char *copy = strdup(json_string_value(value));
+	if (!copy)
+		return err_nomem(e, "reading JSON");
+	*(char **)f->out = copy;
+	return ERR_OK;
+}
+
+static int read_number(
+	const json_t *value, const struct json_field *f, const char *what, struct err *e)
+{
+	if (!json_is_integer(value))
+		return wrong_type(f, what, e);
+	json_int_t n = json_integer_value(value);
+	if (f->type == JSON_FIELD_NUMBER) {
+		*(int64_t *)f->out = n;
+		return ERR_OK;
+	}
+	if (n < 0)
+		return wrong_type(f, what, e);
+	if (f->max && (uint64_t)n > f->max)
+		return err_set(
+			e, ERR_USAGE, "%s: \"%s\" is more than %llu", what, f->key, (unsigned long long)f->max);
+	*(uint64_t *)f->out = (uint64_t)n;
+	return ERR_OK;
+}
+
+static int read_inner(json_t *value, const struct json_field *f, const char *what, struct err *e)
+{
+	if (f->type == JSON_FIELD_OBJECT ? !json_is_object(value) : !json_is_array(value))
+		return wrong_type(f, what, e);
+	if (f->type == JSON_FIELD_ARRAY && f->max && json_array_size(value) > f->max)
+		return err_set(e, ERR_USAGE, "%s: \"%s\" has more than %llu elements", what, f->key,
+			(unsigned long long)f->max);
+	*(json_t **)f->out = value;
+	return ERR_OK;
+}
+
+static int read_field(json_t *value, const struct json_field *f, const char *what, struct err *e)
+{
+	if (!value || (json_is_null(value) && f->optional))
+		return f->optional ? ERR_OK : err_set(e, ERR_USAGE, "%s: \"%s\" is missing", what, f->key);
+	switch (f->type) {
+	case JSON_FIELD_TEXT:
+		return read_text(value, f, what, e);
+	case JSON_FIELD_COUNT:
+	case JSON_FIELD_NUMBER:
+		return read_number(value, f, what, e);
+	case JSON_FIELD_FLAG:
+		if (!json_is_boolean(value))
+			return wrong_type(f, what, e);
+		*(bool *)f->out = json_is_true(value);
+		return ERR_OK;
+	case JSON_FIELD_OBJECT:
+	case JSON_FIELD_ARRAY:
+		return read_inner(value, f, what, e);
+	}
+	return err_set(e, ERR_FAIL, "%s: field of an unknown type", what);
+}
+
+static bool known(const char *key, const struct json_field *fields, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp(fields[i].key, key) == 0)
+			return true;
+	}
+	return false;
+}
+
+int json_read_fields(const json_t *object, const struct json_field *fields, size_t n,
+	const char *what, struct err *e)
+{
+	if (!json_is_object(object))
+		return err_set(e, ERR_USAGE, "%s is not a JSON object", what);
+	const char *key;
+	json_t *value;
+	json_object_foreach((json_t *)object, key, value)
+	{
+		if (!known(key, fields, n))
+			return err_set(e, ERR_USAGE, "%s: unknown key \"%.64s\"", what, key);
+	}
+	for (size_t i = 0; i < n; i++) {
+		int rc = read_field(json_object_get(object, fields[i].key), &fields[i], what, e);
+		if (rc != ERR_OK)
+			return rc;
+	}
+	return ERR_OK;
+}
+
+struct append_ctx {
+	struct buf *out;
+	int rc;
+};
+
+static int append_part(const char *data, size_t n, void *arg)
+{
+	struct append_ctx *ctx = arg;
+	ctx->rc = buf_append(ctx->out, data, n);
+	return ctx->rc == ERR_OK ? 0 : -1;
+}
+
+int json_append(struct buf *out, const json_t *value)
+{
+	struct append_ctx ctx = {out, ERR_OK};
+	size_t before = out->len;
+	if (value && json_dump_callback(value, append_part, &ctx, JSON_COMPACT) == 0)
+		return ERR_OK;
+	if (out->data)
+		out->data[out->len = before] = '\0';
+	return ctx.rc != ERR_OK ? ctx.rc : ERR_NOMEM;
+}
+
+void json_put(json_t *object, const char *key, json_t *value, int *rc)
+{
+	if (json_object_set_new(object, key, value) != 0 && *rc == ERR_OK)
+		*rc = ERR_NOMEM;
+}
+
+/* Error texts hold paths, and those may be any bytes. */
+static json_t *lenient_string(const char *text)
+{
+	json_t *s = json_string(text);
+	if (s)
+		return s;
+	char *copy = strdup(text);
+	if (!copy)
+		return NULL;
+	for (char *p = copy; *p; p++) {
+		if ((unsigned char)*p >= 0x80)
+			*p = '?';
+	}
+	s = json_string(copy);
+	free(copy);
+	return s;
+}
+
+void json_put_text(json_t *object, const char *key, const char *text, int *rc)
+{
+	json_put(object, key, text ? lenient_string(text) : json_null(), rc);
+}
+
+void json_put_int(json_t *object, const char *key, int64_t value, int *rc)
+{
+	json_put(object, key, json_integer(value), rc);
+}
+
+void json_put_flag(json_t *object, const char *key, bool value, int *rc)
+{
+	json_put(object, key, json_boolean(value), rc);
+}
+
+const char *json_text(const json_t *object, const char *key)
+{
+	const char *s = json_string_value(json_object_get(object, key));
+	return s ? s : "";
+}
+
+int64_t json_int(const json_t *object, const char *key)
+{
+	return json_integer_value(json_object_get(object, key));
+}

@@ -1,0 +1,120 @@
+#include "conf/options.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MIB ((int64_t)1 << 20)
+#define GIB ((int64_t)1 << 30)
+#define AT(member) offsetof(struct options, member)
+
+const struct option_entry option_table[] = {
+	{"sync-interval", OPTION_DURATION, AT(sync_interval_ms), 10, 86400000,
+		"least time between two uploads of a busy database"},
+	{"staging-size", OPTION_SIZE, AT(staging_max), MIB, 64 * GIB,
+		"most that is captured and not yet uploaded"},
+	{"copies-size", OPTION_SIZE, AT(copies_max), MIB, 64 * GIB,
+		"most that local copies of uploaded files take"},
+	{"checkpoint-frames", OPTION_COUNT, AT(checkpoint_frames), 10, 1000000,
+		"frames in the WAL from which on we checkpoint"},
+	{"barrier-size", OPTION_SIZE, AT(barrier_bytes), MIB, 64 * GIB,
+		"size of the WAL from which on writers are held for a moment to let it shrink"},
+	{"no-barrier", OPTION_FLAG, AT(no_barrier), 0, 1, "never hold writers"},
+	{"any-filesystem", OPTION_FLAG, AT(any_filesystem), 0, 1, "do not refuse network file systems"},
+	{NULL, OPTION_FLAG, 0, 0, 0, NULL},
+};
+
+struct unit {
+	const char *name;
+	int64_t factor;
+};
+
+static const struct unit durations[] = {
+	{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {NULL, 0}};
+static const struct unit sizes[] = {{"KB", 1000}, {"MB", 1000000}, {"GB", 1000000000},
+	{"KiB", 1024}, {"MiB", MIB}, {"GiB", GIB}, {"B", 1}, {NULL, 0}};
+
+static const struct unit *find_unit(const struct unit *units, const char *text, size_t n)
+{
+	for (; units->name; units++) {
+		if (strlen(units->name) == n && strncmp(units->name, text, n) == 0)
+			return units;
+	}
+	return NULL;
+}
+
+/* A sum of <number><unit>; a number alone is allowed when `bare` is its factor (0: it is not). */
+static bool read_amount(const char *text, const struct unit *units, int64_t bare, int64_t *out)
+{
+	int64_t sum = 0;
+	const char *p = text;
+	do {
+		char *end;
+		if (*p < '0' || *p > '9' || strspn(p, "0123456789") > 15)
+			return false;
+		long long n = strtoll(p, &end, 10);
+		size_t len = strcspn(end, "0123456789");
+		const struct unit *u = find_unit(units, end, len);
+		int64_t factor = u ? u->factor : len == 0 ? bare : 0;
+		int64_t part;
+		if (!factor || __builtin_mul_overflow((int64_t)n, factor, &part) ||
+			__builtin_add_overflow(sum, part, &sum))
+			return false;
+		p = end + len;
+	} while (*p);
+	*out = sum;
+	return true;
+}
+
+static bool read_value(enum option_type type, const char *text, int64_t *out)
+{
+	switch (type) {
+	case OPTION_DURATION:
+		return read_amount(text, durations, 0, out);
+	case OPTION_SIZE:
+		return read_amount(text, sizes, 1, out);
+	case OPTION_COUNT:
+		return read_amount(text, sizes + 7, 1, out);
+	case OPTION_FLAG:
+		*out = strcmp(text, "true") == 0;
+		return *out || strcmp(text, "false") == 0;
+	}
+	return false;
+}
+
+static void store_value(struct options *o, const struct option_entry *entry, int64_t value)
+{
+	char *at = (char *)o + entry->offset;
+	if (entry->type == OPTION_FLAG)
+		*(bool *)at = value != 0;
+	else if (entry->type == OPTION_COUNT)
+		*(uint32_t *)at = (uint32_t)value;
+	else
+		memcpy(at, &value, sizeof(value)); /* int64_t and uint64_t, both not negative */
+}
+
+int options_set(struct options *o, const char *name, const char *text, struct err *e)
+{
+	static const char *const takes[] = {
+		[OPTION_DURATION] = "a duration as 500ms, 1s or 1m30s",
+		[OPTION_SIZE] = "a size as 64MiB, 1GB or bytes",
+		[OPTION_COUNT] = "a number",
+		[OPTION_FLAG] = "true or false",
+	};
+	const struct option_entry *entry = option_table;
+	while (entry->name && strcmp(entry->name, name) != 0)
+		entry++;
+	if (!entry->name)
+		return err_set(e, ERR_USAGE, "unknown option \"%.64s\"", name);
+	int64_t value;
+	if (!read_value(entry->type, text, &value))
+		return err_set(
+			e, ERR_USAGE, "option %s takes %s, not \"%.64s\"", name, takes[entry->type], text);
+	if (value < entry->min || value > entry->max)
+		return err_set(e, ERR_USAGE, "option %s: \"%.64s\" is not between %lld and %lld%s", name,
+			text, (long long)entry->min, (long long)entry->max,
+			entry->type == OPTION_DURATION ? " ms"
+			: entry->type == OPTION_SIZE   ? " bytes"
+										   : "");
+	store_value(o, entry, value);
+	return ERR_OK;
+}

@@ -1,0 +1,164 @@
+/*
+ * The messages between the daemon and its children: workers (one per app and owner) and jobs
+ * (check, restore). Each is one JSON object with "type"; the format is in docs/CONTROL.md.
+ *
+ * Every decoder takes a parsed object, frees nothing of it, fills a struct that its _free empties
+ * (in every case, failure too), and returns ERR_OK, ERR_USAGE with what is wrong, or ERR_NOMEM.
+ * Every encoder returns a new object, or NULL when out of memory.
+ */
+#ifndef PROTO_MESSAGE_H
+#define PROTO_MESSAGE_H
+
+#include "base/err.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PROTO_VERSION 1
+#define PROTO_DATABASES_MAX 1000
+
+enum message_type {
+	MESSAGE_HELLO,    /* child → daemon, first: protected against being looked into, ready */
+	MESSAGE_CONFIG,   /* daemon → worker, once */
+	MESSAGE_SYNC,     /* daemon → worker */
+	MESSAGE_STOP,     /* daemon → worker */
+	MESSAGE_STATUS,   /* worker → daemon, when something changed and every 5 s */
+	MESSAGE_SYNCED,   /* worker → daemon */
+	MESSAGE_BYE,      /* worker → daemon, last */
+	MESSAGE_JOB,      /* daemon → job, once */
+	MESSAGE_PROGRESS, /* job → daemon */
+	MESSAGE_LOG,      /* job → daemon */
+	MESSAGE_RESULT,   /* job → daemon, last */
+};
+
+/* Which one it is: ERR_USAGE for another, or none. */
+int message_type(const json_t *message, enum message_type *type, struct err *e);
+
+/* A message of nothing but its type: MESSAGE_STOP. */
+json_t *message_plain(enum message_type type);
+
+/* ---- hello ---- */
+
+struct message_hello {
+	uint64_t protocol;
+	char *version;
+};
+json_t *message_hello_encode(const char *version);
+int message_hello_decode(struct message_hello *m, const json_t *message, struct err *e);
+void message_hello_free(struct message_hello *m);
+
+/* ---- credentials, as the secrets file has them; NULL = not given ---- */
+
+struct message_credentials {
+	char *access_key_id, *secret_access_key, *session_token, *region, *endpoint;
+};
+
+/* ---- config ---- */
+
+struct message_database {
+	char *id, *path, *replica, *state_dir;
+	char *storage_name;   /* the last part of the storage folder; NULL = not said */
+	char *container_path; /* NULL = none */
+	int64_t sync_interval_ms;
+	uint64_t staging_max, copies_max, checkpoint_frames, barrier_bytes;
+	bool no_barrier, any_filesystem;
+};
+
+struct message_config {
+	char *app;
+	int64_t shutdown_timeout_ms;
+	struct message_credentials credentials;
+	struct message_database *databases;
+	size_t n_databases;
+};
+json_t *message_config_encode(const struct message_config *m);
+int message_config_decode(struct message_config *m, const json_t *message, struct err *e);
+void message_config_free(struct message_config *m); /* credentials are wiped */
+
+/* ---- sync, synced ---- */
+
+struct message_sync {
+	uint64_t id;
+	int64_t timeout_ms;
+	char *database; /* path or id of one; NULL = all of them */
+};
+json_t *message_sync_encode(const struct message_sync *m);
+int message_sync_decode(struct message_sync *m, const json_t *message, struct err *e);
+void message_sync_free(struct message_sync *m);
+
+struct message_synced {
+	uint64_t id, code; /* an err_code up to 9 */
+	char *text;        /* NULL when the code is 0 */
+};
+json_t *message_synced_encode(const struct message_synced *m);
+int message_synced_decode(struct message_synced *m, const json_t *message, struct err *e);
+void message_synced_free(struct message_synced *m);
+
+/* ---- status ---- */
+
+struct message_status_database {
+	char *id;
+	char *state; /* a word: "replicating" */
+	uint64_t code;
+	char *reason, *last_error;
+	uint64_t txid, pending_bytes;
+	int64_t pending_since_ms, last_upload_ms, last_error_ms; /* wall time; 0 = none */
+	uint64_t wal_bytes, db_bytes, uploads;
+	bool weak_fencing;
+};
+
+struct message_status {
+	struct message_status_database *databases;
+	size_t n_databases;
+};
+json_t *message_status_encode(const struct message_status *m);
+int message_status_decode(struct message_status *m, const json_t *message, struct err *e);
+void message_status_free(struct message_status *m);
+
+/* ---- bye: paths of databases with something unshipped ---- */
+
+struct message_bye {
+	char **unshipped;
+	size_t n_unshipped;
+};
+json_t *message_bye_encode(const struct message_bye *m);
+int message_bye_decode(struct message_bye *m, const json_t *message, struct err *e);
+void message_bye_free(struct message_bye *m);
+
+/* ---- jobs ---- */
+
+struct message_job {
+	bool restore;    /* else check */
+	char *path;      /* of the database */
+	char *replica;   /* URL */
+	char *state_dir; /* restore: "" or NULL = leave none behind */
+	uint64_t txid;   /* restore: 0 = latest */
+	int64_t timestamp_ms;
+	struct message_credentials credentials;
+};
+json_t *message_job_encode(const struct message_job *m);
+int message_job_decode(struct message_job *m, const json_t *message, struct err *e);
+void message_job_free(struct message_job *m);
+
+struct message_progress {
+	uint64_t done, total; /* bytes */
+};
+json_t *message_progress_encode(const struct message_progress *m);
+int message_progress_decode(struct message_progress *m, const json_t *message, struct err *e);
+
+json_t *message_log_encode(const char *text);
+int message_log_decode(char **text, const json_t *message, struct err *e);
+
+/* The end of a job. `result` is an object that the daemon passes on as it is, or NULL. */
+struct message_result {
+	uint64_t exit;
+	char *error; /* NULL when exit is 0 */
+	json_t *result;
+};
+json_t *message_result_encode(const struct message_result *m);
+int message_result_decode(struct message_result *m, const json_t *message, struct err *e);
+void message_result_free(struct message_result *m);
+
+#endif
