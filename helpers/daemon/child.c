@@ -1,0 +1,432 @@
+#include "daemon/child.h"
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "daemon/applog.h"
+#include "daemon/spawn.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#define MS 1000ll
+#define STOP_MARGIN_MS 5000         /* over the shutdown timeout, for a worker that hangs */
+#define SYNC_MARGIN_MS 5000         /* over a sync's own timeout, the same */
+#define HEALTHY_US (60 * 1000 * MS) /* having run so long, the next backoff is the shortest */
+
+struct child_sync {
+	struct child_sync *next;
+	uint64_t id;
+	int64_t deadline_us;
+	child_sync_fn done;
+	void *ctx;
+};
+
+struct child *child_new(
+	const struct child_config *cfg, const char *app, uid_t uid, gid_t gid, struct err *e)
+{
+	struct child *c = calloc(1, sizeof(*c));
+	if (!c) {
+		err_nomem(e, "keeping track of a worker");
+		return NULL;
+	}
+	c->cfg = cfg;
+	snprintf(c->app, sizeof(c->app), "%s", app);
+	c->uid = uid;
+	c->gid = gid;
+	c->log_fd = c->channel.fd = -1;
+	c->next_sync = 1;
+	return c;
+}
+
+/* ---- syncs that wait for an answer ---- */
+
+static void finish_sync(struct child *c, struct child_sync **link, const struct err *result)
+{
+	(void)c;
+	struct child_sync *s = *link;
+	*link = s->next;
+	s->done(s->ctx, result);
+	free(s);
+}
+
+static void fail_syncs(struct child *c, const char *why)
+{
+	struct err e = ERR_INIT;
+	err_set(&e, ERR_FAIL, "%s", why);
+	while (c->syncs)
+		finish_sync(c, &c->syncs, &e);
+}
+
+static void expire_syncs(struct child *c, int64_t now)
+{
+	struct err e = ERR_INIT;
+	err_set(&e, ERR_UNREACHABLE, "the worker of %s did not answer in time", c->app);
+	for (struct child_sync **link = &c->syncs; *link;) {
+		if ((*link)->deadline_us <= now)
+			finish_sync(c, link, &e);
+		else
+			link = &(*link)->next;
+	}
+}
+
+/* ---- the process ---- */
+
+static void drop_process(struct child *c)
+{
+	c->pid = 0;
+	channel_close(&c->channel);
+	fs_close(c->log_fd);
+	c->log_fd = -1;
+	c->configured = false;
+}
+
+void child_free(struct child *c)
+{
+	if (!c)
+		return;
+	fail_syncs(c, "the worker is gone");
+	if (c->pid > 0)
+		kill(c->pid, SIGKILL);
+	drop_process(c);
+	message_status_free(&c->status);
+	free(c);
+}
+
+/* Half of it is random, so that the workers of a host don't come back all at once. */
+static int64_t with_jitter(int64_t ms)
+{
+	uint32_t r;
+	fs_random(&r, sizeof(r));
+	return ms / 2 + (int64_t)(r % (uint64_t)(ms / 2 + 1));
+}
+
+static void wait_for_restart(struct child *c)
+{
+	int64_t next = c->backoff_ms ? c->backoff_ms * 2 : c->cfg->backoff_min_ms;
+	c->backoff_ms = next > c->cfg->backoff_max_ms ? c->cfg->backoff_max_ms : next;
+	c->state = CHILD_WAITING;
+	c->next_start_us = clock_mono_us() + with_jitter(c->backoff_ms) * MS;
+}
+
+static int try_start(struct child *c, struct err *e)
+{
+	const char *const argv[] = {c->cfg->program, "replicate", "-worker-fd", "3", NULL};
+	c->log_fd = applog_open(c->cfg->log_dir, c->app, c->cfg->log_gid, e);
+	if (c->log_fd < 0)
+		return e->code;
+	struct spawn s = {argv, c->uid, c->gid, c->cfg->run_as_self, c->log_fd};
+	int fd;
+	int rc = spawn_child(&s, &c->pid, &fd, e);
+	if (rc == ERR_OK)
+		channel_init(&c->channel, fd);
+	return rc;
+}
+
+static void start(struct child *c)
+{
+	struct err e = ERR_INIT;
+	c->started_us = c->seen_us = clock_mono_us();
+	c->configured = c->has_status = false;
+	message_status_free(&c->status);
+	if (try_start(c, &e) == ERR_OK) {
+		c->state = CHILD_STARTING;
+		log_info("%s: worker %d started for uid %u", c->app, (int)c->pid, (unsigned)c->uid);
+		return;
+	}
+	drop_process(c);
+	snprintf(c->trouble, sizeof(c->trouble), "%s", e.text);
+	log_error("%s: cannot start a worker: %s", c->app, e.text);
+	wait_for_restart(c);
+}
+
+static void say_stop(struct child *c)
+{
+	struct err e = ERR_INIT;
+	json_t *stop = message_plain(MESSAGE_STOP);
+	if (stop)
+		channel_send(&c->channel, stop, &e);
+	json_decref(stop);
+	c->state = CHILD_STOPPING;
+	c->kill_at_us = clock_mono_us() + (c->cfg->shutdown_ms + STOP_MARGIN_MS) * MS;
+}
+
+void child_want(struct child *c)
+{
+	c->wanted = true;
+	if (c->state == CHILD_STOPPED || c->state == CHILD_WAITING) {
+		c->backoff_ms = 0;
+		c->trouble[0] = '\0';
+		start(c);
+	} else if (c->state != CHILD_STOPPING) {
+		say_stop(c);
+	}
+}
+
+void child_stop(struct child *c)
+{
+	c->wanted = false;
+	if (c->state == CHILD_WAITING)
+		c->state = CHILD_STOPPED;
+	else if (c->state == CHILD_STARTING || c->state == CHILD_RUNNING)
+		say_stop(c);
+}
+
+static void kill_it(struct child *c, const char *why)
+{
+	applog_write(c->cfg->log_dir, c->app, c->cfg->log_gid, LOG_ERROR, "worker %d %s: killed",
+		(int)c->pid, why);
+	snprintf(c->trouble, sizeof(c->trouble), "the worker %s and was killed", why);
+	kill(c->pid, SIGKILL);
+	c->kill_at_us = INT64_MAX;
+	channel_close(&c->channel);
+}
+
+static void describe_end(struct child *c, int status)
+{
+	if (c->trouble[0] && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
+		return; /* we did that, and said why */
+	if (WIFSIGNALED(status))
+		snprintf(c->trouble, sizeof(c->trouble), "the worker was killed by signal %d (%s)",
+			WTERMSIG(status), strsignal(WTERMSIG(status)));
+	else
+		snprintf(c->trouble, sizeof(c->trouble), "the worker ended with exit code %d; see its log",
+			WEXITSTATUS(status));
+}
+
+void child_exited(struct child *c, int status)
+{
+	bool asked = c->state == CHILD_STOPPING;
+	drop_process(c);
+	fail_syncs(c, "the worker ended before it had synced");
+	if (asked) {
+		c->state = CHILD_STOPPED;
+		log_info("%s: worker ended", c->app);
+		if (c->wanted)
+			child_want(c);
+		return;
+	}
+	describe_end(c, status);
+	c->restarts++;
+	if (clock_mono_us() - c->started_us >= HEALTHY_US)
+		c->backoff_ms = 0;
+	wait_for_restart(c);
+	applog_write(c->cfg->log_dir, c->app, c->cfg->log_gid, LOG_WARN,
+		"%s; it is started again in %.1f s", c->trouble,
+		(double)(c->next_start_us - clock_mono_us()) / 1e6);
+}
+
+/* ---- what it says ---- */
+
+static int take_hello(struct child *c, const json_t *message, struct err *e)
+{
+	struct message_hello hello;
+	int rc = message_hello_decode(&hello, message, e);
+	if (rc == ERR_OK && hello.protocol != PROTO_VERSION)
+		rc = err_set(e, ERR_FAIL, "the worker program speaks protocol %llu, litestreamd %d",
+			(unsigned long long)hello.protocol, PROTO_VERSION);
+	message_hello_free(&hello);
+	if (rc != ERR_OK || c->configured)
+		return rc;
+	json_t *config = NULL;
+	rc = c->cfg->make(c->cfg->ctx, c, &config, e);
+	if (rc == ERR_OK)
+		rc = channel_send(&c->channel, config, e);
+	json_decref(config);
+	c->configured = rc == ERR_OK;
+	return rc;
+}
+
+static int take_status(struct child *c, const json_t *message, struct err *e)
+{
+	struct message_status status;
+	int rc = message_status_decode(&status, message, e);
+	if (rc != ERR_OK) {
+		message_status_free(&status);
+		return rc;
+	}
+	message_status_free(&c->status);
+	c->status = status;
+	c->has_status = true;
+	if (c->state == CHILD_STARTING) {
+		c->state = CHILD_RUNNING;
+		c->trouble[0] = '\0';
+	}
+	return ERR_OK;
+}
+
+static int take_synced(struct child *c, const json_t *message, struct err *e)
+{
+	struct message_synced m;
+	int rc = message_synced_decode(&m, message, e);
+	if (rc == ERR_OK) {
+		struct err result = ERR_INIT;
+		if (m.code != 0)
+			err_set(&result, (enum err_code)m.code, "%s", m.text ? m.text : "the sync failed");
+		for (struct child_sync **link = &c->syncs; *link; link = &(*link)->next) {
+			if ((*link)->id == m.id) {
+				finish_sync(c, link, &result);
+				break;
+			}
+		}
+	}
+	message_synced_free(&m);
+	return rc;
+}
+
+static int take_bye(struct child *c, const json_t *message, struct err *e)
+{
+	struct message_bye m;
+	int rc = message_bye_decode(&m, message, e);
+	for (size_t i = 0; rc == ERR_OK && i < m.n_unshipped; i++)
+		applog_write(c->cfg->log_dir, c->app, c->cfg->log_gid, LOG_WARN,
+			"stopped before everything of %s was uploaded; the rest follows at the next start",
+			m.unshipped[i]);
+	message_bye_free(&m);
+	return rc;
+}
+
+static int take_message(struct child *c, const json_t *message, struct err *e)
+{
+	enum message_type type;
+	int rc = message_type(message, &type, e);
+	if (rc != ERR_OK)
+		return rc;
+	switch (type) {
+	case MESSAGE_HELLO:
+		return take_hello(c, message, e);
+	case MESSAGE_STATUS:
+		return take_status(c, message, e);
+	case MESSAGE_SYNCED:
+		return take_synced(c, message, e);
+	case MESSAGE_BYE:
+		return take_bye(c, message, e);
+	default:
+		return err_set(e, ERR_USAGE, "a worker may not send this message");
+	}
+}
+
+static void on_channel(void *ctx, short events)
+{
+	struct child *c = ctx;
+	struct err e = ERR_INIT;
+	(void)events;
+	if (c->channel.fd < 0)
+		return;
+	channel_flush(&c->channel);
+	int rc = channel_read(&c->channel, &e);
+	json_t *message;
+	while (rc == ERR_OK && (rc = channel_next(&c->channel, &message, &e)) == ERR_OK) {
+		c->seen_us = clock_mono_us();
+		rc = take_message(c, message, &e);
+		json_decref(message);
+	}
+	if (rc != ERR_OK && rc != ERR_AGAIN) {
+		char why[280];
+		snprintf(why, sizeof(why), "could not go on (%.250s)", e.text);
+		kill_it(c, why);
+	} else if (c->channel.eof) {
+		/* It closed its end: it is ending, or broken. Either way it gets a second. */
+		channel_close(&c->channel);
+		c->kill_at_us = clock_mono_us() + 1000 * MS;
+	}
+}
+
+/* ---- the loop ---- */
+
+static void check_time(struct child *c, int64_t now)
+{
+	if (c->state == CHILD_WAITING && c->next_start_us <= now)
+		start(c);
+	bool alive = c->pid > 0 && c->channel.fd >= 0;
+	bool watched = c->state == CHILD_STARTING || c->state == CHILD_RUNNING;
+	if (alive && watched && now - c->seen_us >= c->cfg->watchdog_ms * MS) {
+		char why[64];
+		snprintf(why, sizeof(why), "was silent for %lld s",
+			(long long)(c->cfg->watchdog_ms + 500) / 1000);
+		kill_it(c, why);
+	} else if (c->pid > 0 && c->state == CHILD_STOPPING && c->kill_at_us <= now) {
+		kill_it(c, "did not end in time");
+	} else if (c->pid > 0 && c->channel.fd < 0 && c->kill_at_us <= now) {
+		kill_it(c, "closed its channel and did not end");
+	}
+	expire_syncs(c, now);
+}
+
+void child_prepare(struct child *c, struct pollset *p)
+{
+	check_time(c, clock_mono_us());
+	if (c->state == CHILD_WAITING)
+		pollset_wake_at(p, c->next_start_us);
+	if (c->pid > 0 && c->channel.fd >= 0)
+		pollset_add(p, c->channel.fd, channel_pending(&c->channel) ? POLLIN | POLLOUT : POLLIN,
+			on_channel, c);
+	if (c->state == CHILD_STARTING || c->state == CHILD_RUNNING) {
+		if (c->channel.fd >= 0)
+			pollset_wake_at(p, c->seen_us + c->cfg->watchdog_ms * MS);
+	}
+	if (c->pid > 0 && (c->state == CHILD_STOPPING || c->channel.fd < 0))
+		pollset_wake_at(p, c->kill_at_us);
+	for (struct child_sync *s = c->syncs; s; s = s->next)
+		pollset_wake_at(p, s->deadline_us);
+}
+
+uint64_t child_sync(
+	struct child *c, const char *database, int64_t timeout_ms, child_sync_fn done, void *ctx)
+{
+	struct err e = ERR_INIT;
+	struct child_sync *s = calloc(1, sizeof(*s));
+	struct message_sync m = {c->next_sync++, timeout_ms, (char *)database};
+	json_t *message = message_sync_encode(&m);
+	int rc = ERR_OK;
+	if (!s || !message)
+		rc = err_nomem(&e, "asking for a sync");
+	else if (c->state != CHILD_RUNNING)
+		rc = err_set(&e, ERR_FAIL, "the worker of %s is not running (%s)%s%s", c->app,
+			child_state_name(c), c->trouble[0] ? ": " : "", c->trouble);
+	else
+		rc = channel_send(&c->channel, message, &e);
+	json_decref(message);
+	if (rc != ERR_OK) {
+		free(s);
+		done(ctx, &e);
+		return 0;
+	}
+	*s = (struct child_sync){
+		c->syncs, m.id, clock_mono_us() + (timeout_ms + SYNC_MARGIN_MS) * MS, done, ctx};
+	c->syncs = s;
+	return s->id;
+}
+
+void child_sync_cancel(struct child *c, uint64_t ticket)
+{
+	for (struct child_sync **link = &c->syncs; *link; link = &(*link)->next) {
+		if ((*link)->id == ticket) {
+			struct child_sync *s = *link;
+			*link = s->next;
+			free(s);
+			return;
+		}
+	}
+}
+
+const char *child_state_name(const struct child *c)
+{
+	switch (c->state) {
+	case CHILD_STOPPED:
+		return "stopped";
+	case CHILD_STARTING:
+		return "starting";
+	case CHILD_RUNNING:
+		return "running";
+	case CHILD_STOPPING:
+		return c->wanted ? "restarting" : "stopping";
+	case CHILD_WAITING:
+		return "restarting";
+	}
+	return "unknown";
+}
