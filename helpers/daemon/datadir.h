@@ -1,0 +1,28 @@
+/* The daemon's data folder: desired/, secrets/, state/ and their owners (docs/CONTROL.md). */
+#ifndef DAEMON_DATADIR_H
+#define DAEMON_DATADIR_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/*
+ * Makes what is missing: the folder itself (0711 owner), desired and secrets (0700 owner), state
+ * (0711, ours). What is there must belong to whom it should and be writable by nobody else:
+ * ERR_DENIED. With as_self everything is ours.
+ */
+int datadir_prepare(const char *data_dir, uid_t owner, bool as_self, struct err *e);
+
+/* One daemon per state folder: ERR_AGAIN when another has it. Closing *fd lets go. */
+int datadir_lock(const char *state_dir, int *fd, struct err *e);
+
+/* Makes state/<id> (0700, uid:gid), or checks that the one that is there belongs to uid. */
+int datadir_state(
+	const char *state_dir, const char *id, uid_t uid, gid_t gid, bool as_self, struct err *e);
+
+/* Whether the folder's modification time is another than *mtime_ns, which is set to it. */
+bool datadir_changed(const char *dir, int64_t *mtime_ns);
+
+#endif

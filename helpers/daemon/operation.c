@@ -1,0 +1,292 @@
+#include "daemon/operation.h"
+
+#include "base/fs.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "conf/desired.h"
+#include "conf/names.h"
+#include "daemon/datadir.h"
+#include "daemon/storage.h"
+#include "proto/request.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define CHECK_TIMEOUT_MS 120000
+
+struct operation {
+	struct operation *next;
+	struct routes *routes;
+	struct control_request *request; /* NULL: its client has gone, or has its answer */
+	bool restore, over, streaming;
+	struct request_target target;
+	struct storage_answer storage;
+	char *path;
+	char paused[64]; /* the app whose workers wait for us; "" = none */
+	char *state_dir; /* NULL = leave no state behind */
+	struct job *job; /* NULL: not started yet, or ended */
+};
+
+/* ---- the end ---- */
+
+static void finish(struct operation *o)
+{
+	if (o->over)
+		return;
+	o->over = true;
+	o->job = NULL;
+	struct app *a = o->paused[0] ? supervisor_find(o->routes->supervisor, o->paused) : NULL;
+	if (a)
+		supervisor_resume(o->routes->supervisor, a);
+}
+
+/* {"exit":6,"error":…} or {"exit":0,"result":{…}}, and the end of the stream. */
+static void end_stream(struct operation *o, const struct err *e, json_t *result)
+{
+	json_t *line = json_object();
+	int rc = line ? ERR_OK : ERR_NOMEM;
+	if (rc == ERR_OK)
+		json_put_int(line, "exit", err_exit_code(e->code), &rc);
+	if (rc == ERR_OK && e->code != ERR_OK)
+		json_put_text(line, "error", e->text, &rc);
+	if (rc == ERR_OK && result)
+		json_put(line, "result", json_incref(result), &rc);
+	control_stream_line(o->request, line);
+	control_stream_end(o->request);
+}
+
+static json_t *check_answer(const struct operation *o, json_t *found)
+{
+	json_t *answer = found ? json_copy(found) : json_object();
+	int rc = answer ? ERR_OK : ERR_NOMEM;
+	if (rc == ERR_OK) {
+		json_put_int(answer, "uid", o->storage.uid, &rc);
+		json_put_int(answer, "gid", o->storage.gid, &rc);
+		json_put_flag(answer, "exists", o->storage.exists, &rc);
+	}
+	if (rc == ERR_OK)
+		return answer;
+	json_decref(answer);
+	return NULL;
+}
+
+static void on_end(void *ctx, const struct err *e, json_t *result)
+{
+	struct operation *o = ctx;
+	if (o->request && o->streaming)
+		end_stream(o, e, result);
+	else if (o->request && e->code != ERR_OK)
+		control_fail(o->request, e);
+	else if (o->request)
+		control_reply(o->request, 200, check_answer(o, result));
+	o->request = NULL;
+	finish(o);
+}
+
+static void on_gone(void *ctx)
+{
+	struct operation *o = ctx;
+	o->request = NULL;
+	if (o->job)
+		job_cancel(o->job);
+	/* The job may run for some seconds more; its workers come back when it is over, and meanwhile
+	 * the state folder's lock and the target's O_EXCL keep them apart. */
+	finish(o);
+}
+
+/* ---- while it runs ---- */
+
+static void on_progress(void *ctx, uint64_t done, uint64_t total)
+{
+	struct operation *o = ctx;
+	json_t *line = json_object(), *inner = json_object();
+	int rc = line && inner ? ERR_OK : ERR_NOMEM;
+	if (rc == ERR_OK) {
+		json_put_int(inner, "done", (int64_t)done, &rc);
+		json_put_int(inner, "total", (int64_t)total, &rc);
+		json_put(line, "progress", inner, &rc);
+	} else {
+		json_decref(inner);
+	}
+	if (o->request && o->streaming)
+		control_stream_line(o->request, line);
+	else
+		json_decref(line);
+}
+
+static void on_log(void *ctx, const char *text)
+{
+	struct operation *o = ctx;
+	if (!o->request || !o->streaming) {
+		log_info("check of %s: %s", o->path, text);
+		return;
+	}
+	json_t *line = json_object();
+	int rc = ERR_OK;
+	if (line)
+		json_put_text(line, "log", text, &rc);
+	control_stream_line(o->request, line);
+}
+
+/* ---- the start ---- */
+
+static int start_job(struct operation *o, struct err *e)
+{
+	struct supervisor *s = o->routes->supervisor;
+	struct secrets secrets;
+	int rc = secrets_read(&secrets, s->secrets_dir, o->target.app, s->cfg.owner, e);
+	struct message_job m = {
+		.restore = o->restore,
+		.path = o->path,
+		.replica = o->target.replica,
+		.state_dir = o->state_dir,
+		.txid = o->target.txid,
+		.timestamp_ms = o->target.timestamp_ms,
+		.credentials = {secrets.access_key_id, secrets.secret_access_key, secrets.session_token,
+			secrets.region, secrets.endpoint},
+	};
+	const struct job_events events = {on_progress, on_log, on_end, o};
+	/* A restore's new file belongs to whom the folder belongs. */
+	uid_t uid = o->restore ? o->storage.folder_uid : o->storage.uid;
+	gid_t gid = o->restore ? o->storage.folder_gid : o->storage.gid;
+	if (rc == ERR_OK)
+		rc = job_start(
+			o->routes->jobs, uid, gid, &m, o->restore ? 0 : CHECK_TIMEOUT_MS, &events, &o->job, e);
+	secrets_free(&secrets);
+	return rc;
+}
+
+static void start_or_fail(struct operation *o)
+{
+	struct err e = ERR_INIT;
+	if (start_job(o, &e) != ERR_OK)
+		on_end(o, &e, NULL);
+}
+
+void routes_prepare(struct routes *r)
+{
+	for (struct operation *o = r->operations; o; o = o->next) {
+		struct app *a =
+			o->paused[0] && !o->over && !o->job ? supervisor_find(r->supervisor, o->paused) : NULL;
+		if (a && supervisor_quiet(a))
+			start_or_fail(o);
+	}
+	for (struct operation **link = &r->operations; *link;) {
+		struct operation *o = *link;
+		if (!o->over) {
+			link = &o->next;
+			continue;
+		}
+		*link = o->next;
+		request_target_free(&o->target);
+		free(o->path);
+		free(o->state_dir);
+		free(o);
+	}
+}
+
+void routes_free(struct routes *r)
+{
+	for (struct operation *o = r->operations; o; o = o->next)
+		o->over = true;
+	routes_prepare(r);
+}
+
+static const struct desired_database *entry_of(
+	struct supervisor *s, const char *path, const char *replica, struct app **app)
+{
+	for (struct app *a = s->apps; a; a = a->next) {
+		for (size_t i = 0; i < a->desired.n_databases; i++) {
+			const struct desired_database *d = &a->desired.databases[i];
+			if (strcmp(d->path, path) == 0 && (!replica || strcmp(d->replica, replica) == 0)) {
+				*app = a;
+				return d;
+			}
+		}
+	}
+	return NULL;
+}
+
+/* A database that is replicated to this very URL: what the restore learns goes into its state
+ * folder, so that its worker goes on without a snapshot. */
+static int plan_restore(struct operation *o, struct err *e)
+{
+	struct supervisor *s = o->routes->supervisor;
+	struct app *app = NULL;
+	const struct desired_database *d = entry_of(s, o->path, o->target.replica, &app);
+	if (d && d->uid == o->storage.folder_uid) {
+		int rc = datadir_state(s->state_dir, d->id, d->uid, d->gid, s->cfg.child.run_as_self, e);
+		if (rc != ERR_OK)
+			return rc;
+		if (!(o->state_dir = fs_join(s->state_dir, d->id)))
+			return err_nomem(e, "restoring");
+	}
+	if (!app)
+		entry_of(s, o->path, NULL, &app);
+	if (app && app->desired.running && !o->storage.exists) {
+		strcpy(o->paused, app->name); /* both have 64 bytes */
+		supervisor_pause(s, app);
+	}
+	return ERR_OK;
+}
+
+static int check_target(struct operation *o, struct err *e)
+{
+	const struct supervisor_config *cfg = &o->routes->supervisor->cfg;
+	struct request_target *t = &o->target;
+	if (t->app && !name_is_app(t->app))
+		return err_set(e, ERR_USAGE, "\"%.64s\" can't be the name of an app", t->app);
+	int rc = storage_look(cfg->storage_roots, t->storage_dir, t->file, t->mount, &o->storage, e);
+	if (rc != ERR_OK)
+		return rc;
+	if (!(o->path = fs_join(t->storage_dir, t->file)))
+		return err_nomem(e, "looking at a database");
+	uid_t uid = o->restore ? o->storage.folder_uid : o->storage.uid;
+	if (uid == 0 && !cfg->allow_root)
+		return err_set(e, ERR_DATABASE,
+			"%s belongs to root; give it to the user of the app, or start litestreamd with "
+			"-allow-root-databases",
+			o->storage.exists && !o->restore ? o->path : t->storage_dir);
+	return ERR_OK;
+}
+
+static void begin(struct operation *o)
+{
+	struct err e = ERR_INIT;
+	int rc = check_target(o, &e);
+	if (rc == ERR_OK && o->restore)
+		rc = plan_restore(o, &e);
+	if (rc != ERR_OK) {
+		on_end(o, &e, NULL);
+		return;
+	}
+	control_on_gone(o->request, on_gone, o);
+	if (o->restore) {
+		o->streaming = true;
+		control_stream_begin(o->request);
+	}
+	if (!o->paused[0])
+		start_or_fail(o);
+}
+
+void operation_start(struct routes *r, struct control_request *q, bool restore)
+{
+	struct err e = ERR_INIT;
+	struct operation *o = calloc(1, sizeof(*o));
+	if (!o) {
+		err_nomem(&e, "starting");
+		control_fail(q, &e);
+		return;
+	}
+	o->routes = r;
+	o->request = q;
+	o->restore = restore;
+	o->next = r->operations;
+	r->operations = o;
+	int rc = restore ? request_restore_decode(&o->target, control_body(q), &e)
+					 : request_check_decode(&o->target, control_body(q), &e);
+	if (rc == ERR_OK)
+		begin(o);
+	else
+		on_end(o, &e, NULL);
+}

@@ -1,0 +1,226 @@
+#include "daemon/report.h"
+
+#include "base/clock.h"
+#include "base/json.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+void report_url(const char *url, char *out, size_t size)
+{
+	const char *rest = strstr(url, "://");
+	if (!rest) {
+		snprintf(out, size, "%s", url);
+		return;
+	}
+	rest += 3;
+	size_t host = strcspn(rest, "/?");
+	const char *at = memrchr(rest, '@', host);
+	if (at)
+		snprintf(out, size, "%.*s***%s", (int)(rest - url), url, at);
+	else
+		snprintf(out, size, "%s", url);
+}
+
+static json_t *finish(json_t *object, int rc)
+{
+	if (rc == ERR_OK)
+		return object;
+	json_decref(object);
+	return NULL;
+}
+
+static void put_time(json_t *o, const char *key, int64_t ms, int *rc)
+{
+	char text[32];
+	if (ms > 0)
+		clock_format_rfc3339(ms, text);
+	json_put_text(o, key, ms > 0 ? text : NULL, rc);
+}
+
+json_t *report_database(
+	const struct message_status_database *m, const char *path, const char *replica, int64_t now_ms)
+{
+	json_t *o = json_object();
+	int rc = o ? ERR_OK : ERR_NOMEM;
+	if (rc != ERR_OK)
+		return NULL;
+	char txid[17], url[1100];
+	snprintf(txid, sizeof(txid), "%016" PRIx64, m->txid);
+	report_url(replica, url, sizeof(url));
+	int64_t lag_ms = m->pending_since_ms > 0 ? now_ms - m->pending_since_ms : 0;
+	json_put_text(o, "id", m->id, &rc);
+	json_put_text(o, "path", path, &rc);
+	json_put_text(o, "replica", url, &rc);
+	json_put_text(o, "state", m->state, &rc);
+	json_put_int(o, "code", (int64_t)m->code, &rc);
+	json_put_text(o, "reason", m->reason && m->reason[0] ? m->reason : NULL, &rc);
+	json_put_text(o, "txid", txid, &rc);
+	json_put_int(o, "pending_bytes", (int64_t)m->pending_bytes, &rc);
+	json_put_int(o, "lag_seconds", lag_ms > 0 ? lag_ms / 1000 : 0, &rc);
+	put_time(o, "last_upload_at", m->last_upload_ms, &rc);
+	json_put_text(o, "last_error", m->last_error && m->last_error[0] ? m->last_error : NULL, &rc);
+	put_time(o, "last_error_at", m->last_error_ms, &rc);
+	json_put_int(o, "wal_bytes", (int64_t)m->wal_bytes, &rc);
+	json_put_int(o, "db_bytes", (int64_t)m->db_bytes, &rc);
+	json_put_text(o, "fencing", m->weak_fencing ? "weak" : "strong", &rc);
+	json_put_int(o, "uploads", (int64_t)m->uploads, &rc);
+	return finish(o, rc);
+}
+
+/* A word for a database that no worker speaks for. */
+static void state_without_worker(const struct app *a, const struct verdict *v,
+	const struct child *c, struct message_status_database *m)
+{
+	if (!a->desired.running || a->gone) {
+		m->state = (char *)"stopped";
+	} else if (a->paused > 0) {
+		m->state = (char *)"restoring";
+	} else if (v->code > 0) {
+		m->state = (char *)"refused";
+		m->code = (uint64_t)err_exit_code(v->code);
+		m->reason = (char *)v->reason;
+	} else {
+		bool trouble = c && c->trouble[0];
+		m->state = (char *)(trouble ? "restarting" : "starting");
+		m->code = trouble ? ERR_FAIL : ERR_OK;
+		m->reason = (char *)(trouble ? c->trouble : NULL);
+	}
+}
+
+static json_t *database_of(const struct app *a, size_t i, int64_t now_ms)
+{
+	const struct desired_database *d = &a->desired.databases[i];
+	const struct child *c;
+	const struct message_status_database *told = supervisor_status(a, d, &c);
+	struct message_status_database m = {0};
+	bool live = c && c->state == CHILD_RUNNING && a->verdicts[i].code == ERR_OK;
+	if (told)
+		m = *told; /* borrowed: what it said last is better than nothing */
+	if (!told || !live) {
+		m.reason = NULL;
+		m.code = ERR_OK;
+		state_without_worker(a, &a->verdicts[i], c, &m);
+	}
+	m.id = d->id;
+	json_t *o = report_database(&m, d->path, d->replica, now_ms);
+	int rc = o ? ERR_OK : ERR_NOMEM;
+	if (rc == ERR_OK) {
+		json_put_int(o, "uid", d->uid, &rc);
+		json_put_int(o, "pid", c ? c->pid : 0, &rc);
+	}
+	return finish(o, rc);
+}
+
+/* One word for an app: the worst of its workers. */
+static const char *worker_word(const struct app *a)
+{
+	static const char *const worst[] = {"restarting", "stopping", "starting", "running"};
+	for (size_t w = 0; w < sizeof(worst) / sizeof(worst[0]); w++) {
+		for (const struct child *c = a->children; c; c = c->next) {
+			if (strcmp(child_state_name(c), worst[w]) == 0)
+				return worst[w];
+		}
+	}
+	return "stopped";
+}
+
+static json_t *app_of(const struct app *a, int64_t now_ms)
+{
+	json_t *o = json_object(), *databases = json_array();
+	int rc = o && databases ? ERR_OK : ERR_NOMEM;
+	uint64_t restarts = 0;
+	for (const struct child *c = a->children; c; c = c->next)
+		restarts += c->restarts;
+	for (size_t i = 0; rc == ERR_OK && i < a->desired.n_databases; i++) {
+		if (json_array_append_new(databases, database_of(a, i, now_ms)) != 0)
+			rc = ERR_NOMEM;
+	}
+	if (rc != ERR_OK) {
+		json_decref(databases);
+		json_decref(o);
+		return NULL;
+	}
+	json_put_text(o, "app", a->name, &rc);
+	json_put_flag(o, "running", a->desired.running, &rc);
+	json_put_text(o, "worker", worker_word(a), &rc);
+	json_put_int(o, "restarts", (int64_t)restarts, &rc);
+	json_put_text(o, "error", a->load_code != ERR_OK ? a->load_reason : NULL, &rc);
+	json_put(o, "databases", databases, &rc);
+	return finish(o, rc);
+}
+
+json_t *report_status(const struct supervisor *s, const char *only_app)
+{
+	json_t *o = json_object(), *apps = json_array();
+	int rc = o && apps ? ERR_OK : ERR_NOMEM;
+	int64_t now_ms = clock_wall_ms();
+	for (const struct app *a = s->apps; a && rc == ERR_OK; a = a->next) {
+		if (only_app && strcmp(only_app, a->name) != 0)
+			continue;
+		if (json_array_append_new(apps, app_of(a, now_ms)) != 0)
+			rc = ERR_NOMEM;
+	}
+	if (rc == ERR_OK)
+		json_put(o, "apps", apps, &rc);
+	else
+		json_decref(apps);
+	return finish(o, rc);
+}
+
+static json_t *list_entry(const struct app *a, size_t i)
+{
+	json_t *full = database_of(a, i, clock_wall_ms());
+	json_t *o = json_object();
+	int rc = full && o ? ERR_OK : ERR_NOMEM;
+	if (rc == ERR_OK) {
+		json_put_text(o, "app", a->name, &rc);
+		json_put_text(o, "path", json_text(full, "path"), &rc);
+		json_put_text(o, "replica", json_text(full, "replica"), &rc);
+		json_put_text(o, "status", json_text(full, "state"), &rc);
+		json_put(o, "last_sync_at", json_incref(json_object_get(full, "last_upload_at")), &rc);
+	}
+	json_decref(full);
+	return finish(o, rc);
+}
+
+json_t *report_list(const struct supervisor *s)
+{
+	json_t *o = json_object(), *databases = json_array();
+	int rc = o && databases ? ERR_OK : ERR_NOMEM;
+	for (const struct app *a = s->apps; a; a = a->next) {
+		for (size_t i = 0; rc == ERR_OK && i < a->desired.n_databases; i++) {
+			if (json_array_append_new(databases, list_entry(a, i)) != 0)
+				rc = ERR_NOMEM;
+		}
+	}
+	if (rc == ERR_OK)
+		json_put(o, "databases", databases, &rc);
+	else
+		json_decref(databases);
+	return finish(o, rc);
+}
+
+json_t *report_info(const struct supervisor *s)
+{
+	int64_t apps = 0, workers = 0, databases = 0;
+	for (const struct app *a = s->apps; a; a = a->next) {
+		apps++;
+		databases += (int64_t)a->desired.n_databases;
+		for (const struct child *c = a->children; c; c = c->next)
+			workers += c->pid > 0;
+	}
+	json_t *o = json_object();
+	int rc = o ? ERR_OK : ERR_NOMEM;
+	if (rc != ERR_OK)
+		return NULL;
+	json_put_text(o, "version", LITESTREAM_VERSION, &rc);
+	json_put_int(o, "pid", getpid(), &rc);
+	json_put_int(o, "uptime_seconds", (clock_mono_us() - s->started_us) / 1000000, &rc);
+	json_put_int(o, "apps", apps, &rc);
+	json_put_int(o, "workers", workers, &rc);
+	json_put_int(o, "databases", databases, &rc);
+	return finish(o, rc);
+}

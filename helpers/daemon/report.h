@@ -1,0 +1,22 @@
+/* What the control socket tells of apps, workers and databases. */
+#ifndef DAEMON_REPORT_H
+#define DAEMON_REPORT_H
+
+#include "daemon/supervise.h"
+
+#include <jansson.h>
+
+/* Each returns a new object, NULL when out of memory. */
+json_t *report_info(const struct supervisor *s);
+json_t *report_list(const struct supervisor *s);
+json_t *report_status(const struct supervisor *s, const char *only_app); /* NULL = all */
+
+/* One database as a worker tells it: members of the answer to /status that don't need the daemon.
+ * Used by a stand-alone `replicate -socket` too. `path` and `replica` may not be NULL. */
+json_t *report_database(
+	const struct message_status_database *m, const char *path, const char *replica, int64_t now_ms);
+
+/* The URL without what may be a password in it ("user:secret@" becomes "***@"), into out. */
+void report_url(const char *url, char *out, size_t size);
+
+#endif

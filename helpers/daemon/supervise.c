@@ -1,0 +1,534 @@
+#include "daemon/supervise.h"
+
+#include "base/clock.h"
+#include "base/digest.h"
+#include "base/fs.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "conf/names.h"
+#include "daemon/applog.h"
+#include "daemon/datadir.h"
+#include "daemon/storage.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#define MS 1000ll
+#define SETTLE_US (50 * MS) /* files come in groups: one reading for all of them */
+#define POLL_US (1000 * MS) /* where there is no inotify */
+
+/* ---- may a worker have this database? ---- */
+
+static int judge(struct supervisor *s, const struct desired_database *d, struct err *e)
+{
+	struct storage_answer st;
+	int rc = storage_look(s->cfg.storage_roots, d->storage_dir, d->file, d->mount, &st, e);
+	if (rc != ERR_OK)
+		return rc;
+	if (st.uid != d->uid)
+		return err_set(e, ERR_DATABASE,
+			"%s belongs to uid %u, but was created here for uid %u; if that is right, destroy and "
+			"create the replication again",
+			st.exists ? d->path : d->storage_dir, (unsigned)st.uid, (unsigned)d->uid);
+	if (d->uid == 0 && !s->cfg.allow_root)
+		return err_set(e, ERR_DATABASE,
+			"%s belongs to root; litestreamd only works as root for it with "
+			"-allow-root-databases",
+			d->path);
+	return datadir_state(s->state_dir, d->id, d->uid, d->gid, s->cfg.child.run_as_self, e);
+}
+
+/* Judges every database; true when any verdict is another than before. */
+static bool judge_all(struct supervisor *s, struct app *a)
+{
+	bool changed = false;
+	for (size_t i = 0; i < a->desired.n_databases; i++) {
+		const struct desired_database *d = &a->desired.databases[i];
+		struct verdict *v = &a->verdicts[i];
+		struct err e = ERR_INIT;
+		int code = judge(s, d, &e);
+		if (code == v->code && strcmp(v->reason, e.text) == 0)
+			continue;
+		changed = changed || code != v->code;
+		if (code != ERR_OK)
+			applog_write(s->cfg.child.log_dir, a->name, s->cfg.child.log_gid, LOG_ERROR,
+				"not replicating %s: %s", d->path, e.text);
+		v->code = code;
+		snprintf(v->reason, sizeof(v->reason), "%.511s", e.text);
+	}
+	return changed;
+}
+
+/* ---- the config of one worker ---- */
+
+static void fill_database(struct message_database *m, const struct desired_database *d, char *state)
+{
+	*m = (struct message_database){
+		.id = d->id,
+		.path = d->path,
+		.replica = d->replica,
+		.state_dir = state,
+		.storage_name = (char *)fs_basename(d->storage_dir),
+		.container_path = d->container_path,
+		.sync_interval_ms = d->options.sync_interval_ms,
+		.staging_max = d->options.staging_max,
+		.copies_max = d->options.copies_max,
+		.checkpoint_frames = d->options.checkpoint_frames,
+		.barrier_bytes = d->options.barrier_bytes,
+		.no_barrier = d->options.no_barrier,
+		.any_filesystem = d->options.any_filesystem,
+	};
+}
+
+static bool is_for(const struct app *a, size_t i, const struct child *c)
+{
+	const struct desired_database *d = &a->desired.databases[i];
+	return a->verdicts[i].code == ERR_OK && d->uid == c->uid;
+}
+
+/* Borrows everything from the app but the state folders' names. */
+static int collect_databases(
+	struct supervisor *s, const struct app *a, const struct child *c, struct message_config *m)
+{
+	m->databases = calloc(a->desired.n_databases + 1, sizeof(*m->databases));
+	if (!m->databases)
+		return ERR_NOMEM;
+	for (size_t i = 0; i < a->desired.n_databases; i++) {
+		if (!is_for(a, i, c))
+			continue;
+		char *state = fs_join(s->state_dir, a->desired.databases[i].id);
+		if (!state)
+			return ERR_NOMEM;
+		fill_database(&m->databases[m->n_databases++], &a->desired.databases[i], state);
+	}
+	return ERR_OK;
+}
+
+static int make_config(void *ctx, struct child *c, json_t **out, struct err *e)
+{
+	struct supervisor *s = ctx;
+	const struct app *a = supervisor_find(s, c->app);
+	struct secrets secrets;
+	*out = NULL;
+	if (!a)
+		return err_set(e, ERR_FAIL, "the app %s is gone", c->app);
+	int rc = secrets_read(&secrets, s->secrets_dir, c->app, s->cfg.owner, e);
+	struct message_config m = {
+		.app = c->app,
+		.shutdown_timeout_ms = s->cfg.child.shutdown_ms,
+		.credentials = {secrets.access_key_id, secrets.secret_access_key, secrets.session_token,
+			secrets.region, secrets.endpoint},
+	};
+	if (rc == ERR_OK && collect_databases(s, a, c, &m) != ERR_OK)
+		rc = err_nomem(e, "configuring a worker");
+	if (rc == ERR_OK && !(*out = message_config_encode(&m)))
+		rc = err_nomem(e, "configuring a worker");
+	for (size_t i = 0; i < m.n_databases; i++)
+		free(m.databases[i].state_dir);
+	free(m.databases);
+	secrets_free(&secrets);
+	return rc;
+}
+
+/* What tells whether a worker must be started anew: the hash of all that it would be told. */
+static int config_digest(struct supervisor *s, struct child *c, uint8_t out[32], struct err *e)
+{
+	json_t *config = NULL;
+	struct buf text;
+	buf_init(&text, PROTO_LINE_MAX);
+	int rc = make_config(s, c, &config, e);
+	if (rc == ERR_OK)
+		rc = json_append(&text, config);
+	if (rc == ERR_OK && digest_sha256(text.data, text.len, out) != 0)
+		rc = err_set(e, ERR_FAIL, "cannot hash the configuration of %s", c->app);
+	json_decref(config);
+	if (text.data)
+		explicit_bzero(text.data, text.cap);
+	buf_free(&text);
+	return rc;
+}
+
+/* ---- apps ---- */
+
+struct app *supervisor_find(struct supervisor *s, const char *name)
+{
+	for (struct app *a = s->apps; a; a = a->next) {
+		if (strcmp(a->name, name) == 0)
+			return a;
+	}
+	return NULL;
+}
+
+static struct app *find_or_add(struct supervisor *s, const char *name)
+{
+	struct app *a = supervisor_find(s, name);
+	if (a)
+		return a;
+	a = calloc(1, sizeof(*a));
+	if (!a)
+		return NULL;
+	snprintf(a->name, sizeof(a->name), "%s", name);
+	a->next = s->apps;
+	return s->apps = a;
+}
+
+static void app_free(struct app *a)
+{
+	for (struct child *c = a->children, *next; c; c = next) {
+		next = c->next;
+		child_free(c);
+	}
+	desired_free(&a->desired);
+	free(a->verdicts);
+	free(a);
+}
+
+static struct child *child_for(
+	struct supervisor *s, struct app *a, const struct desired_database *d)
+{
+	for (struct child *c = a->children; c; c = c->next) {
+		if (c->uid == d->uid)
+			return c;
+	}
+	struct err e = ERR_INIT;
+	struct child *c = child_new(&s->cfg.child, a->name, d->uid, d->gid, &e);
+	if (!c) {
+		log_error("%s: %s", a->name, e.text);
+		return NULL;
+	}
+	c->next = a->children;
+	return a->children = c;
+}
+
+static void start_or_keep(struct supervisor *s, struct child *c)
+{
+	struct err e = ERR_INIT;
+	uint8_t digest[32];
+	int rc = config_digest(s, c, digest, &e);
+	if (rc != ERR_OK) {
+		snprintf(c->trouble, sizeof(c->trouble), "%.299s", e.text);
+		applog_write(s->cfg.child.log_dir, c->app, s->cfg.child.log_gid, LOG_ERROR, "%s", e.text);
+		child_stop(c);
+		memset(c->digest, 0, sizeof(c->digest));
+		return;
+	}
+	if (c->wanted && memcmp(digest, c->digest, sizeof(digest)) == 0)
+		return;
+	memcpy(c->digest, digest, sizeof(digest));
+	child_want(c);
+}
+
+/* Makes what runs what is wanted. */
+static void apply(struct supervisor *s, struct app *a)
+{
+	bool run = a->desired.running && !a->gone && a->paused == 0 && !s->stopping;
+	for (struct child *c = a->children; c; c = c->next)
+		c->named = false;
+	for (size_t i = 0; run && i < a->desired.n_databases; i++) {
+		struct child *c =
+			a->verdicts[i].code == ERR_OK ? child_for(s, a, &a->desired.databases[i]) : NULL;
+		if (c)
+			c->named = true;
+	}
+	for (struct child *c = a->children; c; c = c->next) {
+		if (c->named)
+			start_or_keep(s, c);
+		else
+			child_stop(c);
+	}
+}
+
+static int take_desired(struct app *a, struct desired *d, struct err *e)
+{
+	struct verdict *v = calloc(d->n_databases + 1, sizeof(*v));
+	if (!v)
+		return err_nomem(e, "reading the desired state");
+	for (size_t i = 0; i < d->n_databases; i++)
+		v[i].code = -1; /* not judged yet */
+	desired_free(&a->desired);
+	free(a->verdicts);
+	a->desired = *d;
+	a->verdicts = v;
+	memset(d, 0, sizeof(*d));
+	return ERR_OK;
+}
+
+static void note_load_error(struct supervisor *s, struct app *a, const struct err *e)
+{
+	if (strcmp(a->load_reason, e->text) != 0)
+		applog_write(s->cfg.child.log_dir, a->name, s->cfg.child.log_gid, LOG_ERROR,
+			"%s; what was asked for before stays in force", e->text);
+	a->load_code = e->code;
+	snprintf(a->load_reason, sizeof(a->load_reason), "%.511s", e->text);
+}
+
+static int reload_app(struct supervisor *s, struct app *a, struct err *e)
+{
+	struct desired d;
+	int rc = desired_read(&d, s->desired_dir, a->name, s->cfg.owner, e);
+	if (rc == ERR_OK)
+		rc = take_desired(a, &d, e);
+	desired_free(&d);
+	a->gone = rc == ERR_NOT_FOUND;
+	if (rc == ERR_NOT_FOUND) {
+		apply(s, a);
+		return ERR_OK;
+	}
+	if (rc != ERR_OK) {
+		note_load_error(s, a, e);
+		return rc;
+	}
+	a->load_code = ERR_OK;
+	a->load_reason[0] = '\0';
+	if (a->desired.running)
+		judge_all(s, a);
+	apply(s, a);
+	return ERR_OK;
+}
+
+int supervisor_reload(struct supervisor *s, const char *name, struct err *e)
+{
+	if (!name_is_app(name))
+		return err_set(e, ERR_USAGE, "\"%.64s\" can't be the name of an app", name);
+	struct app *a = find_or_add(s, name);
+	return a ? reload_app(s, a, e) : err_nomem(e, "reading the desired state");
+}
+
+static int reload_one(void *ctx, const char *name, struct err *e)
+{
+	struct supervisor *s = ctx;
+	struct err own = ERR_INIT;
+	(void)e;
+	struct app *a = find_or_add(s, name);
+	if (a && reload_app(s, a, &own) == ERR_OK)
+		a->gone = false;
+	else if (a)
+		a->gone = false; /* the file is there, if not good */
+	return ERR_OK;
+}
+
+int supervisor_reload_all(struct supervisor *s, struct err *e)
+{
+	for (struct app *a = s->apps; a; a = a->next)
+		a->gone = true;
+	int rc = desired_each(s->desired_dir, reload_one, s, e);
+	for (struct app *a = s->apps; a; a = a->next) {
+		if (rc != ERR_OK)
+			a->gone = false;
+		else if (a->gone)
+			apply(s, a);
+	}
+	return rc;
+}
+
+/* ---- restores ---- */
+
+void supervisor_pause(struct supervisor *s, struct app *a)
+{
+	if (a->paused++ == 0)
+		apply(s, a);
+}
+
+void supervisor_resume(struct supervisor *s, struct app *a)
+{
+	if (a->paused > 0 && --a->paused == 0) {
+		if (a->desired.running)
+			judge_all(s, a);
+		apply(s, a);
+	}
+}
+
+bool supervisor_quiet(const struct app *a)
+{
+	for (const struct child *c = a->children; c; c = c->next) {
+		if (c->pid > 0)
+			return false;
+	}
+	return true;
+}
+
+/* ---- the loop ---- */
+
+static void on_watch(void *ctx, short events)
+{
+	struct supervisor *s = ctx;
+	char text[4096];
+	(void)events;
+	while (read(s->watch_fd, text, sizeof(text)) > 0)
+		;
+	s->reread = true;
+	s->reread_us = clock_mono_us() + SETTLE_US;
+}
+
+static void forget_gone(struct supervisor *s)
+{
+	for (struct app **link = &s->apps; *link;) {
+		struct app *a = *link;
+		if (a->gone && a->paused == 0 && supervisor_quiet(a)) {
+			*link = a->next;
+			app_free(a);
+		} else {
+			link = &a->next;
+		}
+	}
+}
+
+static void recheck(struct supervisor *s)
+{
+	for (struct app *a = s->apps; a; a = a->next) {
+		if (a->desired.running && !a->gone && a->paused == 0 && judge_all(s, a))
+			apply(s, a);
+	}
+}
+
+static void do_due(struct supervisor *s, int64_t now)
+{
+	struct err e = ERR_INIT;
+	if (s->stopping)
+		return;
+	if (s->watch_fd < 0 && now >= s->reread_us) {
+		s->reread = datadir_changed(s->desired_dir, &s->desired_mtime_ns) |
+					datadir_changed(s->secrets_dir, &s->secrets_mtime_ns);
+		s->reread_us = s->reread ? now : now + POLL_US;
+	}
+	if (s->reread && now >= s->reread_us) {
+		s->reread = false;
+		if (supervisor_reload_all(s, &e) != ERR_OK)
+			log_error("%s", e.text);
+	}
+	if (now >= s->recheck_us) {
+		s->recheck_us = now + s->cfg.recheck_ms * MS;
+		recheck(s);
+	}
+}
+
+void supervisor_prepare(struct supervisor *s, struct pollset *p)
+{
+	do_due(s, clock_mono_us());
+	forget_gone(s);
+	for (struct app *a = s->apps; a; a = a->next) {
+		for (struct child *c = a->children; c; c = c->next)
+			child_prepare(c, p);
+	}
+	if (s->stopping)
+		return;
+	pollset_add(p, s->watch_fd, POLLIN, on_watch, s);
+	if (s->reread || s->watch_fd < 0)
+		pollset_wake_at(p, s->reread_us);
+	if (s->apps)
+		pollset_wake_at(p, s->recheck_us);
+}
+
+bool supervisor_child_exited(struct supervisor *s, pid_t pid, int status)
+{
+	for (struct app *a = s->apps; a; a = a->next) {
+		for (struct child *c = a->children; c; c = c->next) {
+			if (c->pid == pid) {
+				child_exited(c, status);
+				return true;
+			}
+		}
+	}
+	return false;
+}
+
+void supervisor_stop(struct supervisor *s)
+{
+	s->stopping = true;
+	for (struct app *a = s->apps; a; a = a->next)
+		apply(s, a);
+}
+
+bool supervisor_stopped(const struct supervisor *s)
+{
+	for (const struct app *a = s->apps; a; a = a->next) {
+		if (!supervisor_quiet(a))
+			return false;
+	}
+	return true;
+}
+
+const struct message_status_database *supervisor_status(
+	const struct app *a, const struct desired_database *d, const struct child **child)
+{
+	for (const struct child *c = a->children; c; c = c->next) {
+		if (c->uid != d->uid)
+			continue;
+		*child = c;
+		for (size_t i = 0; c->has_status && i < c->status.n_databases; i++) {
+			if (strcmp(c->status.databases[i].id, d->id) == 0)
+				return &c->status.databases[i];
+		}
+		return NULL;
+	}
+	*child = NULL;
+	return NULL;
+}
+
+/* ---- open and close ---- */
+
+static int open_folders(struct supervisor *s, struct err *e)
+{
+	s->desired_dir = fs_join(s->cfg.data_dir, "desired");
+	s->secrets_dir = fs_join(s->cfg.data_dir, "secrets");
+	s->state_dir = fs_join(s->cfg.data_dir, "state");
+	if (!s->desired_dir || !s->secrets_dir || !s->state_dir)
+		return err_nomem(e, "opening the data folder");
+	int rc = datadir_prepare(s->cfg.data_dir, s->cfg.owner, s->cfg.child.run_as_self, e);
+	if (rc == ERR_OK)
+		rc = datadir_lock(s->state_dir, &s->lock_fd, e);
+	return rc;
+}
+
+static void start_watch(struct supervisor *s)
+{
+	const uint32_t mask = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE;
+	s->watch_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	if (s->watch_fd >= 0 && inotify_add_watch(s->watch_fd, s->desired_dir, mask) >= 0 &&
+		inotify_add_watch(s->watch_fd, s->secrets_dir, mask) >= 0)
+		return;
+	log_warn(
+		"no inotify for %s (%s): looking each second instead", s->desired_dir, strerror(errno));
+	fs_close(s->watch_fd);
+	s->watch_fd = -1;
+}
+
+int supervisor_open(struct supervisor *s, const struct supervisor_config *cfg, struct err *e)
+{
+	memset(s, 0, sizeof(*s));
+	s->cfg = *cfg;
+	s->cfg.child.make = make_config;
+	s->cfg.child.ctx = s;
+	s->lock_fd = s->watch_fd = -1;
+	s->started_us = clock_mono_us();
+	s->recheck_us = s->started_us + cfg->recheck_ms * MS;
+	int rc = open_folders(s, e);
+	if (rc == ERR_OK) {
+		start_watch(s);
+		rc = supervisor_reload_all(s, e);
+	}
+	if (rc != ERR_OK)
+		supervisor_close(s);
+	return rc;
+}
+
+void supervisor_close(struct supervisor *s)
+{
+	while (s->apps) {
+		struct app *a = s->apps;
+		s->apps = a->next;
+		app_free(a);
+	}
+	fs_close(s->watch_fd);
+	fs_close(s->lock_fd);
+	free(s->desired_dir);
+	free(s->secrets_dir);
+	free(s->state_dir);
+	memset(s, 0, sizeof(*s));
+	s->lock_fd = s->watch_fd = -1;
+}

@@ -1,0 +1,90 @@
+/*
+ * Apps and their workers: what desired/<app>.json asks for is compared with what runs, whenever a
+ * file changes, somebody asks for it, or a minute has gone by.
+ *
+ * A database gets a worker only when root may believe what it is told about it: reached without
+ * symbolic links, a regular file with one name, owned by the uid that was recorded when it was
+ * created (its folder, while there is no file), and not by root unless that is allowed. One worker
+ * serves all databases of one app with one owner. All from the daemon's one thread.
+ */
+#ifndef DAEMON_SUPERVISE_H
+#define DAEMON_SUPERVISE_H
+
+#include "base/err.h"
+#include "conf/desired.h"
+#include "daemon/child.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct supervisor_config {
+	const char *data_dir;      /* holds desired/, secrets/, state/ */
+	const char *storage_roots; /* separated by ':' */
+	uid_t owner;               /* whose desired and secret files are believed, besides root's */
+	bool allow_root;           /* databases that belong to root */
+	int64_t recheck_ms;        /* how often owners are looked at again */
+	struct child_config child; /* make and ctx are the supervisor's */
+};
+
+/* What became of one database of `desired`, by its index. */
+struct verdict {
+	int code; /* ERR_OK: its worker has it */
+	char reason[512];
+};
+
+struct app {
+	struct app *next;
+	char name[64];
+	struct desired desired;
+	struct verdict *verdicts;
+	struct child *children;
+	int load_code; /* of the last try to read the file; the older content stays in force */
+	char load_reason[512];
+	bool gone;       /* no file any more: goes when its workers have ended */
+	unsigned paused; /* restores that are under way */
+};
+
+struct supervisor {
+	struct supervisor_config cfg;
+	char *desired_dir, *secrets_dir, *state_dir;
+	int lock_fd, watch_fd;
+	bool stopping, reread;
+	struct app *apps;
+	int64_t started_us, recheck_us, reread_us;
+	int64_t desired_mtime_ns, secrets_mtime_ns; /* where there is no inotify */
+};
+
+/*
+ * Makes the folders that are missing, checks those that are there, takes the lock (ERR_AGAIN: a
+ * daemon runs on them), and watches. cfg's strings are borrowed.
+ */
+int supervisor_open(struct supervisor *s, const struct supervisor_config *cfg, struct err *e);
+void supervisor_close(struct supervisor *s);
+
+/* Reads everything anew. Errors of one app are kept with it. */
+int supervisor_reload_all(struct supervisor *s, struct err *e);
+
+/* Reads one app anew: ERR_USAGE, ERR_DENIED, … when its file is not good. None: it is stopped. */
+int supervisor_reload(struct supervisor *s, const char *name, struct err *e);
+
+/* Its workers are stopped, until as many calls of supervisor_resume. */
+void supervisor_pause(struct supervisor *s, struct app *a);
+void supervisor_resume(struct supervisor *s, struct app *a);
+bool supervisor_quiet(const struct app *a); /* no worker process is left */
+
+struct app *supervisor_find(struct supervisor *s, const char *name); /* NULL */
+
+void supervisor_prepare(struct supervisor *s, struct pollset *p);
+
+/* True when the pid was a worker's. */
+bool supervisor_child_exited(struct supervisor *s, pid_t pid, int status);
+
+/* All workers end, with their last sync. */
+void supervisor_stop(struct supervisor *s);
+bool supervisor_stopped(const struct supervisor *s);
+
+/* The worker's last word on a database; NULL when it has said nothing of it. */
+const struct message_status_database *supervisor_status(
+	const struct app *a, const struct desired_database *d, const struct child **child);
+
+#endif

@@ -1,0 +1,118 @@
+#include "proto/request.h"
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "proto/members.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define COUNT_OF(a) (sizeof(a) / sizeof((a)[0]))
+#define TEXT_MAX 1000
+
+static const struct member reload_members[] = {
+	{"app", JSON_FIELD_TEXT, false, offsetof(struct request_reload, app), 63},
+};
+
+static const struct member sync_members[] = {
+	{"app", JSON_FIELD_TEXT, true, offsetof(struct request_sync, app), 63},
+	{"database", JSON_FIELD_TEXT, true, offsetof(struct request_sync, database), TEXT_MAX + 130},
+	{"timeout", JSON_FIELD_COUNT, true, offsetof(struct request_sync, timeout),
+		REQUEST_TIMEOUT_MAX},
+};
+
+static const struct member target_members[] = {
+	{"app", JSON_FIELD_TEXT, true, offsetof(struct request_target, app), 63},
+	{"storage_dir", JSON_FIELD_TEXT, false, offsetof(struct request_target, storage_dir), TEXT_MAX},
+	{"file", JSON_FIELD_TEXT, false, offsetof(struct request_target, file), 200},
+	{"replica", JSON_FIELD_TEXT, false, offsetof(struct request_target, replica), TEXT_MAX},
+	{"mount", JSON_FIELD_FLAG, true, offsetof(struct request_target, mount), 0},
+};
+
+static int need_body(const json_t *body, struct err *e)
+{
+	return body ? ERR_OK : err_set(e, ERR_USAGE, "the request needs a JSON object as its body");
+}
+
+int request_reload_decode(struct request_reload *r, const json_t *body, struct err *e)
+{
+	memset(r, 0, sizeof(*r));
+	int rc = need_body(body, e);
+	return rc != ERR_OK ? rc
+						: members_decode(reload_members, COUNT_OF(reload_members), r, body, NULL, 0,
+							  "the request", e);
+}
+
+void request_reload_free(struct request_reload *r)
+{
+	members_free(reload_members, COUNT_OF(reload_members), r);
+}
+
+int request_sync_decode(struct request_sync *r, const json_t *body, struct err *e)
+{
+	memset(r, 0, sizeof(*r));
+	r->timeout = REQUEST_TIMEOUT_DEFAULT;
+	if (!body)
+		return ERR_OK;
+	return members_decode(sync_members, COUNT_OF(sync_members), r, body, NULL, 0, "the request", e);
+}
+
+void request_sync_free(struct request_sync *r)
+{
+	members_free(sync_members, COUNT_OF(sync_members), r);
+}
+
+int request_check_decode(struct request_target *r, const json_t *body, struct err *e)
+{
+	memset(r, 0, sizeof(*r));
+	int rc = need_body(body, e);
+	return rc != ERR_OK ? rc
+						: members_decode(target_members, COUNT_OF(target_members), r, body, NULL, 0,
+							  "the request", e);
+}
+
+bool request_parse_txid(const char *text, uint64_t *txid)
+{
+	size_t n = strlen(text);
+	if (n < 1 || n > 16 || strspn(text, "0123456789abcdefABCDEF") != n)
+		return false;
+	*txid = strtoull(text, NULL, 16);
+	return *txid > 0 && *txid <= INT64_MAX;
+}
+
+static int read_point(
+	struct request_target *r, const char *txid, const char *timestamp, struct err *e)
+{
+	if (txid && timestamp)
+		return err_set(e, ERR_USAGE, "give a txid or a timestamp, not both");
+	if (txid && !request_parse_txid(txid, &r->txid))
+		return err_set(e, ERR_USAGE, "\"%.40s\" is no TXID: up to 16 hex digits, not 0", txid);
+	if (timestamp && clock_parse_rfc3339(timestamp, &r->timestamp_ms) != 0)
+		return err_set(e, ERR_USAGE,
+			"\"%.40s\" is no time in the form 2026-01-31T12:00:00Z (RFC 3339)", timestamp);
+	return ERR_OK;
+}
+
+int request_restore_decode(struct request_target *r, const json_t *body, struct err *e)
+{
+	memset(r, 0, sizeof(*r));
+	char *txid = NULL, *timestamp = NULL;
+	const struct json_field extra[] = {
+		{"txid", JSON_FIELD_TEXT, true, &txid, 40},
+		{"timestamp", JSON_FIELD_TEXT, true, &timestamp, 64},
+	};
+	int rc = need_body(body, e);
+	if (rc == ERR_OK)
+		rc = members_decode(target_members, COUNT_OF(target_members), r, body, extra,
+			COUNT_OF(extra), "the request", e);
+	if (rc == ERR_OK)
+		rc = read_point(r, txid, timestamp, e);
+	free(txid);
+	free(timestamp);
+	return rc;
+}
+
+void request_target_free(struct request_target *r)
+{
+	members_free(target_members, COUNT_OF(target_members), r);
+}

@@ -1,0 +1,47 @@
+/*
+ * The bodies of control requests (docs/CONTROL.md), decoded. As with messages: a struct is emptied
+ * by its _free in every case; ERR_USAGE names what is wrong. Names are bounded here and judged by
+ * whoever makes paths of them.
+ */
+#ifndef PROTO_REQUEST_H
+#define PROTO_REQUEST_H
+
+#include "base/err.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define REQUEST_TIMEOUT_DEFAULT 30
+#define REQUEST_TIMEOUT_MAX 3600
+
+struct request_reload {
+	char *app;
+};
+int request_reload_decode(struct request_reload *r, const json_t *body, struct err *e);
+void request_reload_free(struct request_reload *r);
+
+struct request_sync {
+	char *app;        /* NULL: the one that `database` belongs to, or all */
+	char *database;   /* path or id; NULL = all */
+	uint64_t timeout; /* seconds */
+};
+int request_sync_decode(struct request_sync *r, const json_t *body, struct err *e);
+void request_sync_free(struct request_sync *r);
+
+/* Of check and of restore. */
+struct request_target {
+	char *app; /* whose credentials; NULL = the global ones */
+	char *storage_dir, *file, *replica;
+	bool mount;
+	uint64_t txid;        /* restore; 0 = not given */
+	int64_t timestamp_ms; /* restore; 0 = not given */
+};
+int request_check_decode(struct request_target *r, const json_t *body, struct err *e);
+int request_restore_decode(struct request_target *r, const json_t *body, struct err *e);
+void request_target_free(struct request_target *r);
+
+/* "000000000000001f": 1 to 16 hex digits, not 0. */
+bool request_parse_txid(const char *text, uint64_t *txid);
+
+#endif
