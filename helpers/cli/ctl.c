@@ -1,0 +1,320 @@
+/* litestream ctl: what a user or the plugin asks of litestreamd. */
+#include "base/clock.h"
+#include "base/json.h"
+#include "cli/args.h"
+#include "cli/command.h"
+#include "cli/show.h"
+#include "daemon/client.h"
+
+#include <curl/curl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define ASK_TIMEOUT_MS 10000
+#define CHECK_TIMEOUT_MS 130000
+#define WAIT_STEP_US 200000
+
+static const struct flag flags[] = {
+	{"socket", FLAG_STRING, "PATH", "control socket (default " CLIENT_SOCKET_DEFAULT ")"},
+	{"json", FLAG_BOOL, NULL, "print the answer as JSON"},
+	{"app", FLAG_STRING, "APP", "the app; restore: whose credentials"},
+	{"timeout", FLAG_DURATION, "TIME", "sync, wait: how long (default 30s, wait 60s)"},
+	{"mount", FLAG_BOOL, NULL, "check, restore: the folder is a mount of an app"},
+	{"txid", FLAG_STRING, "TXID", "restore: the state after this transaction"},
+	{"timestamp", FLAG_STRING, "TIME", "restore: the state at this time (RFC 3339)"},
+	{NULL, FLAG_BOOL, NULL, NULL},
+};
+
+static const char *socket_of(const struct args *a)
+{
+	return args_string(a, "socket", CLIENT_SOCKET_DEFAULT);
+}
+
+static int print_json(const json_t *answer, struct err *e)
+{
+	if (json_dumpf(answer, stdout, JSON_INDENT(2)) != 0)
+		return err_set(e, ERR_IO, "cannot print the answer");
+	putchar('\n');
+	return ERR_OK;
+}
+
+/* argv[0] is the verb; an app may be an argument or a flag. */
+static const char *app_of(const struct args *a)
+{
+	return args_string(a, "app", a->argc > 1 ? a->argv[1] : NULL);
+}
+
+static int need_app(struct args *a, const char **app, struct err *e)
+{
+	*app = app_of(a);
+	return *app ? ERR_OK
+				: args_usage(
+					  a, e, "litestream ctl -help", "%s needs the name of an app", a->argv[0]);
+}
+
+/* ---- info, list, status ---- */
+
+static int ask_and_show(
+	struct args *a, const char *path, void (*show)(const json_t *), struct err *e)
+{
+	json_t *answer;
+	int rc = client_request(socket_of(a), "GET", path, NULL, ASK_TIMEOUT_MS, &answer, e);
+	if (rc == ERR_OK && args_bool(a, "json"))
+		rc = print_json(answer, e);
+	else if (rc == ERR_OK)
+		show(answer);
+	json_decref(answer);
+	return rc;
+}
+
+static int run_info(struct args *a, struct err *e)
+{
+	return ask_and_show(a, "/info", show_info, e);
+}
+
+static int run_list(struct args *a, struct err *e)
+{
+	return ask_and_show(a, "/list", show_list, e);
+}
+
+/* An app's name goes into a URL; the daemon judges it. */
+static int status_path(const char *app, char *path, size_t size, struct err *e)
+{
+	if (!app) {
+		snprintf(path, size, "/status");
+		return ERR_OK;
+	}
+	char *escaped = curl_easy_escape(NULL, app, 0);
+	if (!escaped)
+		return err_nomem(e, "asking for the status");
+	int n = snprintf(path, size, "/status?app=%s", escaped);
+	curl_free(escaped);
+	return n > 0 && (size_t)n < size
+			   ? ERR_OK
+			   : err_set(e, ERR_USAGE, "\"%.40s…\" is too long for an app", app);
+}
+
+static int run_status(struct args *a, struct err *e)
+{
+	char path[400];
+	int rc = status_path(app_of(a), path, sizeof(path), e);
+	return rc == ERR_OK ? ask_and_show(a, path, show_status, e) : rc;
+}
+
+/* ---- reload, sync ---- */
+
+static int post(struct args *a, const char *path, json_t *body, int64_t timeout_ms, struct err *e)
+{
+	json_t *answer = NULL;
+	int rc = body ? client_request(socket_of(a), "POST", path, body, timeout_ms, &answer, e)
+				  : err_nomem(e, "asking litestreamd");
+	if (rc == ERR_OK && args_bool(a, "json"))
+		rc = print_json(answer, e);
+	json_decref(answer);
+	json_decref(body);
+	return rc;
+}
+
+static int run_reload(struct args *a, struct err *e)
+{
+	const char *app;
+	int rc = need_app(a, &app, e);
+	return rc == ERR_OK ? post(a, "/reload", json_pack("{s:s}", "app", app), ASK_TIMEOUT_MS, e)
+						: rc;
+}
+
+static int run_sync(struct args *a, struct err *e)
+{
+	const char *app;
+	int64_t ms = args_ms(a, "timeout", 30000);
+	int rc = need_app(a, &app, e);
+	if (rc != ERR_OK)
+		return rc;
+	int64_t seconds = (ms + 999) / 1000;
+	json_t *body = json_pack("{s:s,s:I}", "app", app, "timeout", (json_int_t)seconds);
+	/* The daemon itself gives up in time, with a better reason. */
+	return post(a, "/sync", body, ms + 15000, e);
+}
+
+/* ---- check, restore ---- */
+
+static json_t *target_body(struct args *a, size_t first, const char *app)
+{
+	json_t *body = json_pack("{s:s,s:s,s:s}", "storage_dir", a->argv[first], "file",
+		a->argv[first + 1], "replica", a->argv[first + 2]);
+	int rc = body ? ERR_OK : ERR_NOMEM;
+	if (rc == ERR_OK && app)
+		json_put_text(body, "app", app, &rc);
+	if (rc == ERR_OK && args_bool(a, "mount"))
+		json_put_flag(body, "mount", true, &rc);
+	if (rc == ERR_OK)
+		return body;
+	json_decref(body);
+	return NULL;
+}
+
+static int run_check(struct args *a, struct err *e)
+{
+	bool app_is_word = a->argc == 5;
+	if (a->argc != 4 && a->argc != 5)
+		return args_usage(a, e, "litestream ctl check APP STORAGE-DIR FILE REPLICA-URL",
+			"check needs an app, a folder, a file name and a replica URL");
+	const char *app = app_is_word ? a->argv[1] : args_string(a, "app", NULL);
+	json_t *body = target_body(a, app_is_word ? 2 : 1, app), *answer = NULL;
+	int rc =
+		body ? client_request(socket_of(a), "POST", "/check", body, CHECK_TIMEOUT_MS, &answer, e)
+			 : err_nomem(e, "asking litestreamd");
+	if (rc == ERR_OK)
+		rc = print_json(answer, e);
+	json_decref(answer);
+	json_decref(body);
+	return rc;
+}
+
+static int on_restore_line(void *ctx, json_t *line, struct err *e)
+{
+	const struct args *a = ctx;
+	(void)e;
+	if (args_bool(a, "json")) {
+		json_dumpf(line, stdout, JSON_COMPACT);
+		putchar('\n');
+		fflush(stdout);
+	} else {
+		show_restore_line(line);
+	}
+	return ERR_OK;
+}
+
+static int run_restore(struct args *a, struct err *e)
+{
+	if (a->argc != 4)
+		return args_usage(a, e, "litestream ctl restore STORAGE-DIR FILE REPLICA-URL",
+			"restore needs a folder, a file name and a replica URL");
+	json_t *body = target_body(a, 1, args_string(a, "app", NULL));
+	int rc = body ? ERR_OK : ERR_NOMEM;
+	if (rc == ERR_OK && args_given(a, "txid"))
+		json_put_text(body, "txid", args_string(a, "txid", ""), &rc);
+	if (rc == ERR_OK && args_given(a, "timestamp"))
+		json_put_text(body, "timestamp", args_string(a, "timestamp", ""), &rc);
+	rc = rc == ERR_OK ? client_stream(socket_of(a), "/restore", body, on_restore_line, a, e)
+					  : err_nomem(e, "asking litestreamd");
+	json_decref(body);
+	return rc;
+}
+
+/* ---- wait ---- */
+
+/* Whether the first upload of a database is settled (or there is nothing to upload yet): 1; not
+ * yet: 0; never without a person: -1. */
+static int settled(const json_t *database, struct err *e)
+{
+	static const char *const hopeless[] = {
+		"fenced", "denied", "replaced", "unusable", "refused", "stopped"};
+	const char *state = json_text(database, "state");
+	for (size_t i = 0; i < sizeof(hopeless) / sizeof(hopeless[0]); i++) {
+		if (strcmp(state, hopeless[i]) != 0)
+			continue;
+		int64_t code = json_int(database, "code");
+		const char *reason = json_text(database, "reason");
+		err_set(e, (enum err_code)(code > 0 ? code : ERR_FAIL), "%s is %s%s%s",
+			json_text(database, "path"), state, *reason ? ": " : "", reason);
+		return -1;
+	}
+	if (strcmp(state, "waiting") == 0)
+		return 1;
+	bool shipped = strspn(json_text(database, "txid"), "0") < 16;
+	return strcmp(state, "replicating") == 0 && shipped;
+}
+
+static int wait_once(struct args *a, const char *path, char *shown, size_t size, struct err *e)
+{
+	json_t *answer, *database;
+	size_t i;
+	char now[4096] = "";
+	int rc = client_request(socket_of(a), "GET", path, NULL, ASK_TIMEOUT_MS, &answer, e);
+	if (rc != ERR_OK)
+		return rc;
+	const json_t *app = json_array_get(json_object_get(answer, "apps"), 0);
+	const json_t *databases = json_object_get(app, "databases");
+	bool all = json_array_size(databases) > 0;
+	json_array_foreach(databases, i, database)
+	{
+		int is = settled(database, e);
+		if (is < 0)
+			rc = e->code;
+		all = all && is > 0;
+		size_t n = strlen(now);
+		snprintf(now + n, sizeof(now) - n, "%s: %s\n", json_text(database, "path"),
+			json_text(database, "state"));
+	}
+	if (strcmp(now, shown) != 0 && !args_bool(a, "json"))
+		fputs(now, stdout);
+	fflush(stdout);
+	snprintf(shown, size, "%s", now);
+	json_decref(answer);
+	return rc != ERR_OK ? rc : all ? ERR_OK : ERR_AGAIN;
+}
+
+static int run_wait(struct args *a, struct err *e)
+{
+	const char *app;
+	char path[400], shown[4096] = "";
+	int64_t until = clock_mono_us() + args_ms(a, "timeout", 60000) * 1000;
+	int rc = need_app(a, &app, e);
+	if (rc == ERR_OK)
+		rc = status_path(app, path, sizeof(path), e);
+	while (rc == ERR_OK && (rc = wait_once(a, path, shown, sizeof(shown), e)) == ERR_AGAIN) {
+		if (clock_mono_us() >= until)
+			return err_set(e, ERR_UNREACHABLE,
+				"the first upload of %s is not settled yet; it goes on in the background", app);
+		clock_sleep_us(WAIT_STEP_US);
+		rc = ERR_OK;
+	}
+	return rc;
+}
+
+static const struct verb {
+	const char *name;
+	int (*run)(struct args *a, struct err *e);
+} verbs[] = {
+	{"info", run_info},
+	{"list", run_list},
+	{"status", run_status},
+	{"reload", run_reload},
+	{"sync", run_sync},
+	{"wait", run_wait},
+	{"check", run_check},
+	{"restore", run_restore},
+};
+
+static int run(struct args *a, struct err *e)
+{
+	const char *names[sizeof(verbs) / sizeof(verbs[0])];
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+		if (strcmp(verbs[i].name, a->argv[0]) == 0)
+			return verbs[i].run(a, e);
+		names[i] = verbs[i].name;
+	}
+	const char *near = args_nearest(a->argv[0], names, sizeof(verbs) / sizeof(verbs[0]));
+	return args_usage(a, e, "litestream ctl -help", "unknown word \"%s\"%s%s", a->argv[0],
+		near ? ", did you mean " : "", near ? near : "");
+}
+
+const struct command command_ctl = {
+	.name = "ctl",
+	.arguments = "[flags] info | list | status [APP] | reload APP | sync APP | wait APP |\n"
+				 "        check APP STORAGE-DIR FILE REPLICA-URL |\n"
+				 "        restore STORAGE-DIR FILE REPLICA-URL",
+	.summary = "Ask litestreamd",
+	.details = "wait returns when the first upload of every database of the app is settled.\n"
+			   "check tells, as JSON, what would keep a database from being replicated.\n",
+	.examples = "    litestream ctl status my-app\n"
+				"    litestream ctl sync -timeout 10s my-app\n",
+	.flags = flags,
+	.min_args = 1,
+	.max_args = 5,
+	.run = run,
+};

@@ -1,0 +1,116 @@
+#include "cli/show.h"
+
+#include "base/json.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Up to three texts of one printf, made harmless. */
+static const char *clean(const char *text)
+{
+	static char ring[4][1200];
+	static unsigned next;
+	char *out = ring[next++ % 4];
+	size_t n = 0;
+	for (; text[n] && n < sizeof(ring[0]) - 1; n++)
+		out[n] = (unsigned char)text[n] < 0x20 || text[n] == 0x7f ? '?' : text[n];
+	out[n] = '\0';
+	return out;
+}
+
+static const char *field(const json_t *object, const char *key)
+{
+	return clean(json_text(object, key));
+}
+
+void show_info(const json_t *answer)
+{
+	printf("version:    %s\n", field(answer, "version"));
+	printf("pid:        %" PRId64 "\n", json_int(answer, "pid"));
+	printf("uptime:     %" PRId64 " s\n", json_int(answer, "uptime_seconds"));
+	printf("workers:    %" PRId64 "\n", json_int(answer, "workers"));
+	printf("databases:  %" PRId64 "\n", json_int(answer, "databases"));
+}
+
+void show_list(const json_t *answer)
+{
+	size_t i;
+	json_t *d;
+	printf("%-20s %-12s %-24s %s  →  %s\n", "App", "Status", "Last upload", "Database", "Replica");
+	json_array_foreach(json_object_get(answer, "databases"), i, d)
+	{
+		const char *at = json_text(d, "last_sync_at");
+		printf("%-20s %-12s ", field(d, "app"), field(d, "status"));
+		printf("%-24s %s  →  %s\n", *at ? clean(at) : "-", field(d, "path"), field(d, "replica"));
+	}
+}
+
+static void show_database(const json_t *d)
+{
+	const char *reason = json_text(d, "reason"), *error = json_text(d, "last_error");
+	const char *at = json_text(d, "last_upload_at");
+	printf("  %s\n", field(d, "path"));
+	printf("    replica:      %s\n", field(d, "replica"));
+	printf("    state:        %s\n", field(d, "state"));
+	if (*reason)
+		printf("    reason:       %s\n", clean(reason));
+	printf("    TXID:         %s\n", field(d, "txid"));
+	printf("    pending:      %" PRId64 " bytes, %" PRId64 " s behind\n",
+		json_int(d, "pending_bytes"), json_int(d, "lag_seconds"));
+	printf("    last upload:  %s\n", *at ? clean(at) : "never");
+	if (*error)
+		printf("    last error:   %s\n", clean(error));
+	if (strcmp(json_text(d, "fencing"), "weak") == 0)
+		printf("    fencing:      weak (the store overwrites objects although told not to)\n");
+}
+
+static void show_app(const json_t *app)
+{
+	size_t i;
+	json_t *d;
+	const char *error = json_text(app, "error");
+	printf("%s: %s", field(app, "app"),
+		json_is_true(json_object_get(app, "running")) ? "replicated" : "stopped");
+	printf(", worker %s\n", field(app, "worker"));
+	if (*error)
+		printf("  error: %s\n", clean(error));
+	json_array_foreach(json_object_get(app, "databases"), i, d) show_database(d);
+}
+
+void show_status(const json_t *answer)
+{
+	size_t i;
+	json_t *app;
+	json_array_foreach(json_object_get(answer, "apps"), i, app) show_app(app);
+}
+
+static void show_progress(const json_t *progress)
+{
+	int64_t done = json_int(progress, "done"), total = json_int(progress, "total");
+	if (!isatty(STDERR_FILENO) || total <= 0)
+		return;
+	fprintf(stderr, "\r%3" PRId64 " %% of %" PRId64 " MB", done * 100 / total, total / 1000000);
+	if (done >= total)
+		fputc('\n', stderr);
+	fflush(stderr);
+}
+
+void show_restore_line(const json_t *line)
+{
+	const json_t *progress = json_object_get(line, "progress");
+	const json_t *result = json_object_get(line, "result");
+	if (progress)
+		show_progress(progress);
+	if (json_object_get(line, "log"))
+		printf("%s\n", field(line, "log"));
+	if (result) {
+		bool proven = strcmp(json_text(result, "proof"), "proven") == 0;
+		printf("restored TXID %s of %s, %" PRId64 " bytes", field(result, "txid"),
+			field(result, "timestamp"), json_int(result, "bytes"));
+		printf(" from %" PRId64 " files%s\n", json_int(result, "files"),
+			proven ? ", checksum proven" : "; not proven: no checksum was recorded");
+	}
+	fflush(stdout);
+}

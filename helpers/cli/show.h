@@ -1,0 +1,13 @@
+/* Answers of a control socket as text for people. Control characters in them become '?': some of
+ * it was written by others. */
+#ifndef CLI_SHOW_H
+#define CLI_SHOW_H
+
+#include <jansson.h>
+
+void show_info(const json_t *answer);
+void show_list(const json_t *answer);
+void show_status(const json_t *answer);     /* of the daemon, or of a stand-alone replicate */
+void show_restore_line(const json_t *line); /* progress goes to stderr, on terminals only */
+
+#endif

@@ -1,0 +1,241 @@
+#include "daemon/jobrun.h"
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/thread.h"
+#include "daemon/credentials.h"
+#include "daemon/inspect.h"
+#include "daemon/spawn.h"
+#include "proto/line.h"
+#include "proto/message.h"
+#include "replicate/replicator.h"
+#include "restore/restore.h"
+#include "store/store.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define PROGRESS_EVERY_US 250000
+#define SEND_MS 5000
+
+struct jobrun {
+	struct channel channel;
+	struct message_job job;
+	struct store *store;
+	int wake_fd; /* ends the listener */
+	int64_t progress_us;
+	atomic_bool cancelled;
+};
+
+/* ---- talking ---- */
+
+static int send_message(struct jobrun *r, json_t *message, struct err *e)
+{
+	int rc = message ? channel_send(&r->channel, message, e) : err_nomem(e, "telling a result");
+	json_decref(message);
+	return rc;
+}
+
+/* Blocks until a message is there. */
+static int receive(struct jobrun *r, json_t **message, struct err *e)
+{
+	int rc;
+	while ((rc = channel_next(&r->channel, message, e)) == ERR_AGAIN) {
+		if (r->channel.eof)
+			return err_set(e, ERR_CANCELLED, "litestreamd has gone");
+		channel_drain(&r->channel, SEND_MS);
+		struct pollfd p = {r->channel.fd, POLLIN, 0};
+		poll(&p, 1, -1);
+		rc = channel_read(&r->channel, e);
+		if (rc != ERR_OK)
+			return rc;
+	}
+	return rc;
+}
+
+static int receive_job(struct jobrun *r, struct err *e)
+{
+	json_t *message = NULL;
+	int rc = send_message(r, message_hello_encode(LITESTREAM_VERSION), e);
+	if (rc == ERR_OK)
+		rc = receive(r, &message, e);
+	if (rc == ERR_OK)
+		rc = message_job_decode(&r->job, message, e);
+	json_decref(message);
+	if (rc == ERR_OK)
+		credentials_hide(&r->job.credentials);
+	return rc;
+}
+
+/* ---- being told to stop, while the job works ---- */
+
+/* Only peeks: the channel itself is the working thread's. Whatever comes after the job, or the end
+ * of the connection, means stop. */
+static void *listen_for_stop(void *arg)
+{
+	struct jobrun *r = arg;
+	struct pollfd p[2] = {{r->channel.fd, POLLIN, 0}, {r->wake_fd, POLLIN, 0}};
+	while (poll(p, 2, -1) < 0 && errno == EINTR)
+		;
+	if (!(p[1].revents & POLLIN)) {
+		atomic_store(&r->cancelled, true);
+		store_cancel(r->store);
+	}
+	return NULL;
+}
+
+/* ---- check ---- */
+
+static int check_store(struct jobrun *r, bool *weak, struct err *e)
+{
+	struct store_options options;
+	credentials_to_store(&r->job.credentials, &options);
+	/* A person is waiting: give up sooner than a replicator would. */
+	options.connect_timeout_ms = 5000;
+	options.stall_timeout_ms = 15000;
+	options.request_timeout_ms = 30000;
+	options.max_attempts = 3;
+	int rc = store_open(&r->store, r->job.replica, &options, e);
+	return rc == ERR_OK ? fence_probe(r->store, weak, e) : rc;
+}
+
+static void put_warnings(json_t *o, const struct inspect_answer *found, int *rc)
+{
+	json_t *warnings = json_array();
+	const char *text = NULL;
+	if (found->exists && found->empty)
+		text = "the file is empty: it is replicated as soon as the app has made a table";
+	else if (strcmp(found->journal_mode, "rollback") == 0)
+		text = "the database is not in WAL mode: it is switched to it when replication starts";
+	if (text && warnings && json_array_append_new(warnings, json_string(text)) != 0)
+		*rc = ERR_NOMEM;
+	json_put(o, "warnings", warnings, rc);
+}
+
+static int run_check(struct jobrun *r, json_t **out, struct err *e)
+{
+	struct inspect_answer found;
+	bool weak = false;
+	int rc = inspect_database(r->job.path, &found, e);
+	if (rc == ERR_OK)
+		rc = check_store(r, &weak, e);
+	if (rc != ERR_OK)
+		return rc;
+	*out = json_object();
+	if (!*out)
+		return err_nomem(e, "telling a result");
+	json_put_text(*out, "journal_mode", found.journal_mode[0] ? found.journal_mode : NULL, &rc);
+	json_put_text(*out, "fencing", weak ? "weak" : "strong", &rc);
+	put_warnings(*out, &found, &rc);
+	return rc == ERR_OK ? ERR_OK : err_nomem(e, "telling a result");
+}
+
+/* ---- restore ---- */
+
+static void on_progress(void *ctx, uint64_t done, uint64_t total)
+{
+	struct jobrun *r = ctx;
+	struct err e = ERR_INIT;
+	int64_t now = clock_mono_us();
+	if (done < total && now - r->progress_us < PROGRESS_EVERY_US)
+		return;
+	r->progress_us = now;
+	const struct message_progress m = {done, total};
+	if (!channel_pending(&r->channel)) /* a daemon that doesn't read needs no more of it */
+		send_message(r, message_progress_encode(&m), &e);
+	else
+		channel_flush(&r->channel);
+}
+
+static int restored_json(const struct restore_result *result, json_t **out, struct err *e)
+{
+	char txid[17], timestamp[32];
+	int rc = ERR_OK;
+	snprintf(txid, sizeof(txid), "%016" PRIx64, result->txid);
+	clock_format_rfc3339(result->timestamp_ms, timestamp);
+	*out = json_object();
+	if (!*out)
+		return err_nomem(e, "telling a result");
+	json_put_text(*out, "txid", txid, &rc);
+	json_put_text(*out, "timestamp", timestamp, &rc);
+	json_put_int(*out, "bytes", (int64_t)result->bytes, &rc);
+	json_put_int(*out, "page_size", result->page_size, &rc);
+	json_put_int(*out, "files", (int64_t)result->files, &rc);
+	json_put_text(*out, "proof", result->proof == RESTORE_PROVEN ? "proven" : "not proven", &rc);
+	return rc == ERR_OK ? ERR_OK : err_nomem(e, "telling a result");
+}
+
+static int run_restore(struct jobrun *r, json_t **out, struct err *e)
+{
+	struct store_options options;
+	struct restore_result result = {0};
+	const struct restore_options what = {
+		.target = {.txid = r->job.txid, .timestamp_ms = r->job.timestamp_ms},
+		.output = r->job.path,
+		.state_dir = r->job.state_dir ? r->job.state_dir : "",
+		.progress = on_progress,
+		.progress_ctx = r,
+	};
+	unsigned long listener;
+	credentials_to_store(&r->job.credentials, &options);
+	int rc = store_open(&r->store, r->job.replica, &options, e);
+	if (rc != ERR_OK)
+		return rc;
+	int failed = thread_start(&listener, listen_for_stop, r);
+	if (failed)
+		return err_errno(e, ERR_FAIL, failed, "cannot start a thread");
+	rc = restore_run(r->store, &what, &result, e);
+	uint64_t one = 1;
+	if (write(r->wake_fd, &one, sizeof(one)) == (ssize_t)sizeof(one))
+		pthread_join((pthread_t)listener, NULL);
+	if (rc == ERR_OK)
+		rc = restored_json(&result, out, e);
+	restore_plan_free(&result.plan);
+	return rc;
+}
+
+/* ---- all of it ---- */
+
+static int tell(struct jobrun *r, int code, json_t *result, const struct err *why, struct err *e)
+{
+	const struct message_result m = {
+		.exit = (uint64_t)err_exit_code(code),
+		.error = code == ERR_OK ? NULL : (char *)(why->text[0] ? why->text : err_name(code)),
+		.result = code == ERR_OK ? result : NULL,
+	};
+	int rc = send_message(r, message_result_encode(&m), e);
+	if (rc == ERR_OK && !channel_drain(&r->channel, SEND_MS))
+		rc = err_set(e, ERR_FAIL, "litestreamd does not read the result");
+	return rc;
+}
+
+int jobrun(int fd, struct err *e)
+{
+	struct jobrun r = {.wake_fd = -1};
+	struct err why = ERR_INIT;
+	json_t *result = NULL;
+	spawn_protect_self();
+	channel_init(&r.channel, fd);
+	r.wake_fd = eventfd(0, EFD_CLOEXEC);
+	int rc = r.wake_fd >= 0 ? receive_job(&r, e) : err_errno(e, ERR_IO, errno, "eventfd");
+	if (rc == ERR_OK) {
+		int code = r.job.restore ? run_restore(&r, &result, &why) : run_check(&r, &result, &why);
+		log_redact(why.text);
+		rc = tell(&r, code, result, &why, e);
+	}
+	json_decref(result);
+	store_close(r.store);
+	message_job_free(&r.job);
+	channel_close(&r.channel);
+	if (r.wake_fd >= 0)
+		close(r.wake_fd);
+	return rc;
+}
