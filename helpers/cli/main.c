@@ -3,12 +3,16 @@
 
 #include <stddef.h>
 
+extern const struct command command_ctl;
+extern const struct command command_job;
 extern const struct command command_ltx;
 extern const struct command command_replicate;
 extern const struct command command_restore;
 extern const struct command command_version;
 
 static const struct command *const commands[] = {
+	&command_ctl,
+	&command_job,
 	&command_ltx,
 	&command_replicate,
 	&command_restore,

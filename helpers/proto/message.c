@@ -20,7 +20,6 @@ static const char *const type_names[] = {
 	[MESSAGE_BYE] = "bye",
 	[MESSAGE_JOB] = "job",
 	[MESSAGE_PROGRESS] = "progress",
-	[MESSAGE_LOG] = "log",
 	[MESSAGE_RESULT] = "result",
 };
 
@@ -444,25 +443,6 @@ int message_progress_decode(struct message_progress *m, const json_t *message, s
 	memset(m, 0, sizeof(*m));
 	return decode_flat(
 		MESSAGE_PROGRESS, progress_members, COUNT_OF(progress_members), m, message, e);
-}
-
-json_t *message_log_encode(const char *text)
-{
-	json_t *object = json_object();
-	int rc = object ? ERR_OK : ERR_NOMEM;
-	if (rc == ERR_OK)
-		json_put_text(object, "text", text, &rc);
-	if (rc == ERR_OK)
-		return typed(object, MESSAGE_LOG);
-	json_decref(object);
-	return NULL;
-}
-
-int message_log_decode(char **text, const json_t *message, struct err *e)
-{
-	*text = NULL;
-	const struct member member = {"text", JSON_FIELD_TEXT, false, 0, 2048};
-	return decode_flat(MESSAGE_LOG, &member, 1, text, message, e);
 }
 
 json_t *message_result_encode(const struct message_result *m)

@@ -29,7 +29,6 @@ enum message_type {
 	MESSAGE_BYE,      /* worker → daemon, last */
 	MESSAGE_JOB,      /* daemon → job, once */
 	MESSAGE_PROGRESS, /* job → daemon */
-	MESSAGE_LOG,      /* job → daemon */
 	MESSAGE_RESULT,   /* job → daemon, last */
 };
 
@@ -147,9 +146,6 @@ struct message_progress {
 };
 json_t *message_progress_encode(const struct message_progress *m);
 int message_progress_decode(struct message_progress *m, const json_t *message, struct err *e);
-
-json_t *message_log_encode(const char *text);
-int message_log_decode(char **text, const json_t *message, struct err *e);
 
 /* The end of a job. `result` is an object that the daemon passes on as it is, or NULL. */
 struct message_result {
