@@ -119,10 +119,9 @@ int json_read_fields(const json_t *object, const struct json_field *fields, size
 {
 	if (!json_is_object(object))
 		return err_set(e, ERR_USAGE, "%s is not a JSON object", what);
-	const char *key;
-	json_t *value;
-	json_object_foreach((json_t *)object, key, value)
-	{
+	for (void *it = json_object_iter((json_t *)object); it;
+		 it = json_object_iter_next((json_t *)object, it)) {
+		const char *key = json_object_iter_key(it);
 		if (!known(key, fields, n))
 			return err_set(e, ERR_USAGE, "%s: unknown key \"%.64s\"", what, key);
 	}

@@ -231,8 +231,7 @@ static int settled(const json_t *database, struct err *e)
 
 static int wait_once(struct args *a, const char *path, char *shown, size_t size, struct err *e)
 {
-	json_t *answer, *database;
-	size_t i;
+	json_t *answer;
 	char now[4096] = "";
 	int rc = client_request(socket_of(a), "GET", path, NULL, ASK_TIMEOUT_MS, &answer, e);
 	if (rc != ERR_OK)
@@ -240,8 +239,8 @@ static int wait_once(struct args *a, const char *path, char *shown, size_t size,
 	const json_t *app = json_array_get(json_object_get(answer, "apps"), 0);
 	const json_t *databases = json_object_get(app, "databases");
 	bool all = json_array_size(databases) > 0;
-	json_array_foreach(databases, i, database)
-	{
+	for (size_t i = 0; i < json_array_size(databases); i++) {
+		const json_t *database = json_array_get(databases, i);
 		int is = settled(database, e);
 		if (is < 0)
 			rc = e->code;

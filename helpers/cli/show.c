@@ -14,7 +14,7 @@ static const char *clean(const char *text)
 	static unsigned next;
 	char *out = ring[next++ % 4];
 	size_t n = 0;
-	for (; text[n] && n < sizeof(ring[0]) - 1; n++)
+	for (; n < sizeof(ring[0]) - 1 && text[n]; n++)
 		out[n] = (unsigned char)text[n] < 0x20 || text[n] == 0x7f ? '?' : text[n];
 	out[n] = '\0';
 	return out;
@@ -36,11 +36,10 @@ void show_info(const json_t *answer)
 
 void show_list(const json_t *answer)
 {
-	size_t i;
-	json_t *d;
+	const json_t *databases = json_object_get(answer, "databases");
 	printf("%-20s %-12s %-24s %s  →  %s\n", "App", "Status", "Last upload", "Database", "Replica");
-	json_array_foreach(json_object_get(answer, "databases"), i, d)
-	{
+	for (size_t i = 0; i < json_array_size(databases); i++) {
+		const json_t *d = json_array_get(databases, i);
 		const char *at = json_text(d, "last_sync_at");
 		printf("%-20s %-12s ", field(d, "app"), field(d, "status"));
 		printf("%-24s %s  →  %s\n", *at ? clean(at) : "-", field(d, "path"), field(d, "replica"));
@@ -68,22 +67,22 @@ static void show_database(const json_t *d)
 
 static void show_app(const json_t *app)
 {
-	size_t i;
-	json_t *d;
+	const json_t *databases = json_object_get(app, "databases");
 	const char *error = json_text(app, "error");
 	printf("%s: %s", field(app, "app"),
 		json_is_true(json_object_get(app, "running")) ? "replicated" : "stopped");
 	printf(", worker %s\n", field(app, "worker"));
 	if (*error)
 		printf("  error: %s\n", clean(error));
-	json_array_foreach(json_object_get(app, "databases"), i, d) show_database(d);
+	for (size_t i = 0; i < json_array_size(databases); i++)
+		show_database(json_array_get(databases, i));
 }
 
 void show_status(const json_t *answer)
 {
-	size_t i;
-	json_t *app;
-	json_array_foreach(json_object_get(answer, "apps"), i, app) show_app(app);
+	const json_t *apps = json_object_get(answer, "apps");
+	for (size_t i = 0; i < json_array_size(apps); i++)
+		show_app(json_array_get(apps, i));
 }
 
 static void show_progress(const json_t *progress)

@@ -26,10 +26,10 @@ static bool has_control(const char *s)
 
 static int read_options(struct options *out, const json_t *object, const char *what, struct err *e)
 {
-	const char *name;
-	json_t *value;
-	json_object_foreach((json_t *)object, name, value)
-	{
+	for (void *it = json_object_iter((json_t *)object); it;
+		 it = json_object_iter_next((json_t *)object, it)) {
+		const char *name = json_object_iter_key(it);
+		const json_t *value = json_object_iter_value(it);
 		if (!json_is_string(value))
 			return err_set(
 				e, ERR_USAGE, "%s: option \"%.64s\" must be a text, as \"1s\"", what, name);

@@ -174,7 +174,8 @@ static struct app *find_or_add(struct supervisor *s, const char *name)
 		return NULL;
 	snprintf(a->name, sizeof(a->name), "%s", name);
 	a->next = s->apps;
-	return s->apps = a;
+	s->apps = a;
+	return a;
 }
 
 static void app_free(struct app *a)
@@ -202,7 +203,8 @@ static struct child *child_for(
 		return NULL;
 	}
 	c->next = a->children;
-	return a->children = c;
+	a->children = c;
+	return c;
 }
 
 static void start_or_keep(struct supervisor *s, struct child *c)
@@ -392,8 +394,9 @@ static void do_due(struct supervisor *s, int64_t now)
 	if (s->stopping)
 		return;
 	if (s->watch_fd < 0 && now >= s->reread_us) {
-		s->reread = datadir_changed(s->desired_dir, &s->desired_mtime_ns) |
-					datadir_changed(s->secrets_dir, &s->secrets_mtime_ns);
+		bool desired = datadir_changed(s->desired_dir, &s->desired_mtime_ns);
+		bool secrets = datadir_changed(s->secrets_dir, &s->secrets_mtime_ns);
+		s->reread = desired || secrets;
 		s->reread_us = s->reread ? now : now + POLL_US;
 	}
 	if (s->reread && now >= s->reread_us) {
