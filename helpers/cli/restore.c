@@ -163,20 +163,21 @@ static void print_result(
 
 /* ---- the command ---- */
 
-static int restore(struct args *a, struct store *s, struct restore_options *o, struct err *e)
+static int restore(struct args *a, struct store *s, const struct restore_options *o, struct err *e)
 {
 	struct progress progress = {0};
+	struct restore_options options = *o;
+	options.cancelled = stop_flag();
 	if (!args_bool(a, "quiet") && isatty(STDERR_FILENO)) {
-		o->progress = show_progress;
-		o->progress_ctx = &progress;
+		options.progress = show_progress;
+		options.progress_ctx = &progress;
 	}
 	struct restore_result r;
 	int64_t start = clock_mono_us();
 	int rc = stop_begin(s, e);
-	o->cancelled = stop_flag();
 	if (rc)
 		return rc;
-	rc = restore_run(s, o, &r, e);
+	rc = restore_run(s, &options, &r, e);
 	stop_end();
 	end_progress(&progress);
 	if (rc == ERR_CANCELLED)

@@ -1,4 +1,4 @@
-/* All levels of a replica in one set: the levels are listed side by side, a round trip for all. */
+/* All levels of a replica in one set. */
 #include "restore/restore.h"
 
 #include "base/thread.h"
@@ -43,20 +43,33 @@ static int merge(struct level_list *l, struct ltx_set *set, struct err *e)
 	return ERR_OK;
 }
 
+/* Side by side: one round trip for all. Where there is none to wait for threads only cost. */
+static int list_levels(struct store *s, struct level_list levels[LTX_LEVELS], struct err *e)
+{
+	const char *scheme = store_capabilities(s)->scheme;
+	bool far = strcmp(scheme, "file") != 0 && strcmp(scheme, "mem") != 0;
+	struct pool *pool = NULL;
+	int rc = far ? pool_new(&pool, LTX_LEVELS, LTX_LEVELS, e) : ERR_OK;
+	for (int i = 0; i < LTX_LEVELS && !rc; i++) {
+		if (far)
+			pool_run(pool, list_level, &levels[i]);
+		else
+			list_level(&levels[i]);
+	}
+	if (pool)
+		pool_wait(pool);
+	pool_free(pool);
+	return rc;
+}
+
 int restore_list(struct store *s, struct ltx_set *set, struct err *e)
 {
 	struct level_list levels[LTX_LEVELS];
-	struct pool *pool;
-	int rc = pool_new(&pool, LTX_LEVELS, LTX_LEVELS, e);
-	if (rc)
-		return rc;
 	for (int i = 0; i < LTX_LEVELS; i++) {
 		levels[i] = (struct level_list){.store = s, .level = i, .err = ERR_INIT};
 		ltxset_init(&levels[i].set);
-		pool_run(pool, list_level, &levels[i]);
 	}
-	pool_wait(pool);
-	pool_free(pool);
+	int rc = list_levels(s, levels, e);
 	for (int i = 0; i < LTX_LEVELS; i++) {
 		if (!rc)
 			rc = merge(&levels[i], set, e);
