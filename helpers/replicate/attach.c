@@ -20,7 +20,6 @@
 #define DELAY_FIRST_US INT64_C(500000)
 #define DELAY_MAX_US (INT64_C(60) * 1000000)
 #define MISSING_US (INT64_C(5) * 1000000)
-#define RELEASED_US (INT64_C(30) * 1000000)
 #define BUSY_US INT64_C(10000)
 
 /* delay_us < 0: the next of a growing series of delays. */
@@ -177,33 +176,10 @@ int64_t attach_turn(struct replicator *r)
 	return attach_now(r, &e);
 }
 
-/* Something may have been written since we let go. */
-static bool is_touched(struct replicator *r)
-{
-	struct stat st, wal;
-	const struct stat *old = &r->turn.released;
-	if (stat(r->cfg.database, &st))
-		return true;
-	if (st.st_ino != old->st_ino || st.st_dev != old->st_dev || st.st_size != old->st_size ||
-		st.st_mtim.tv_sec != old->st_mtim.tv_sec || st.st_mtim.tv_nsec != old->st_mtim.tv_nsec)
-		return true;
-	char name[4096];
-	snprintf(name, sizeof(name), "%s-wal", r->cfg.database);
-	return stat(name, &wal) == 0 && wal.st_size > 0;
-}
-
+/* Something happened, or somebody asks: nothing less than an attach tells what was committed. */
 int64_t released_turn(struct replicator *r)
 {
-	pthread_mutex_lock(&r->lock);
-	uint64_t seq = r->shared.sync_seq;
-	pthread_mutex_unlock(&r->lock);
-	if (is_touched(r) || source_foreign_connections(r->cfg.database) == 1) {
-		replicator_set_phase(r, PHASE_ATTACH);
-		r->turn.not_before_us = 0;
-		return 0;
-	}
-	pthread_mutex_lock(&r->lock);
-	r->shared.settled_seq = seq;
-	pthread_mutex_unlock(&r->lock);
-	return RELEASED_US;
+	replicator_set_phase(r, PHASE_ATTACH);
+	r->turn.not_before_us = 0;
+	return 0;
 }

@@ -246,8 +246,6 @@ static void lead_on(struct replicator *r, const struct start_facts *f, const str
 		s->txid = w->state.txid;
 	}
 	s->flight = w->plan.resend ? FLIGHT_FROZEN : FLIGHT_NONE;
-	if (kind == START_CONTINUE && !s->claim)
-		health_claimed(&s->health, r->cfg.database);
 	s->phase = PHASE_ATTACH;
 	pthread_mutex_unlock(&r->lock);
 }

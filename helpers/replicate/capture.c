@@ -92,8 +92,6 @@ static void lost(struct replicator *r, const char *reason)
 
 static void released(struct replicator *r)
 {
-	if (stat(r->cfg.database, &r->turn.released))
-		memset(&r->turn.released, 0, sizeof(r->turn.released));
 	r->turn.audit = false;
 	replicator_set_phase(r, PHASE_RELEASED);
 }

@@ -116,7 +116,6 @@ struct turn {
 	int64_t audit_us;
 	struct pagesums proof;
 
-	struct stat released; /* the database file when it was let go */
 	uint64_t wal_bytes;
 };
 

@@ -26,6 +26,8 @@ void replicator_set_phase(struct replicator *r, enum phase phase)
 {
 	pthread_mutex_lock(&r->lock);
 	r->shared.phase = phase;
+	if (phase == PHASE_RUN && !r->shared.claim && !r->shared.whole)
+		health_claimed(&r->shared.health, r->cfg.database);
 	pthread_mutex_unlock(&r->lock);
 }
 
@@ -207,7 +209,7 @@ static int64_t run_turn(struct replicator *r, bool *work)
 {
 	struct source_result res;
 	if (!capture(r, &res))
-		return 0;
+		return replicator_phase(r) == PHASE_RELEASED ? res.wait_us : 0;
 	int64_t wait = res.wait_us, due = cut_when_due(r, res.caught_up, work);
 	if (replicator_phase(r) != PHASE_RUN)
 		return due;

@@ -24,6 +24,7 @@ struct watch_entry {
 	void *user;
 	int wd[WATCH_KINDS]; /* -1 = not watched */
 	bool event;          /* since watch_taken */
+	uint64_t told;       /* the reading in which its user was told of one last */
 	struct watch_entry *next;
 };
 
@@ -31,6 +32,7 @@ struct source_watch {
 	pthread_mutex_t mutex;
 	int fd;
 	struct watch_entry *entries;
+	uint64_t reading; /* counts calls of source_watch_read */
 };
 
 int source_watch_new(struct source_watch **out, struct err *e)
@@ -196,9 +198,13 @@ static void note(struct source_watch *w, const struct inotify_event *ev,
 	void (*fn)(void *ctx, void *source_user), void *ctx)
 {
 	for (struct watch_entry *en = w->entries; en; en = en->next) {
-		if (!concerns(en, ev) || en->event)
+		if (!concerns(en, ev))
 			continue;
 		en->event = true;
+		/* Not "once until it was taken": a source that is not attached takes none. */
+		if (en->told == w->reading)
+			continue;
+		en->told = w->reading;
 		fn(ctx, en->user);
 	}
 	if (ev->mask & IN_IGNORED)
@@ -209,6 +215,7 @@ void source_watch_read(struct source_watch *w, void (*fn)(void *ctx, void *sourc
 {
 	char events[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
 	ssize_t n;
+	w->reading++;
 	while (w->fd >= 0 && (n = read(w->fd, events, sizeof(events))) > 0) {
 		pthread_mutex_lock(&w->mutex);
 		for (char *p = events; p < events + n;) {
