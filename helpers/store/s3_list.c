@@ -185,8 +185,10 @@ static int parse_page(struct listing *l, struct err *e)
 	if (rc)
 		return err_wrap(e, "cannot list %s: the answer is not S3's", l->s->url);
 	if (!l->is_list)
-		return err_set(
-			e, ERR_DAMAGED, "cannot list %s: the answer is XML, but no listing", l->s->url);
+		return err_set(e, ERR_DAMAGED,
+			"cannot list %s: the answer is no listing of S3's; is the endpoint right, is a proxy "
+			"in between?",
+			l->s->url);
 	rc = xml_parse(body->data, body->len, &second, e);
 	if (!rc && l->truncated && l->token.len == 0)
 		return err_set(

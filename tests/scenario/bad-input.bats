@@ -259,13 +259,13 @@ PY
 @test "S3: a bucket in another region" {
   local body='<?xml version="1.0"?><Error><Code>AuthorizationHeaderMalformed</Code><Message>the region is wrong; expecting eu-west-3</Message><Region>eu-west-3</Region></Error>'
   scripted "HTTP/1.1 400 Bad Request\r\nContent-Type: application/xml\r\nContent-Length: ${#body}\r\nx-amz-bucket-region: eu-west-3\r\nConnection: close\r\n\r\n$body"
-  refused 2 'eu-west-3' "$LITESTREAM" restore -o "$PWD/box/new.db" "s3://bucket/x?endpoint=$endpoint"
+  refused 1 'eu-west-3' "$LITESTREAM" restore -o "$PWD/box/new.db" "s3://bucket/x?endpoint=$endpoint"
 }
 
 @test "S3: a server that answers HTML" {
   local body='<html><body><h1>Welcome to the hotel WLAN</h1></body></html>'
   scripted "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: ${#body}\r\nConnection: close\r\n\r\n$body"
-  refused 5 'HTML|not.*S3|not what' "$LITESTREAM" restore -o "$PWD/box/new.db" "s3://bucket/x?endpoint=$endpoint"
+  refused 7 'no listing of S3|not S3.s|HTML' "$LITESTREAM" restore -o "$PWD/box/new.db" "s3://bucket/x?endpoint=$endpoint"
 }
 
 @test "S3: nobody listens" {
