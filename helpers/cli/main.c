@@ -8,6 +8,8 @@ extern const struct command command_job;
 extern const struct command command_ltx;
 extern const struct command command_replicate;
 extern const struct command command_restore;
+extern const struct command command_status;
+extern const struct command command_sync;
 extern const struct command command_version;
 
 static const struct command *const commands[] = {
@@ -16,6 +18,8 @@ static const struct command *const commands[] = {
 	&command_ltx,
 	&command_replicate,
 	&command_restore,
+	&command_status,
+	&command_sync,
 	&command_version,
 	NULL,
 };

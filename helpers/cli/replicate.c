@@ -4,7 +4,9 @@
 #include "cli/args.h"
 #include "cli/command.h"
 #include "conf/state.h"
+#include "daemon/local.h"
 #include "daemon/schedule.h"
+#include "daemon/worker.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -21,6 +23,8 @@
 
 struct run {
 	struct schedule *schedule;
+	struct local *local; /* the control socket, NULL without -socket */
+	struct args *args;
 	int signal_fd;
 	int64_t shutdown_ms;
 	bool alone; /* one database: what can't go on ends the program */
@@ -37,6 +41,8 @@ static const struct flag flags[] = {
 	{"takeover", FLAG_BOOL, NULL, "replace what another node wrote into the replica, this once"},
 	{"accept", FLAG_BOOL, NULL, "accept that another database has taken the file's place"},
 	{"meta-path", FLAG_STRING, "DIR", "state folder (default .<file>-litestream beside the file)"},
+	{"socket", FLAG_STRING, "PATH", "control socket for litestream sync and status"},
+	{"worker-fd", FLAG_INT, "N", "for litestreamd: take everything from this stream socket"},
 	{"log-level", FLAG_STRING, "LEVEL", "trace, debug, info, warn or error (default info)"},
 	{NULL, FLAG_BOOL, NULL, NULL},
 };
@@ -108,6 +114,27 @@ static int add_all(struct run *run, struct args *a, struct err *e)
 	for (size_t i = 0; !rc && i + 1 < a->argc; i += 2)
 		rc = add_one(run, a, &cfg, a->argv[i], a->argv[i + 1], e);
 	return rc;
+}
+
+/* For the control socket: the URL behind an id, which is the absolute path. */
+static const char *replica_of(void *ctx, const char *id)
+{
+	const struct run *run = ctx;
+	for (size_t i = 0; i + 1 < run->args->argc; i += 2) {
+		char *path = absolute_path(run->args->argv[i]);
+		bool same = path && strcmp(path, id) == 0;
+		free(path);
+		if (same)
+			return run->args->argv[i + 1];
+	}
+	return NULL;
+}
+
+static int open_socket(struct run *run, struct args *a, struct err *e)
+{
+	const char *path = args_string(a, "socket", NULL);
+	run->args = a;
+	return path ? local_open(&run->local, run->schedule, path, replica_of, run, e) : ERR_OK;
 }
 
 /* ---- while it runs ---- */
@@ -196,6 +223,8 @@ static int run_all(struct run *run, struct args *a, struct err *e)
 		rc = schedule_add_fd(run->schedule, run->signal_fd, on_signal, run, e);
 	if (!rc)
 		rc = add_all(run, a, e);
+	if (!rc)
+		rc = open_socket(run, a, e);
 	if (rc)
 		return rc;
 	schedule_set_hook(run->schedule, look, run);
@@ -204,10 +233,25 @@ static int run_all(struct run *run, struct args *a, struct err *e)
 	return run->code ? err_set(e, (enum err_code)run->code, "%s", run->why) : ERR_OK;
 }
 
+/* Everything else comes over the socket, credentials too. */
+static int run_worker(struct args *a, struct err *e)
+{
+	int64_t fd = args_int(a, "worker-fd", -1);
+	if (a->argc > 0 || fd < 3 || fd > 1023)
+		return args_usage(a, e, NULL, "-worker-fd is litestreamd's and goes with nothing else");
+	int rc = read_log_level(a, e);
+	if (rc)
+		return rc;
+	tune_memory();
+	return worker_run((int)fd, e);
+}
+
 static int run(struct args *a, struct err *e)
 {
 	struct run run = {.signal_fd = -1};
-	if (a->argc % 2)
+	if (args_given(a, "worker-fd"))
+		return run_worker(a, e);
+	if (a->argc < 2 || a->argc % 2)
 		return args_usage(a, e, "litestream replicate DB URL",
 			"replicate takes pairs of a database and a replica URL");
 	int rc = read_log_level(a, e);
@@ -215,6 +259,7 @@ static int run(struct args *a, struct err *e)
 		return rc;
 	tune_memory();
 	rc = run_all(&run, a, e);
+	local_close(run.local);
 	schedule_free(run.schedule);
 	if (run.signal_fd >= 0)
 		close(run.signal_fd);
@@ -232,7 +277,7 @@ const struct command command_replicate = {
 	.examples = "    litestream replicate /data/app.db s3://bucket/app\n"
 				"    litestream replicate -sync-interval 10s app.db file:///backup/app\n",
 	.flags = flags,
-	.min_args = 2,
+	.min_args = 0,
 	.max_args = 2 * SCHEDULE_MAX,
 	.run = run,
 };

@@ -301,6 +301,8 @@ static int take_message(struct child *c, const json_t *message, struct err *e)
 		return take_hello(c, message, e);
 	case MESSAGE_STATUS:
 		return take_status(c, message, e);
+	case MESSAGE_ALIVE:
+		return ERR_OK; /* having been heard is all */
 	case MESSAGE_SYNCED:
 		return take_synced(c, message, e);
 	case MESSAGE_BYE:

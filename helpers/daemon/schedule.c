@@ -589,6 +589,7 @@ void schedule_run(struct schedule *s)
 		wait_events(s, start_all(s, clock_mono_us()));
 	}
 	cancel_all(s);
+	check_syncing(s, INT64_MAX); /* nobody waits for ever */
 }
 
 void schedule_stop(struct schedule *s, int64_t timeout_ms)

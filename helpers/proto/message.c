@@ -16,6 +16,7 @@ static const char *const type_names[] = {
 	[MESSAGE_SYNC] = "sync",
 	[MESSAGE_STOP] = "stop",
 	[MESSAGE_STATUS] = "status",
+	[MESSAGE_ALIVE] = "alive",
 	[MESSAGE_SYNCED] = "synced",
 	[MESSAGE_BYE] = "bye",
 	[MESSAGE_JOB] = "job",

@@ -24,7 +24,8 @@ enum message_type {
 	MESSAGE_CONFIG,   /* daemon → worker, once */
 	MESSAGE_SYNC,     /* daemon → worker */
 	MESSAGE_STOP,     /* daemon → worker */
-	MESSAGE_STATUS,   /* worker → daemon, when something changed and every 5 s */
+	MESSAGE_STATUS,   /* worker → daemon, when something changed */
+	MESSAGE_ALIVE,    /* worker → daemon, when there was nothing else for 5 s */
 	MESSAGE_SYNCED,   /* worker → daemon */
 	MESSAGE_BYE,      /* worker → daemon, last */
 	MESSAGE_JOB,      /* daemon → job, once */
@@ -35,7 +36,7 @@ enum message_type {
 /* Which one it is: ERR_USAGE for another, or none. */
 int message_type(const json_t *message, enum message_type *type, struct err *e);
 
-/* A message of nothing but its type: MESSAGE_STOP. */
+/* A message of nothing but its type: MESSAGE_STOP, MESSAGE_ALIVE. */
 json_t *message_plain(enum message_type type);
 
 /* ---- hello ---- */

@@ -1,0 +1,24 @@
+#include "daemon/status_message.h"
+
+#include "base/err.h"
+
+void status_message(
+	const char *id, const struct replicator_status *status, struct message_status_database *m)
+{
+	*m = (struct message_status_database){
+		.id = (char *)id,
+		.state = (char *)replicator_state_name(status->state),
+		.code = (uint64_t)err_exit_code(status->code),
+		.reason = status->reason[0] ? (char *)status->reason : NULL,
+		.last_error = status->last_error[0] ? (char *)status->last_error : NULL,
+		.txid = status->txid,
+		.pending_bytes = status->pending_bytes,
+		.pending_since_ms = status->pending_since_ms,
+		.last_upload_ms = status->last_upload_ms,
+		.last_error_ms = status->last_error_ms,
+		.wal_bytes = status->wal_bytes,
+		.db_bytes = status->db_bytes,
+		.uploads = status->uploads,
+		.weak_fencing = status->weak_fencing,
+	};
+}

@@ -1,0 +1,418 @@
+#include "daemon/worker.h"
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "daemon/credentials.h"
+#include "daemon/schedule.h"
+#include "daemon/spawn.h"
+#include "daemon/status_message.h"
+#include "proto/line.h"
+#include "proto/message.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#define MS 1000ll
+#define ALIVE_US (5000 * MS)       /* the watchdog hears from us at least so often */
+#define STATUS_EVERY_US (200 * MS) /* at most so often, however much changes */
+#define RETRY_US (10000 * MS)      /* a database that could not be opened */
+#define BYE_MS 2000
+
+/* A database that schedule_add refused. */
+struct refused {
+	bool is;
+	int code;
+	char reason[512];
+};
+
+struct worker {
+	struct channel channel;
+	int signal_fd;
+	struct message_config config;
+	struct refused *refused; /* by the index of config.databases */
+	struct schedule *schedule;
+	struct buf told; /* the last status, as text */
+	int64_t alive_us, status_us, retry_us;
+};
+
+/* ---- talking ---- */
+
+static void say(struct worker *w, json_t *message)
+{
+	struct err e = ERR_INIT;
+	if (!message || channel_send(&w->channel, message, &e) != ERR_OK)
+		log_warn("cannot tell litestreamd: %s", message ? e.text : "out of memory");
+	json_decref(message);
+	w->alive_us = clock_mono_us() + ALIVE_US;
+}
+
+static void synced(struct worker *w, uint64_t id, int code, const char *why)
+{
+	const struct message_synced m = {id, (uint64_t)err_exit_code(code), code ? (char *)why : NULL};
+	say(w, message_synced_encode(&m));
+}
+
+/* ---- databases ---- */
+
+static void fill_config(
+	const struct worker *w, const struct message_database *d, struct replicator_config *c)
+{
+	*c = (struct replicator_config){
+		.database = d->path,
+		.replica = d->replica,
+		.state_dir = d->state_dir,
+		.sync_interval_ms = d->sync_interval_ms,
+		.staging_max = d->staging_max,
+		.copies_max = d->copies_max,
+		.checkpoint_frames = (uint32_t)d->checkpoint_frames,
+		.barrier_bytes = d->barrier_bytes,
+		.no_barrier = d->no_barrier,
+		.any_filesystem = d->any_filesystem,
+		.app = w->config.app,
+		.storage_name = d->storage_name,
+		.container_path = d->container_path,
+	};
+	credentials_to_store(&w->config.credentials, &c->store);
+}
+
+static void add_database(struct worker *w, size_t i)
+{
+	const struct message_database *d = &w->config.databases[i];
+	struct refused *r = &w->refused[i];
+	struct replicator_config c;
+	struct err e = ERR_INIT;
+	fill_config(w, d, &c);
+	int rc = schedule_add(w->schedule, d->id, &c, &e);
+	if (rc != ERR_OK && (!r->is || strcmp(r->reason, e.text) != 0))
+		log_error("not replicating %s: %s", d->path, e.text);
+	r->is = rc != ERR_OK;
+	r->code = rc;
+	memcpy(r->reason, e.text, sizeof(r->reason) - 1);
+	r->reason[sizeof(r->reason) - 1] = '\0';
+}
+
+static void add_all(struct worker *w)
+{
+	for (size_t i = 0; i < w->config.n_databases; i++) {
+		if (!schedule_stopping(w->schedule))
+			add_database(w, i);
+	}
+	w->retry_us = clock_mono_us() + RETRY_US;
+}
+
+static bool any_refused(const struct worker *w)
+{
+	for (size_t i = 0; i < w->config.n_databases; i++) {
+		if (w->refused[i].is)
+			return true;
+	}
+	return false;
+}
+
+static void retry_refused(struct worker *w, int64_t now)
+{
+	if (now < w->retry_us || schedule_stopping(w->schedule))
+		return;
+	w->retry_us = now + RETRY_US;
+	for (size_t i = 0; i < w->config.n_databases; i++) {
+		if (w->refused[i].is)
+			add_database(w, i);
+	}
+}
+
+/* ---- status ---- */
+
+static void refused_status(
+	const struct message_database *d, const struct refused *r, struct message_status_database *m)
+{
+	*m = (struct message_status_database){
+		.id = d->id,
+		/* Locked by somebody else is a matter of time, everything else of a person. */
+		.state = (char *)(r->code == ERR_AGAIN ? "starting" : "unusable"),
+		.code = (uint64_t)err_exit_code(r->code),
+		.reason = (char *)r->reason,
+	};
+}
+
+/* Every database that the config names, running or not; texts are borrowed from all. */
+static size_t collect(
+	struct worker *w, struct replicator_status *all, struct message_status_database *out)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < w->config.n_databases; i++) {
+		if (w->refused[i].is)
+			refused_status(&w->config.databases[i], &w->refused[i], &out[n++]);
+	}
+	for (size_t i = 0; i < schedule_count(w->schedule); i++) {
+		schedule_status(w->schedule, i, &all[i]);
+		status_message(schedule_id(w->schedule, i), &all[i], &out[n++]);
+	}
+	return n;
+}
+
+static json_t *status_of(struct worker *w)
+{
+	size_t n = w->config.n_databases;
+	struct replicator_status *all = calloc(n + 1, sizeof(*all));
+	struct message_status_database *databases = calloc(n + 1, sizeof(*databases));
+	json_t *message = NULL;
+	if (all && databases) {
+		const struct message_status m = {databases, collect(w, all, databases)};
+		message = message_status_encode(&m);
+	}
+	free(databases);
+	free(all);
+	return message;
+}
+
+/* Sends the status when it is another than the last one. */
+static void tell_changes(struct worker *w, int64_t now)
+{
+	struct buf text;
+	buf_init(&text, PROTO_LINE_MAX);
+	json_t *message = status_of(w);
+	w->status_us = now + STATUS_EVERY_US;
+	if (message && json_append(&text, message) == ERR_OK &&
+		(text.len != w->told.len || memcmp(text.data, w->told.data, text.len) != 0)) {
+		say(w, message);
+		buf_free(&w->told);
+		w->told = text;
+		return;
+	}
+	json_decref(message);
+	buf_free(&text);
+}
+
+/* After each round of the schedule: that is when something can have changed. */
+static int64_t on_round(void *ctx, int64_t now)
+{
+	struct worker *w = ctx;
+	channel_flush(&w->channel);
+	if (any_refused(w))
+		retry_refused(w, now);
+	if (now >= w->status_us)
+		tell_changes(w, now);
+	if (now >= w->alive_us)
+		say(w, message_plain(MESSAGE_ALIVE));
+	int64_t next = w->alive_us;
+	/* What happens within STATUS_EVERY_US of a status is told right after it. */
+	if (w->status_us > now && w->status_us < next && w->status_us - now < STATUS_EVERY_US)
+		next = w->status_us;
+	if (channel_pending(&w->channel) && now + 50 * MS < next)
+		next = now + 50 * MS;
+	return next;
+}
+
+/* ---- being told ---- */
+
+struct sync_request {
+	struct worker *worker;
+	uint64_t id;
+};
+
+static void on_synced(void *ctx, int code, const char *why)
+{
+	struct sync_request *r = ctx;
+	synced(r->worker, r->id, code, why);
+	free(r);
+}
+
+/* The index of the database that a sync names, by id or path; n_databases when there is none. */
+static size_t find_database(const struct worker *w, const char *name)
+{
+	size_t i = 0;
+	while (i < w->config.n_databases && strcmp(w->config.databases[i].id, name) != 0 &&
+		   strcmp(w->config.databases[i].path, name) != 0)
+		i++;
+	return i;
+}
+
+/* ERR_OK, or why this sync can't come true. */
+static int check_sync(const struct worker *w, size_t only, struct err *e)
+{
+	for (size_t i = 0; i < w->config.n_databases; i++) {
+		if (w->refused[i].is && (only == w->config.n_databases || only == i))
+			return err_set(e, (enum err_code)w->refused[i].code, "%s", w->refused[i].reason);
+	}
+	return ERR_OK;
+}
+
+static int start_sync(struct worker *w, const struct message_sync *m, struct err *e)
+{
+	size_t only = w->config.n_databases;
+	if (m->database && (only = find_database(w, m->database)) == w->config.n_databases)
+		return err_set(e, ERR_NOT_FOUND, "%s is not replicated here", m->database);
+	int rc = check_sync(w, only, e);
+	struct sync_request *r = rc == ERR_OK ? malloc(sizeof(*r)) : NULL;
+	if (rc != ERR_OK)
+		return rc;
+	if (!r)
+		return err_nomem(e, "syncing");
+	*r = (struct sync_request){w, m->id};
+	rc = schedule_sync(w->schedule, m->database ? w->config.databases[only].id : NULL,
+		m->timeout_ms, on_synced, r, e);
+	if (rc != ERR_OK)
+		free(r);
+	return rc;
+}
+
+static int take_sync(struct worker *w, const json_t *message, struct err *e)
+{
+	struct message_sync m;
+	struct err why = ERR_INIT;
+	int rc = message_sync_decode(&m, message, e);
+	if (rc == ERR_OK && start_sync(w, &m, &why) != ERR_OK)
+		synced(w, m.id, why.code, why.text);
+	message_sync_free(&m);
+	return rc;
+}
+
+static void stop(struct worker *w, const char *why)
+{
+	if (!schedule_stopping(w->schedule))
+		log_info("stopping: %s", why);
+	schedule_stop(w->schedule, w->config.shutdown_timeout_ms);
+}
+
+static int take_message(struct worker *w, const json_t *message, struct err *e)
+{
+	enum message_type type;
+	int rc = message_type(message, &type, e);
+	if (rc != ERR_OK)
+		return rc;
+	if (type == MESSAGE_SYNC)
+		return take_sync(w, message, e);
+	if (type != MESSAGE_STOP)
+		return err_set(e, ERR_USAGE, "a message that a worker does not take");
+	stop(w, "litestreamd said so");
+	return ERR_OK;
+}
+
+static void on_channel(void *ctx)
+{
+	struct worker *w = ctx;
+	struct err e = ERR_INIT;
+	json_t *message;
+	int rc = channel_read(&w->channel, &e);
+	while (rc == ERR_OK && (rc = channel_next(&w->channel, &message, &e)) == ERR_OK) {
+		rc = take_message(w, message, &e);
+		json_decref(message);
+	}
+	if (rc == ERR_AGAIN && !w->channel.eof)
+		return;
+	/* Without the daemon nobody would watch us: the next one starts a worker of its own. */
+	schedule_remove_fd(w->schedule, w->channel.fd);
+	stop(w, w->channel.eof ? "litestreamd has gone" : e.text);
+}
+
+static void on_signal(void *ctx)
+{
+	struct worker *w = ctx;
+	struct signalfd_siginfo info;
+	while (read(w->signal_fd, &info, sizeof(info)) > 0)
+		stop(w, "a signal");
+}
+
+/* ---- beginning and end ---- */
+
+static int open_signals(struct worker *w, struct err *e)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	w->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return w->signal_fd >= 0 ? ERR_OK : err_errno(e, ERR_IO, errno, "cannot wait for signals");
+}
+
+static int receive_config(struct worker *w, struct err *e)
+{
+	json_t *message = NULL;
+	int rc;
+	while ((rc = channel_next(&w->channel, &message, e)) == ERR_AGAIN) {
+		if (w->channel.eof)
+			return err_set(e, ERR_CANCELLED, "litestreamd has gone");
+		channel_flush(&w->channel);
+		struct pollfd p = {w->channel.fd, POLLIN, 0};
+		poll(&p, 1, -1);
+		rc = channel_read(&w->channel, e);
+		if (rc != ERR_OK)
+			return rc;
+	}
+	if (rc == ERR_OK)
+		rc = message_config_decode(&w->config, message, e);
+	json_decref(message);
+	return rc;
+}
+
+static int begin(struct worker *w, struct err *e)
+{
+	int rc = open_signals(w, e);
+	if (rc != ERR_OK)
+		return rc;
+	say(w, message_hello_encode(LITESTREAM_VERSION));
+	rc = receive_config(w, e);
+	if (rc != ERR_OK)
+		return rc;
+	credentials_hide(&w->config.credentials);
+	w->refused = calloc(w->config.n_databases + 1, sizeof(*w->refused));
+	if (!w->refused)
+		return err_nomem(e, "starting a worker");
+	rc = schedule_new(&w->schedule, 0, 0, e);
+	if (rc == ERR_OK)
+		rc = schedule_add_fd(w->schedule, w->channel.fd, on_channel, w, e);
+	if (rc == ERR_OK)
+		rc = schedule_add_fd(w->schedule, w->signal_fd, on_signal, w, e);
+	if (rc == ERR_OK)
+		schedule_set_hook(w->schedule, on_round, w);
+	return rc;
+}
+
+static void say_bye(struct worker *w)
+{
+	size_t n = schedule_count(w->schedule);
+	struct message_bye m = {calloc(n + 1, sizeof(char *)), 0};
+	for (size_t i = 0; m.unshipped && i < n; i++) {
+		struct replicator_status status;
+		schedule_status(w->schedule, i, &status);
+		bool well = status.state == REPLICATOR_REPLICATING || status.state == REPLICATOR_WAITING;
+		if (!well || status.pending_bytes > 0)
+			m.unshipped[m.n_unshipped++] = (char *)schedule_database(w->schedule, i);
+	}
+	for (size_t i = 0; i < m.n_unshipped; i++)
+		log_warn("stopped before everything of %s was uploaded", m.unshipped[i]);
+	say(w, message_bye_encode(&m));
+	channel_drain(&w->channel, BYE_MS);
+	free(m.unshipped);
+}
+
+int worker_run(int fd, struct err *e)
+{
+	struct worker w = {.signal_fd = -1};
+	spawn_protect_self();
+	channel_init(&w.channel, fd);
+	buf_init(&w.told, PROTO_LINE_MAX);
+	int rc = begin(&w, e);
+	if (rc == ERR_OK) {
+		log_info("worker %d: %zu databases", (int)getpid(), w.config.n_databases);
+		add_all(&w);
+		schedule_run(w.schedule);
+		say_bye(&w);
+	}
+	schedule_free(w.schedule);
+	free(w.refused);
+	message_config_free(&w.config);
+	buf_free(&w.told);
+	channel_close(&w.channel);
+	fs_close(w.signal_fd);
+	return rc;
+}
