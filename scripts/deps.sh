@@ -8,7 +8,7 @@ declare -A PACKAGES=(
   [build]="gcc make pkg-config libc6-dev libsqlite3-dev libcurl4-openssl-dev libssl-dev libjansson-dev
     liblz4-dev libexpat1-dev libmicrohttpd-dev sqlite3"
   [test]="libcmocka-dev bats sudo jq python3 curl ca-certificates procps openssl attr lz4
-    util-linux iproute2 radosgw ceph-mon ceph-osd ceph-common
+    util-linux bsdextrautils iproute2 radosgw ceph-mon ceph-osd ceph-common
     memcached swift-proxy swift-account swift-container swift-object"
   [s3]="radosgw ceph-mon ceph-osd ceph-common curl openssl python3 procps"
   [lint]="shellcheck shfmt clang clang-format cppcheck git"
