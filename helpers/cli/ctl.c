@@ -126,6 +126,14 @@ static int run_reload(struct args *a, struct err *e)
 						: rc;
 }
 
+static int run_forget(struct args *a, struct err *e)
+{
+	if (a->argc != 2)
+		return args_usage(
+			a, e, "litestream ctl forget ID", "forget needs the id of a database's local state");
+	return post(a, "/forget", json_pack("{s:s}", "id", a->argv[1]), ASK_TIMEOUT_MS, e);
+}
+
 static int run_sync(struct args *a, struct err *e)
 {
 	const char *app;
@@ -283,6 +291,7 @@ static const struct verb {
 	{"list", run_list},
 	{"status", run_status},
 	{"reload", run_reload},
+	{"forget", run_forget},
 	{"sync", run_sync},
 	{"wait", run_wait},
 	{"check", run_check},
@@ -305,7 +314,7 @@ static int run(struct args *a, struct err *e)
 const struct command command_ctl = {
 	.name = "ctl",
 	.arguments = "[flags] info | list | status [APP] | reload APP | sync APP | wait APP |\n"
-				 "        check APP STORAGE-DIR FILE REPLICA-URL |\n"
+				 "        forget ID | check APP STORAGE-DIR FILE REPLICA-URL |\n"
 				 "        restore STORAGE-DIR FILE REPLICA-URL",
 	.summary = "Ask litestreamd",
 	.details = "wait returns when the first upload of every database of the app is settled.\n"

@@ -1,6 +1,7 @@
 #include "daemon/routes.h"
 
 #include "base/json.h"
+#include "daemon/forget.h"
 #include "daemon/operation.h"
 #include "daemon/report.h"
 #include "proto/request.h"
@@ -57,6 +58,22 @@ static void do_reload(struct routes *r, struct control_request *q)
 	else
 		control_fail(q, &e);
 	request_reload_free(&body);
+}
+
+static void do_forget(struct routes *r, struct control_request *q)
+{
+	struct request_forget body;
+	struct err e = ERR_INIT;
+	int rc = request_forget_decode(&body, control_body(q), &e);
+	if (rc == ERR_OK)
+		rc = supervisor_reload_all(r->supervisor, &e);
+	if (rc == ERR_OK)
+		rc = forget_state(r->supervisor, body.id, &e);
+	if (rc == ERR_OK)
+		control_reply(q, 200, json_object());
+	else
+		control_fail(q, &e);
+	request_forget_free(&body);
 }
 
 /* ---- sync: one request, one answer, several workers ---- */
@@ -199,6 +216,7 @@ static const struct route {
 	{"GET", "/list", do_list},
 	{"GET", "/status", do_status},
 	{"POST", "/reload", do_reload},
+	{"POST", "/forget", do_forget},
 	{"POST", "/sync", do_sync},
 	{"POST", "/check", do_check},
 	{"POST", "/restore", do_restore},

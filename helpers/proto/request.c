@@ -14,6 +14,10 @@ static const struct member reload_members[] = {
 	{"app", JSON_FIELD_TEXT, false, offsetof(struct request_reload, app), 63},
 };
 
+static const struct member forget_members[] = {
+	{"id", JSON_FIELD_TEXT, false, offsetof(struct request_forget, id), 127},
+};
+
 static const struct member sync_members[] = {
 	{"app", JSON_FIELD_TEXT, true, offsetof(struct request_sync, app), 63},
 	{"database", JSON_FIELD_TEXT, true, offsetof(struct request_sync, database), TEXT_MAX + 130},
@@ -46,6 +50,20 @@ int request_reload_decode(struct request_reload *r, const json_t *body, struct e
 void request_reload_free(struct request_reload *r)
 {
 	members_free(reload_members, COUNT_OF(reload_members), r);
+}
+
+int request_forget_decode(struct request_forget *r, const json_t *body, struct err *e)
+{
+	memset(r, 0, sizeof(*r));
+	int rc = need_body(body, e);
+	return rc != ERR_OK ? rc
+						: members_decode(forget_members, COUNT_OF(forget_members), r, body, NULL, 0,
+							  "the request", e);
+}
+
+void request_forget_free(struct request_forget *r)
+{
+	members_free(forget_members, COUNT_OF(forget_members), r);
 }
 
 int request_sync_decode(struct request_sync *r, const json_t *body, struct err *e)

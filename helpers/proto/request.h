@@ -21,6 +21,12 @@ struct request_reload {
 int request_reload_decode(struct request_reload *r, const json_t *body, struct err *e);
 void request_reload_free(struct request_reload *r);
 
+struct request_forget {
+	char *id;
+};
+int request_forget_decode(struct request_forget *r, const json_t *body, struct err *e);
+void request_forget_free(struct request_forget *r);
+
 struct request_sync {
 	char *app;        /* NULL: the one that `database` belongs to, or all */
 	char *database;   /* path or id; NULL = all */
