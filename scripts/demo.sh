@@ -71,7 +71,7 @@ demo_dokku() {
   local dir="$STORAGE/my-app--db" db="$STORAGE/my-app--db/production.sqlite3"
   step "A machine with Dokku (the tests' stand-in) and the plugin"
   standin_start
-  ENTER=(nsenter --target "$STANDIN_PID" --mount --pid --wd=/ --)
+  enter_words
   host install -d /usr/local/lib/demo
   host install -m 0755 "$BUILD/tools/writer" /usr/local/lib/demo/
   echo "\$ sudo dokku plugin:install https://github.com/dokku-litestream/dokku-litestream.git --name litestream"

@@ -72,11 +72,9 @@ secrets() { host jq -r "$2" "$DATA/secrets/$1.json"; }
 }
 
 @test "auth: asks on a terminal, the secret without echo" {
-  source "$REPO/tests/dokku/helper.bash"
-  local enter=()
-  real_dokku || enter=(nsenter --target "$STANDIN_PID" --mount --pid --wd=/ --)
+  enter_words
   run "$REPO/tests/dokku/on_terminal.py" "Enter your ACCESS_KEY_ID:" AKIDTYPED "Enter your SECRET_ACCESS_KEY:" typed-Secret \
-    -- "${enter[@]}" dokku litestream:auth
+    -- "${ENTER[@]}" dokku litestream:auth
   assert_success
   assert_contains "Authorizing litestream for replica location"
   assert_contains AKIDTYPED

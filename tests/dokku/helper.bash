@@ -57,13 +57,14 @@ standin_stop() {
   rm -rf "$STANDIN"
 }
 
-# The namespaces leave what is in memory only behind them; ENTER is what goes before every command.
+# ENTER is what goes before every command to run it where Dokku is.
+enter_words() {
+  ENTER=()
+  real_dokku || ENTER=(nsenter --target "$STANDIN_PID" --mount --pid --wd=/ --)
+}
 enter() {
-  if real_dokku; then
-    "$@"
-  else
-    nsenter --target "$STANDIN_PID" --mount --pid --wd=/ -- "$@"
-  fi
+  enter_words
+  "${ENTER[@]}" "$@"
 }
 host() { enter "$@"; }
 as() {
@@ -101,7 +102,8 @@ machine_stop() {
 daemon_start() {
   local i
   DAEMON_LOG="${BATS_FILE_TMPDIR:-$BATS_TMPDIR}/litestreamd.log"
-  enter "$LIBDIR/litestreamd" </dev/null >>"$DAEMON_LOG" 2>&1 3>&- &
+  enter_words
+  "${ENTER[@]}" "$LIBDIR/litestreamd" </dev/null >>"$DAEMON_LOG" 2>&1 3>&- &
   DAEMON="$!"
   export DAEMON DAEMON_LOG
   for ((i = 0; i < 200; i++)); do
@@ -114,7 +116,8 @@ daemon_start() {
 }
 daemon_stop() {
   [[ -n "$DAEMON" ]] || return 0
-  local pid
+  local pid i
+  # On the stand-in DAEMON is nsenter, the daemon is its child.
   pid="$(pgrep -P "$DAEMON" -x litestreamd || true)"
   kill -TERM "${pid:-$DAEMON}" 2>/dev/null || true
   for ((i = 0; i < 700; i++)); do
