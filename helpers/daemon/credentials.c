@@ -12,9 +12,6 @@ void credentials_to_store(const struct message_credentials *c, struct store_opti
 	o->session_token = c->session_token;
 	o->region = c->region;
 	o->endpoint = c->endpoint;
-	o->force_path_style = -1;
-	o->sign_payload = -1;
-	o->require_content_md5 = -1;
 }
 
 void credentials_hide(const struct message_credentials *c)

@@ -122,14 +122,16 @@ static int parse_size(const char *text, uint64_t *out)
 	return 0;
 }
 
-static int apply_flag(
-	const struct store_url *url, const char *name, int preset, bool *out, struct err *e)
+/* The URL's word, else the caller's, else what *out is by the provider's rule. */
+static int apply_flag(const struct store_url *url, const char *name, enum store_choice preset,
+	bool *out, struct err *e)
 {
-	int v = preset;
+	if (preset != STORE_BY_RULE)
+		*out = preset == STORE_ON;
 	const char *text = store_url_param(url, name);
+	int v = *out;
 	int rc = text ? parse_bool(name, text, &v, e) : ERR_OK;
-	if (v >= 0)
-		*out = v;
+	*out = v;
 	return rc;
 }
 
@@ -233,7 +235,8 @@ static int apply_flags(struct s3_target *t, const struct store_url *url,
 	if (!rc)
 		rc = apply_flag(url, "require-content-md5", opts->require_content_md5, &t->content_md5, e);
 	if (!rc)
-		rc = apply_flag(url, "skip-verify", opts->skip_verify, &t->skip_verify, e);
+		rc = apply_flag(
+			url, "skip-verify", opts->skip_verify ? STORE_ON : STORE_BY_RULE, &t->skip_verify, e);
 	if (t->bucket_in_host)
 		t->path_style = false;
 	return rc;

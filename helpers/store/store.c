@@ -12,7 +12,7 @@ static const struct store_driver *const drivers[] = {
 	&store_fault_driver,
 };
 
-static const struct store_options default_options = STORE_OPTIONS_INIT;
+static const struct store_options default_options;
 
 static const struct store_driver *find_driver(const char *scheme)
 {

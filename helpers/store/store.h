@@ -72,24 +72,20 @@ struct store_delete_result {
 	char text[160];
 };
 
+/* A setting that may be left to the provider's rule, so that an all-zero struct says nothing. */
+enum store_choice { STORE_BY_RULE = 0, STORE_ON = 1, STORE_OFF = -1 };
+
 /* Where credentials and settings come from when the URL does not say. All may be NULL / 0. */
 struct store_options {
 	const char *access_key_id, *secret_access_key, *session_token;
 	const char *region, *endpoint;
-	const char *ca_file;                   /* PEM, instead of the system's */
-	int force_path_style;                  /* -1 = the provider's rule, 0, 1 */
-	int sign_payload, require_content_md5; /* -1 = default (1) */
+	const char *ca_file; /* PEM, instead of the system's */
+	enum store_choice force_path_style, sign_payload, require_content_md5;
 	bool skip_verify;
 	int64_t connect_timeout_ms, stall_timeout_ms, request_timeout_ms; /* 0 = 10 s, 30 s, 60 min */
 	int max_attempts;                                                 /* 0 = 8 */
 	uint64_t part_size;                                               /* 0 = 5 MiB */
 };
-
-/* Nothing said: an all-zero struct would say "no path style, unsigned, no Content-MD5". */
-#define STORE_OPTIONS_INIT                                                    \
-	{                                                                         \
-		.force_path_style = -1, .sign_payload = -1, .require_content_md5 = -1 \
-	}
 
 /*
  * Opens the store that a replica URL names: "/path", "file:///path", "s3://…" (all forms of

@@ -581,7 +581,7 @@ static int run_s3(const char *kind, const char *prefix, bool conditional, const 
 {
 	char name[64];
 	struct subject x = {.kind = kind, .conditional = conditional, .paged = conditional};
-	x.opts = (struct store_options)STORE_OPTIONS_INIT;
+	x.opts = (struct store_options){0};
 	const char *v[4];
 	static const char *const keys[] = {"ENDPOINT", "BUCKET", "ACCESS_KEY_ID", "SECRET_ACCESS_KEY"};
 	for (int i = 0; i < 4; i++) {
