@@ -224,7 +224,7 @@ static const struct flag flags[] = {
 	{"o", FLAG_STRING, "PATH", "where the database is to be; it must not exist"},
 	{"txid", FLAG_STRING, "TXID", "the state of this transaction (16 hexadecimal digits)"},
 	{"timestamp", FLAG_STRING, "TIME", "the last state at or before a time (RFC 3339)"},
-	{"parallelism", FLAG_INT, "N", "requests under way at once (32; 4 for a folder)"},
+	{"parallelism", FLAG_INT, "N", "requests under way at once (48; 4 for a folder)"},
 	{"if-db-not-exists", FLAG_BOOL, NULL, "exit 0 when the database is there already"},
 	{"if-replica-exists", FLAG_BOOL, NULL, "exit 0 when the replica is empty"},
 	{"dry-run", FLAG_BOOL, NULL, "only show which files would be read"},

@@ -93,11 +93,6 @@ static const struct ltx_file *holder_of(const struct ltx_set *set, uint64_t txid
 
 /* ---- a timestamp's TXID ---- */
 
-static int stamp_of(const struct planner *p, size_t i, int64_t *ms, struct err *e)
-{
-	return p->in->stamp(p->in->stamp_ctx, p->ends[i], ms, e);
-}
-
 /* Where the listing's times suggest the last file at or before `ms`: a start, nothing more. */
 static size_t guess_end(const struct planner *p, int64_t ms)
 {
@@ -108,31 +103,56 @@ static size_t guess_end(const struct planner *p, int64_t ms)
 	return guess;
 }
 
-/*
- * *count = how many of the ends have a timestamp at or before `ms`. Gallops away from the guess
- * until both sides are known, then halves: two or three stamps when the guess was good, O(log n)
- * when it was not.
- */
+static int by_place(const void *a, const void *b)
+{
+	size_t x = *(const size_t *)a, y = *(const size_t *)b;
+	return x < y ? -1 : x > y;
+}
+
+/* Chooses which of ends[lo … hi - 1] to ask about, ascending, evenly spread; the first time (guess
+ * not PATH_NONE) two of them on both sides of the guessed boundary. Returns how many. */
+static size_t choose_probes(size_t lo, size_t hi, size_t guess, size_t probes[RESTORE_STAMPS])
+{
+	size_t n = 0, spread = guess == PATH_NONE ? RESTORE_STAMPS : RESTORE_STAMPS - 2;
+	if (hi - lo <= spread) {
+		while (lo < hi)
+			probes[n++] = lo++;
+		return n;
+	}
+	for (size_t i = 0; i < spread; i++)
+		probes[n++] = lo + (hi - lo) * (i + 1) / (spread + 1);
+	for (size_t i = guess; guess != PATH_NONE && i < guess + 2 && i < hi; i++)
+		probes[n++] = i;
+	qsort(probes, n, sizeof(*probes), by_place);
+	size_t unique = 1;
+	for (size_t i = 1; i < n; i++)
+		if (probes[i] != probes[unique - 1])
+			probes[unique++] = probes[i];
+	return unique;
+}
+
+/* *count = how many of the ends have a timestamp at or before `ms`. Each round of questions leaves
+ * the room between two of them: one round when the guess was good, O(log n) when it was not. */
 static int count_until(const struct planner *p, int64_t ms, size_t *count, struct err *e)
 {
 	size_t lo = 0, hi = p->n_ends; /* ends[lo - 1] is known to be in, ends[hi] to be out */
-	size_t probe = guess_end(p, ms), stride = 1;
+	size_t guess = guess_end(p, ms);
 	while (lo < hi) {
-		int64_t stamp;
-		int rc = stamp_of(p, probe, &stamp, e);
+		size_t probes[RESTORE_STAMPS];
+		const struct ltx_file *files[RESTORE_STAMPS];
+		int64_t stamps[RESTORE_STAMPS];
+		size_t n = choose_probes(lo, hi, guess, probes);
+		for (size_t i = 0; i < n; i++)
+			files[i] = p->ends[probes[i]];
+		int rc = p->in->stamps(p->in->stamps_ctx, files, n, stamps, e);
 		if (rc)
 			return rc;
-		if (stamp <= ms)
-			lo = probe + 1;
-		else
-			hi = probe;
-		if (stamp <= ms && hi == p->n_ends)
-			probe = hi - lo > stride ? lo + stride - 1 : hi - 1;
-		else if (stamp > ms && lo == 0)
-			probe = hi > stride ? hi - stride : 0;
-		else
-			probe = lo + (hi - lo) / 2;
-		stride *= 2;
+		size_t in = 0;
+		while (in < n && stamps[in] <= ms)
+			in++;
+		lo = in > 0 ? probes[in - 1] + 1 : lo;
+		hi = in < n ? probes[in] : hi;
+		guess = PATH_NONE;
 	}
 	*count = lo;
 	return ERR_OK;
@@ -141,7 +161,7 @@ static int count_until(const struct planner *p, int64_t ms, size_t *count, struc
 static int too_early(const struct planner *p, const struct ltx_file *first, struct err *e)
 {
 	int64_t stamp;
-	int rc = p->in->stamp(p->in->stamp_ctx, first, &stamp, e);
+	int rc = p->in->stamps(p->in->stamps_ctx, &first, 1, &stamp, e);
 	if (rc)
 		return rc;
 	char asked[32], earliest[32];

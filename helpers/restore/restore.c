@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "conf/state.h"
 #include "format/ltx.h"
 #include "restore/apply.h"
@@ -25,7 +26,7 @@
 
 #define PART_SIZE ((size_t)1 << 20)
 #define WINDOW ((size_t)24 << 20)
-#define THREADS_NETWORK 32
+#define THREADS_NETWORK 48
 #define THREADS_FOLDER 4
 #define THREADS_MAX 64
 #define MAX_VANISHED 3
@@ -74,12 +75,43 @@ static int read_header(
 	return ERR_OK;
 }
 
-static int stamp(void *ctx, const struct ltx_file *f, int64_t *ms, struct err *e)
+struct stamp_job {
+	struct store *store;
+	const struct ltx_file *file;
+	int64_t ms;
+	struct err err;
+};
+
+static void stamp_one(void *arg)
 {
+	struct stamp_job *j = arg;
 	struct ltx_header h;
-	int rc = read_header(ctx, f, &h, e);
-	if (!rc)
-		*ms = h.timestamp;
+	if (!read_header(j->store, j->file, &h, &j->err))
+		j->ms = h.timestamp;
+}
+
+static int stamps(
+	void *ctx, const struct ltx_file *const *files, size_t n, int64_t *ms, struct err *e)
+{
+	struct stamp_job jobs[RESTORE_STAMPS];
+	struct pool *pool = NULL;
+	int rc = n > 1 ? pool_new(&pool, n, n, e) : ERR_OK;
+	for (size_t i = 0; i < n && !rc; i++) {
+		jobs[i] = (struct stamp_job){ctx, files[i], 0, ERR_INIT};
+		if (pool)
+			pool_run(pool, stamp_one, &jobs[i]);
+		else
+			stamp_one(&jobs[i]);
+	}
+	if (pool)
+		pool_wait(pool);
+	pool_free(pool);
+	for (size_t i = 0; i < n && !rc; i++) {
+		ms[i] = jobs[i].ms;
+		rc = jobs[i].err.code;
+		if (rc)
+			*e = jobs[i].err;
+	}
 	return rc;
 }
 
@@ -93,8 +125,8 @@ static int make_plan(struct run *r, struct err *e)
 		struct restore_plan_input in = {.set = &set,
 			.target = r->options->target,
 			.now_ms = clock_wall_ms(),
-			.stamp = stamp,
-			.stamp_ctx = r->store,
+			.stamps = stamps,
+			.stamps_ctx = r->store,
 			.bans = r->bans,
 			.n_bans = r->n_bans};
 		r->highest_txid = ltxset_max_txid(&set);

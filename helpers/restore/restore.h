@@ -29,15 +29,18 @@ struct restore_ban {
 	struct ltx_file before, after;
 };
 
-/* Tells a file's timestamp in ms, from its header or metadata. May fail. */
-typedef int (*restore_stamp_fn)(void *ctx, const struct ltx_file *f, int64_t *ms, struct err *e);
+/* Tells the timestamps of n files (1 to RESTORE_STAMPS) in ms, from their headers, all at once: a
+ * round trip for all of them. May fail. */
+#define RESTORE_STAMPS 16
+typedef int (*restore_stamps_fn)(
+	void *ctx, const struct ltx_file *const *files, size_t n, int64_t *ms, struct err *e);
 
 struct restore_plan_input {
 	const struct ltx_set *set; /* sorted */
 	struct restore_target target;
 	int64_t now_ms;
-	restore_stamp_fn stamp; /* called O(log n) times, and only for a timestamp target */
-	void *stamp_ctx;
+	restore_stamps_fn stamps; /* called O(log n) times, and only for a timestamp target */
+	void *stamps_ctx;
 	const struct restore_ban *bans; /* pairs that must not follow each other; n_bans may be 0 */
 	size_t n_bans;
 };
@@ -54,7 +57,7 @@ struct restore_plan_input {
  *                 isn't there, or can't be rebuilt any more because retention has merged its
  *                 predecessors into larger files (names the nearest that can)
  * ERR_DAMAGED     a gap, both sides named; no plan without a banned pair, both files named
- * ERR_NOMEM, or what `stamp` returned
+ * ERR_NOMEM, or what `stamps` returned
  */
 int restore_plan_make(
 	const struct restore_plan_input *in, struct restore_plan *plan, struct err *e);
@@ -70,7 +73,7 @@ struct restore_options {
 	struct restore_target target;
 	const char *output;    /* path of the database file */
 	const char *state_dir; /* NULL = state_default_dir(output); "" = leave none behind */
-	int parallelism;       /* requests under way at once; 0 = 32, 4 for a folder */
+	int parallelism;       /* requests under way at once; 0 = 48, 4 for a folder */
 	bool dry_run;
 	/* Called from one thread with what has been done of what is planned; may be NULL. */
 	void (*progress)(void *ctx, uint64_t bytes_done, uint64_t bytes_total);
