@@ -103,6 +103,7 @@ static bool look_for_a_while(const struct shm *m, struct shm_view *v)
 /* Right behind where an earlier life, or we before letting go, stopped? */
 static bool resume(struct source *s, const struct state_position *at, const struct shm_view *v)
 {
+	static const uint8_t no_salt[8];
 	struct walread_chain *c = &s->chain;
 	if (s->compare_next)
 		return false;
@@ -112,6 +113,10 @@ static bool resume(struct source *s, const struct state_position *at, const stru
 	}
 	if (!at || !at->resumable || memcmp(at->salt, v->h.salt, sizeof(at->salt)) != 0 ||
 		at->frame > v->h.mx_frame)
+		return false;
+	/* A WAL without a header has no salt: that two of them are empty says nothing about what
+	 * happened in between. */
+	if (at->frame == 0 && memcmp(at->salt, no_salt, sizeof(no_salt)) == 0)
 		return false;
 	if (at->frame > 0 && !walread_holds(&s->reader, at->salt, at->frame, at->cksum))
 		return false;

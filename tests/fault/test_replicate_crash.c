@@ -1,0 +1,213 @@
+/*
+ * The table of docs/DESIGN.md, "Crashes": the process ends at the Nth change that it makes to any
+ * file, for every N, and the next start must bring the replica to what the app has committed, by
+ * files that are never rewritten.
+ *
+ * This process only watches: each life of the replicator is a child of its own.
+ */
+#include "lib/ship.h"
+#include "lib/tmpdir.h"
+
+#include "base/fs.h"
+#include "base/log.h"
+#include "conf/state.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#define CRASHED 77
+
+struct bed {
+	char *dir;
+	char db[256], url[256];
+};
+
+static void bed_open(struct bed *b)
+{
+	b->dir = tmpdir_new();
+	snprintf(b->db, sizeof(b->db), "%s/app.db", b->dir);
+	snprintf(b->url, sizeof(b->url), "file://%s/replica", b->dir);
+}
+
+static void bed_close(struct bed *b)
+{
+	tmpdir_free(b->dir);
+}
+
+/* ---- ending at the Nth change ---- */
+
+static long until_crash = -1;
+
+static void count(void)
+{
+	if (until_crash > 0 && --until_crash == 0)
+		_exit(CRASHED);
+}
+
+static ssize_t crash_write(int fd, const void *p, size_t n)
+{
+	count();
+	return write(fd, p, n);
+}
+
+/* A crash in the middle of a large write leaves half of it. */
+static ssize_t crash_pwrite(int fd, const void *p, size_t n, off_t off)
+{
+	if (until_crash == 1 && n > 1)
+		(void)!pwrite(fd, p, n / 2, off);
+	count();
+	return pwrite(fd, p, n, off);
+}
+
+static int crash_fsync(int fd)
+{
+	count();
+	return fsync(fd);
+}
+
+static int crash_renameat(int od, const char *o, int nd, const char *n)
+{
+	count();
+	return renameat(od, o, nd, n);
+}
+
+static int crash_linkat(int od, const char *o, int nd, const char *n, int flags)
+{
+	count();
+	return linkat(od, o, nd, n, flags);
+}
+
+static int crash_unlinkat(int dir, const char *path, int flags)
+{
+	count();
+	return unlinkat(dir, path, flags);
+}
+
+static int crash_mkdirat(int dir, const char *path, mode_t mode)
+{
+	count();
+	return mkdirat(dir, path, mode);
+}
+
+static void arm(long n)
+{
+	static struct fs_ops ops;
+	ops = fs_system_ops;
+	ops.write = crash_write;
+	ops.pwrite = crash_pwrite;
+	ops.fsync = crash_fsync;
+	ops.renameat = crash_renameat;
+	ops.linkat = crash_linkat;
+	ops.unlinkat = crash_unlinkat;
+	ops.mkdirat = crash_mkdirat;
+	until_crash = n;
+	fs_set_ops(&ops);
+}
+
+/* One life: all that is committed is shipped, then a clean stop. The exit code. */
+static int life(const struct replicator_config *cfg, long crash_at)
+{
+	fflush(NULL);
+	pid_t pid = fork();
+	if (pid == 0) {
+		struct ship s;
+		log_set_level(getenv("SHOW") ? LOG_DEBUG : LOG_ERROR);
+		arm(crash_at);
+		int rc = ship_open(&s, cfg);
+		if (!rc)
+			rc = ship_sync(&s, 0);
+		if (rc)
+			fprintf(stderr, "life: %d %s\n", rc, ship_status(&s).reason);
+		else
+			ship_close(&s);
+		_exit(rc ? 1 : 0);
+	}
+	int status;
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
+		return -1;
+	return WEXITSTATUS(status);
+}
+
+/* Crashes at each change in turn, always beginning with what the last crash left. Between two lives
+ * the app goes on. Ends when a life comes through. */
+static unsigned sweep(struct bed *b, struct replicator_config *cfg)
+{
+	unsigned crashes = 0;
+	for (long n = 1;; n++) {
+		int code = life(cfg, n);
+		if (code == 0)
+			break;
+		assert_int_equal(code, CRASHED);
+		crashes++;
+		cfg->takeover = cfg->takeover && ship_max_txid(b->url) < 3;
+		uint64_t max = ship_max_txid(b->url), digest = ship_digest(b->url, max);
+		app_change(b->db);
+		/* Every fourth time the next life ships all, so that later crashes begin with another
+		 * state. */
+		if (n % 4 == 0) {
+			assert_int_equal(life(cfg, -1), 0);
+			assert_true(ship_same(b->db, b->url, b->dir));
+			app_change(b->db);
+		}
+		assert_true(ship_digest(b->url, max) == digest);
+	}
+	assert_true(ship_same(b->db, b->url, b->dir));
+	return crashes;
+}
+
+static void test_first_upload(void **state)
+{
+	(void)state;
+	unsigned crashes = 0;
+	for (long n = 1;; n++) {
+		struct bed b;
+		bed_open(&b);
+		app_create(b.db, 30);
+		struct replicator_config cfg = ship_config(b.db, b.url);
+		int code = life(&cfg, n);
+		if (code) {
+			assert_int_equal(code, CRASHED);
+			crashes++;
+			app_change(b.db);
+			uint64_t max = ship_max_txid(b.url), digest = ship_digest(b.url, max);
+			assert_int_equal(life(&cfg, -1), 0);
+			assert_true(ship_digest(b.url, max) == digest);
+		}
+		assert_true(ship_same(b.db, b.url, b.dir));
+		bed_close(&b);
+		if (code == 0)
+			break;
+	}
+	assert_true(crashes > 20);
+}
+
+static void test_later_uploads(void **state)
+{
+	(void)state;
+	struct bed b;
+	bed_open(&b);
+	app_create(b.db, 60);
+	struct replicator_config cfg = ship_config(b.db, b.url);
+	assert_int_equal(life(&cfg, -1), 0);
+	app_change(b.db);
+	assert_true(sweep(&b, &cfg) > 15);
+	bed_close(&b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_first_upload),
+		cmocka_unit_test(test_later_uploads),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
