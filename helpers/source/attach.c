@@ -100,6 +100,16 @@ static bool look_for_a_while(const struct shm *m, struct shm_view *v)
 	return false;
 }
 
+/*
+ * A WAL without a header has no salts: a position before its first frame is the same as that of
+ * every other WAL that was made, folded in and deleted since. It proves nothing.
+ */
+static bool names_incarnation(const struct state_position *at)
+{
+	static const uint8_t none[sizeof(at->salt)];
+	return at->frame > 0 || memcmp(at->salt, none, sizeof(none)) != 0;
+}
+
 /* Right behind where an earlier life, or we before letting go, stopped? */
 static bool resume(struct source *s, const struct state_position *at, const struct shm_view *v)
 {
@@ -111,8 +121,8 @@ static bool resume(struct source *s, const struct state_position *at, const stru
 		walread_at_start(c, &v->h);
 		return true;
 	}
-	if (!at || !at->resumable || memcmp(at->salt, v->h.salt, sizeof(at->salt)) != 0 ||
-		at->frame > v->h.mx_frame)
+	if (!at || !at->resumable || !names_incarnation(at) ||
+		memcmp(at->salt, v->h.salt, sizeof(at->salt)) != 0 || at->frame > v->h.mx_frame)
 		return false;
 	/* A WAL without a header has no salt: that two of them are empty says nothing about what
 	 * happened in between. */
