@@ -17,7 +17,8 @@ PIDS=()
 step() { printf '\n=====> %s\n' "$*"; }
 # Shows a command as one would type it, then runs it.
 typed() {
-  echo "\$ $*"
+  local shown="$*"
+  echo "\$ ${shown#host }"
   "$@" 2>&1 | sed 's/^/    /'
 }
 

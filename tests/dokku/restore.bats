@@ -10,7 +10,8 @@ setup_file() {
   app_create restore-app
   host install -d -o 32767 -g 32767 "$LIB_ROOT/replicas"
   export DIR="$STORAGE/restore-app--db" URL="file://$LIB_ROOT/replicas/one"
-  as 32767 "$TOOLS/writer" -n 50 "$DIR/one.db"
+  # Large enough that the second file alone is not the whole database.
+  as 32767 "$TOOLS/writer" -n 2000 "$DIR/one.db"
   dokku litestream:create restore-app "$DIR" one.db "$URL"
   dokku litestream:start restore-app
   as 32767 "$TOOLS/writer" -n 50 "$DIR/one.db"
@@ -45,7 +46,7 @@ refused() {
   assert_success
   assert_contains "Restored $COPY/one.db"
   [ "$(host stat -c '%u:%g' "$COPY/one.db")" = 1000:1000 ]
-  [ "$(rows "$COPY/one.db")" -eq 100 ]
+  [ "$(rows "$COPY/one.db")" -eq 2050 ]
   run host "$TOOLS/checker" "$COPY/one.db"
   assert_success
 }
@@ -53,7 +54,7 @@ refused() {
 @test "restore: an earlier transaction" {
   run dokku litestream:restore "$COPY" one.db "$URL" --txid 1
   assert_success
-  [ "$(rows "$COPY/one.db")" -eq 50 ]
+  [ "$(rows "$COPY/one.db")" -eq 2000 ]
 }
 
 @test "restore: an earlier time, and a time that hasn't come" {
@@ -62,7 +63,7 @@ refused() {
   sleep 1.1
   run dokku litestream:restore "$COPY" one.db "$URL" --timestamp "$now"
   assert_success
-  [ "$(rows "$COPY/one.db")" -eq 100 ]
+  [ "$(rows "$COPY/one.db")" -eq 2050 ]
   host rm "$COPY/one.db"
   run dokku litestream:restore "$COPY" one.db "$URL" --timestamp 2001-01-01T00:00:00Z
   assert_status 3

@@ -10,7 +10,7 @@ setup_file() {
   daemon_start
 }
 teardown_file() {
-  [[ -z "$S3_DIR" ]] || "$REPO/tests/servers/ceph.sh" stop "$S3_DIR"
+  [[ ! -d "$BATS_FILE_TMPDIR/ceph" ]] || "$REPO/tests/servers/ceph.sh" stop "$BATS_FILE_TMPDIR/ceph"
   machine_stop
 }
 
@@ -73,8 +73,7 @@ walk() {
 # s3_start: radosgw for this file's tests, or a skip.
 s3_start() {
   local status=0
-  S3_DIR="$BATS_FILE_TMPDIR/ceph"
-  "$REPO/tests/servers/ceph.sh" start "$S3_DIR" >"$BATS_FILE_TMPDIR/s3" 3>&- || status="$?"
+  "$REPO/tests/servers/ceph.sh" start "$BATS_FILE_TMPDIR/ceph" >"$BATS_FILE_TMPDIR/s3" 3>&- || status="$?"
   [ "$status" -ne 77 ] || skip "radosgw is not installed"
   [ "$status" -eq 0 ]
   # shellcheck source=/dev/null
