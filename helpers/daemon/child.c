@@ -139,7 +139,7 @@ static void start(struct child *c)
 		return;
 	}
 	drop_process(c);
-	snprintf(c->trouble, sizeof(c->trouble), "%s", e.text);
+	snprintf(c->trouble, sizeof(c->trouble), "%.299s", e.text);
 	log_error("%s: cannot start a worker: %s", c->app, e.text);
 	wait_for_restart(c);
 }

@@ -17,7 +17,9 @@ int64_t wake_pause(struct wake *w, int64_t now_us, bool blind)
 	int64_t pause = blind ? WAKE_BLIND_US : WAKE_SLOW_US;
 	if (w->pause_us > 0 && now_us - w->moved_us < WAKE_QUIET_US) {
 		pause = w->pause_us;
-		w->pause_us *= 2;
+		/* Events may bring many turns within the time: without a bound it would overflow. */
+		if (w->pause_us < WAKE_QUIET_US)
+			w->pause_us *= 2;
 	}
 	if (w->next_us > 0 && w->next_us < pause)
 		pause = w->next_us;

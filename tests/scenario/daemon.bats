@@ -24,6 +24,7 @@ teardown() {
   [[ -n "$ROOT" ]] || return 0
   [[ ! -f "$BATS_TEST_TMPDIR/litestreamd.pid" ]] || end litestreamd || true
   reap
+  tail -n 40 "$ROOT"/log/*.log "$ROOT"/own/log/*.log 2>/dev/null || true
   rm -rf "$ROOT"
 }
 
