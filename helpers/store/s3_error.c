@@ -159,7 +159,7 @@ static bool adopt_region(struct s3 *s3, const char *region)
 	bool adopt = !s3->target.region_fixed && strcmp(s3->target.region, region) != 0;
 	if (adopt) {
 		s3_target_set_region(&s3->target, region);
-		log_info("bucket %s is in region %s", s3->target.bucket, region);
+		log_info("s3://%s is in region %s", s3->target.bucket, region);
 	}
 	/* Another thread may have adopted it since this request was signed. */
 	bool same = !s3->target.region_fixed && !strcmp(s3->target.region, region);

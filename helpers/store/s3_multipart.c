@@ -35,6 +35,7 @@ struct upload {
 	struct store *s;
 	const char *name;
 	char id[1024];
+	int64_t begun_ms; /* by the server's clock, 0 = it did not say */
 	struct part *parts;
 	size_t n;
 	pthread_mutex_t lock;
@@ -71,6 +72,9 @@ static int create_upload(struct upload *u, const struct store_put_opts *opts, st
 	s3_call_header(&c, "Content-Type", "application/octet-stream");
 	s3_object_headers(&c, &s3->target, opts, timestamp);
 	int rc = s3_perform(u->s, &c, e);
+	char date[64];
+	http_response_header(&c.r, "date", date, sizeof(date));
+	u->begun_ms = s3_parse_http_date(date);
 	if (!rc && (xml_parse(c.r.body.data, c.r.body.len, &h, e) || !*u->id))
 		rc = err_set(e, ERR_DAMAGED,
 			"cannot store %s/%s: the answer names no upload, so it is not S3's", u->s->url,
@@ -187,9 +191,9 @@ static int check_completion(struct upload *u, struct s3_call *c, bool *again, st
 }
 
 /*
- * The upload is unknown: an earlier attempt completed it and its answer was lost, or somebody
- * aborted it. The object tells which, unless another one of the same size took its name
- * (`conditional` callers compare it themselves).
+ * The upload is unknown: an earlier attempt (libcurl makes one of its own when a kept connection is
+ * dead) completed it and its answer was lost, or somebody aborted it. An object of this size that
+ * is not older than the upload tells which. With a condition the caller compares it himself.
  */
 static int after_lost_answer(struct upload *u, uint64_t size, bool conditional, struct err *e)
 {
@@ -198,7 +202,7 @@ static int after_lost_answer(struct upload *u, uint64_t size, bool conditional, 
 	if (!s3_head(u->s, u->name, &o, &ignored)) {
 		if (conditional)
 			return err_set(e, ERR_CONDITION, "%s/%s exists already", u->s->url, u->name);
-		if (o.size == size)
+		if (o.size == size && o.modified_ms >= u->begun_ms)
 			return ERR_OK;
 	}
 	return e ? (int)e->code : ERR_FAIL;
@@ -214,7 +218,7 @@ static int complete_call(struct upload *u, struct s3_call *c, uint64_t size, str
 		int rc = s3_attempt(u->s, c, &retry, &again, &after_ms, e);
 		if (!rc)
 			rc = check_completion(u, c, &again, e);
-		if (rc && !again && retry.attempts > 0 && !strcmp(c->refusal.code, "NoSuchUpload"))
+		if (rc && !again && !strcmp(c->refusal.code, "NoSuchUpload"))
 			return after_lost_answer(u, size, c->conditional, e);
 		if (!rc || !again)
 			return rc;

@@ -600,7 +600,7 @@ static int run_s3(const char *kind, const char *prefix, bool conditional, const 
 
 int main(void)
 {
-	char dir[PATH_MAX];
+	char dir[SERVER_DIR_MAX];
 	struct subject mem = {.kind = "mem", .url = "mem://%s", .conditional = true, .paged = true};
 	struct subject file = {.kind = "file", .conditional = true, .paged = true};
 	server_temp_dir(dir);

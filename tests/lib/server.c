@@ -18,7 +18,7 @@
 /* What has to be stopped or removed at exit, by the process that started it only. */
 static struct {
 	char script[64];
-	char dir[PATH_MAX];
+	char dir[SERVER_DIR_MAX];
 	pid_t pid;
 } things[MAX_THINGS];
 static size_t n_things;
@@ -72,10 +72,10 @@ static size_t note_thing(void)
 	return n_things++;
 }
 
-void server_temp_dir(char *out)
+void server_temp_dir(char out[SERVER_DIR_MAX])
 {
 	const char *tmp = getenv("TMPDIR");
-	snprintf(out, PATH_MAX, "%s/litestream-test-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+	snprintf(out, SERVER_DIR_MAX, "%s/litestream-test-XXXXXX", tmp && *tmp ? tmp : "/tmp");
 	if (!mkdtemp(out))
 		die("mkdtemp");
 	size_t i = note_thing();
@@ -133,7 +133,7 @@ bool server_start(const char *script, const char *probe)
 {
 	if (getenv(probe))
 		return true;
-	char dir[PATH_MAX];
+	char dir[SERVER_DIR_MAX];
 	int pipes[2];
 	server_temp_dir(dir);
 	snprintf(things[n_things - 1].script, sizeof(things[0].script), "%s", script);

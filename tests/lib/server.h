@@ -25,7 +25,8 @@ int server_run(const char *script, const char *const *args);
 int server_spawn(const char *script, const char *const *args, int *port);
 void server_stop(int pid);
 
-/* A new empty folder below TMPDIR, removed at exit. `out` has room for PATH_MAX bytes. */
-void server_temp_dir(char *out);
+/* A new empty folder below TMPDIR, removed at exit. */
+#define SERVER_DIR_MAX 1024
+void server_temp_dir(char out[SERVER_DIR_MAX]);
 
 #endif

@@ -16,10 +16,15 @@ An answer is an object, every key optional:
   raw                      these bytes instead of an HTTP answer
   close                    true: "Connection: close" and close after the answer
   date_offset              seconds added to the Date header
+
+On SIGUSR1 it begins the script anew (the file may be another one) and makes the empty file "ready"
+beside it.
 """
 import email.utils
 import hashlib
 import json
+import os
+import signal
 import socket
 import ssl
 import struct
@@ -40,6 +45,12 @@ def next_answer():
         answer = answers[min(count, len(answers) - 1)]
         count += 1
         return answer
+
+
+def begin_anew(*_):
+    global count
+    count = 0
+    open(os.path.join(os.path.dirname(script_file), "ready"), "w").close()
 
 
 def read_request(stream):
@@ -125,6 +136,7 @@ def serve(connection):
         connection.close()
 
 
+signal.signal(signal.SIGUSR1, begin_anew)
 listener = socket.create_server(("127.0.0.1", 0), backlog=64)
 print(listener.getsockname()[1], flush=True)
 sys.stdout.close()
