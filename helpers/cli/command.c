@@ -109,6 +109,7 @@ static bool is_help(const char *word)
 int command_main(const struct command *const *table, const char *program, int argc, char **argv)
 {
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error like a full disk */
 	if (argc < 2) {
 		print_usage(table, program, stderr);
 		return ERR_USAGE;

@@ -62,7 +62,7 @@ int command_run(const struct command *c, const char *program, int argc, char **a
 /*
  * The main of a program with commands: argv[1] names one of `table` (NULL at its end). No command:
  * usage on stderr, exit 2. Unknown: the nearest one is named, exit 2. "help [command]", -h: exit 0.
- * SIGPIPE is ignored from here on, children inherit it: who starts one sets it back.
+ * SIGPIPE and SIGXFSZ are ignored from here on, children inherit it: who starts one sets it back.
  */
 int command_main(const struct command *const *table, const char *program, int argc, char **argv);
 

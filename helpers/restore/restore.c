@@ -31,6 +31,8 @@
 #define THREADS_MAX 64
 #define MAX_VANISHED 3
 #define MAX_BANS 64
+#define MIN_PAGE_BYTES \
+	16                /* headers, index entry and the least that LZ4 makes of a page take more */
 #define MAX_DETOURS 3 /* around overlaps: each costs a restore */
 
 struct run {
@@ -183,8 +185,23 @@ static int name_file(struct run *r, const struct ltx_file *f, struct err *e)
 	return err_wrap(e, "%s/%s", store_url(r->store), fetch_object_name(r->store, f, name));
 }
 
+/* The header isn't verified yet: a flipped bit must not ask for room for a trillion bytes. */
+static int check_size(struct run *r, const struct ltx_header *h, struct err *e)
+{
+	if (h->commit - 1 <= r->bytes_total / MIN_PAGE_BYTES)
+		return ERR_OK;
+	err_set(e, ERR_DAMAGED,
+		"its header says that the database has %" PRIu32
+		" pages, more than the files of the plan (%" PRIu64 " bytes) can hold",
+		h->commit, r->bytes_total);
+	return name_file(r, &r->files[0], e);
+}
+
 static int start_apply(struct run *r, const struct ltx_header *h, struct err *e)
 {
+	int rc = check_size(r, h, e);
+	if (rc)
+		return rc;
 	r->newest = *h;
 	r->result->txid = h->max_txid;
 	r->result->timestamp_ms = h->timestamp;

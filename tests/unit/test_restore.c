@@ -6,6 +6,7 @@
 
 #include "base/fs.h"
 #include "conf/state.h"
+#include "lib/ltx_build.h"
 #include "lib/replica.h"
 #include "lib/tmpdir.h"
 #include "source/pagesums.h"
@@ -202,6 +203,102 @@ static void test_large_files(void **state)
 	bed_close(&b);
 }
 
+/* Any history, merged in any way, some of what is covered twice taken away: every TXID at which a
+ * file ends and to which a way leads comes back. */
+static void test_random_replicas(void **state)
+{
+	(void)state;
+	srand(20261120);
+	for (int round = 0; round < 60; round++) {
+		struct bed b;
+		bed_open(&b, "mem://restore", 512u << rand() % 4, rand() % 4 != 0);
+		uint32_t last = 1 + (uint32_t)rand() % 25;
+		for (uint32_t t = 1; t <= last; t++)
+			replica_commit(&b.r, 2 + (uint32_t)rand() % 40, (uint32_t)rand() % 6);
+		for (int i = 0; i < 12; i++) {
+			uint64_t min = 1 + (uint64_t)rand() % last,
+					 max = min + (uint64_t)rand() % (last - min + 1);
+			replica_put(&b.r, 1 + rand() % 3, min, max);
+		}
+		if (rand() % 2)
+			replica_put(&b.r, 9, 1, 1 + (uint64_t)rand() % last);
+		for (uint64_t t = 1; t <= last; t++)
+			if (rand() % 3)
+				replica_put(&b.r, 0, t, t);
+		for (uint64_t t = 1; t <= last; t++) {
+			int rc = bed_restore(&b, t, 0);
+			assert_true(rc == ERR_OK || rc == ERR_NO_BACKUP || rc == ERR_DAMAGED);
+			assert_int_equal(left_behind(&b), rc == ERR_OK);
+			if (rc)
+				continue;
+			assert_true(replica_is_state(&b.r, t, b.db));
+			unlink(b.db);
+		}
+		replica_put(&b.r, 9, 1, last);
+		expect_state(&b, 0, last);
+		bed_close(&b);
+	}
+}
+
+/* The page with byte 2^30 is in no file and zero in the database. */
+static void test_lock_page(void **state)
+{
+	(void)state;
+	enum { PAGE = 65536 };
+	uint32_t lock = ltx_lock_page(PAGE);
+	struct bed b;
+	bed_open(&b, "mem://restore", PAGE, true);
+	/* By hand: a GiB of zeros, with pages of sense around the lock page. */
+	static uint8_t first[PAGE], page[PAGE];
+	replica_commit(&b.r, 1, 0);
+	memcpy(first, b.r.states[1].image, PAGE);
+	ltx_fill_page(page, PAGE, 7, 7);
+	static const uint8_t zeros[PAGE];
+	struct ltx_header h = {.page_size = PAGE,
+		.commit = lock + 2,
+		.min_txid = 1,
+		.max_txid = 2,
+		.timestamp = REPLICA_START_MS,
+		.ours = true};
+	struct buf file;
+	buf_init(&file, (size_t)64 << 20);
+	for (int pass = 0; pass < 2; pass++) { /* the checksum of the first goes into the second */
+		struct ltx_encoder *enc;
+		uint64_t sum = 0;
+		buf_reset(&file);
+		assert_int_equal(ltx_encoder_new(&enc, &h, ltx_write_buf, &file, &b.e), ERR_OK);
+		for (uint32_t pgno = 1; pgno <= lock + 2; pgno++) {
+			if (pgno == lock)
+				continue;
+			const uint8_t *p = pgno == 1 ? first : pgno + 1 == lock || pgno > lock ? page : zeros;
+			assert_int_equal(ltx_encoder_page(enc, pgno, p, &b.e), ERR_OK);
+			if (!pass)
+				sum = ltx_checksum_xor(sum, ltx_page_checksum(pgno, p, PAGE));
+		}
+		assert_int_equal(ltx_encoder_finish(enc, NULL, NULL, &b.e), ERR_OK);
+		ltx_encoder_free(enc);
+		h.after_checksum = sum;
+	}
+	replica_put_bytes(&b.r, 9, 1, 2, file.data, file.len);
+	buf_free(&file);
+	if (bed_restore(&b, 0, 0))
+		fail_msg("%s", b.e.text);
+	assert_int_equal(b.result.proof, RESTORE_PROVEN);
+	int fd = open(b.db, O_RDONLY);
+	struct stat st;
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(st.st_size, (off_t)(lock + 2) * PAGE);
+	assert_true(st.st_blocks * 512 <= 8 * PAGE);
+	for (uint32_t pgno = lock - 2; pgno <= lock + 2; pgno++) {
+		static uint8_t got[PAGE];
+		assert_int_equal(pread(fd, got, PAGE, (off_t)(pgno - 1) * PAGE), PAGE);
+		bool filled = pgno + 1 == lock || pgno > lock;
+		assert_memory_equal(got, filled ? page : zeros, PAGE);
+	}
+	close(fd);
+	bed_close(&b);
+}
+
 static void test_zero_pages_stay_holes(void **state)
 {
 	(void)state;
@@ -346,6 +443,23 @@ static void test_every_truncation_is_found(void **state)
 		replica_put_bytes(&b.r, 0, 2, 2, file.data, n);
 		expect_damaged(&b, "0000000000000002-0000000000000002.ltx");
 	}
+	buf_free(&file);
+	bed_close(&b);
+}
+
+/* A size that no file could hold is refused before room is made for it. */
+static void test_absurd_size(void **state)
+{
+	(void)state;
+	struct bed b;
+	bed_open(&b, "mem://restore", 65536, true);
+	replica_ship(&b.r, 3, 0);
+	struct buf file;
+	buf_init(&file, 1 << 20);
+	replica_encode(&b.r, 1, 1, &file);
+	file.data[12] = 0xff; /* the highest byte of the size in pages */
+	replica_put_bytes(&b.r, 0, 1, 1, file.data, file.len);
+	expect_damaged(&b, "more than the files of the plan");
 	buf_free(&file);
 	bed_close(&b);
 }
@@ -830,12 +944,15 @@ int main(void)
 		cmocka_unit_test(test_by_time),
 		cmocka_unit_test(test_many_increments),
 		cmocka_unit_test(test_large_files),
+		cmocka_unit_test(test_random_replicas),
+		cmocka_unit_test(test_lock_page),
 		cmocka_unit_test(test_zero_pages_stay_holes),
 		cmocka_unit_test(test_fork_is_planned_around),
 		cmocka_unit_test(test_fork_behind_an_overlap),
 		cmocka_unit_test(test_full_file_ends_the_search),
 		cmocka_unit_test(test_every_altered_byte_is_found),
 		cmocka_unit_test(test_every_truncation_is_found),
+		cmocka_unit_test(test_absurd_size),
 		cmocka_unit_test(test_files_that_don_t_belong),
 		cmocka_unit_test(test_missing_pages),
 		cmocka_unit_test(test_not_a_database),
