@@ -4,9 +4,12 @@
 #include "cli/args.h"
 #include "cli/command.h"
 #include "conf/state.h"
+#include "daemon/inspect.h"
 #include "daemon/local.h"
 #include "daemon/schedule.h"
 #include "daemon/worker.h"
+#include "source/identity.h"
+#include "store/store.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -107,10 +110,34 @@ static int add_one(struct run *run, struct args *a, struct replicator_config *cf
 	return rc;
 }
 
+/*
+ * What is wrong from the start is told before anything is made on disk. Only for one database
+ * alone: of several, those that are well are replicated. Nothing is open yet, so that inspect may
+ * open and close the file.
+ */
+static int look_first(struct args *a, struct err *e)
+{
+	struct inspect_answer answer;
+	struct store *store = NULL;
+	char *path = absolute_path(a->argv[0]);
+	if (!path)
+		return err_nomem(e, "looking at a database");
+	int rc = store_open(&store, a->argv[1], NULL, e);
+	store_close(store);
+	if (!rc)
+		rc = inspect_database(path, &answer, e);
+	if (!rc)
+		rc = identity_check_path(path, args_bool(a, "any-filesystem"), e);
+	free(path);
+	return rc == ERR_NOT_FOUND ? ERR_OK : rc;
+}
+
 static int add_all(struct run *run, struct args *a, struct err *e)
 {
 	struct replicator_config cfg;
 	int rc = read_config(a, &cfg, e);
+	if (!rc && run->alone)
+		rc = look_first(a, e);
 	for (size_t i = 0; !rc && i + 1 < a->argc; i += 2)
 		rc = add_one(run, a, &cfg, a->argv[i], a->argv[i + 1], e);
 	return rc;

@@ -99,6 +99,8 @@ int inspect_database(const char *path, struct inspect_answer *out, struct err *e
 	int fd = fs_open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
 	if (fd < 0 && errno == ENOENT)
 		return ERR_OK;
+	if (fd < 0 && errno == ELOOP)
+		return err_set(e, ERR_DATABASE, "%s is a symbolic link: name the file itself", path);
 	if (fd < 0)
 		return err_errno(e, ERR_DATABASE, errno, "uid %u can't open %s", (unsigned)geteuid(), path);
 	rc = look_inside(fd, path, out, e);
