@@ -212,7 +212,7 @@ static void run(const char *fmt, ...)
 
 void app_sql(const char *db, const char *sql)
 {
-	run("sqlite3 -cmd '.timeout 5000' '%s' \"%s\" >/dev/null", db, sql);
+	run("sqlite3 -cmd '.timeout 5000' -cmd 'PRAGMA synchronous = OFF' '%s' \"%s\" >/dev/null", db, sql);
 }
 
 void app_create(const char *db, int rows)
@@ -299,6 +299,23 @@ uint64_t ship_max_txid(const char *url)
 	ltxset_free(&set);
 	store_close(s);
 	return max;
+}
+
+bool ship_has(const char *url, int level, uint64_t min_txid, uint64_t max_txid)
+{
+	struct store *s = open_store(url);
+	struct ltx_set set;
+	struct err e = ERR_INIT;
+	bool has = false;
+	ltxset_init(&set);
+	if (restore_list(s, &set, &e))
+		abort();
+	for (size_t i = 0; i < set.count; i++)
+		has = has || (set.files[i].level == level && set.files[i].min_txid == min_txid &&
+						 set.files[i].max_txid == max_txid);
+	ltxset_free(&set);
+	store_close(s);
+	return has;
 }
 
 static int add_bytes(void *ctx, const void *p, size_t n, struct err *e)

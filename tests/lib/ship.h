@@ -61,9 +61,10 @@ int ship_restore(const char *url, const char *to);
  * why not. `dir` is for the files. */
 bool ship_same(const char *db, const char *url, const char *dir);
 
-/* Highest TXID of all levels; L0 files; a digest of the names and bytes of all L0 files up to
- * `upto`. */
+/* Highest TXID of all levels; is there such a file; a digest of the names and bytes of all L0 files
+ * up to `upto`. */
 uint64_t ship_max_txid(const char *url);
+bool ship_has(const char *url, int level, uint64_t min_txid, uint64_t max_txid);
 uint64_t ship_digest(const char *url, uint64_t upto);
 
 #endif
