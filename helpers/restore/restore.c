@@ -9,11 +9,11 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/thread.h"
 #include "conf/state.h"
 #include "format/ltx.h"
 #include "restore/apply.h"
 #include "restore/fetch.h"
+#include "restore/header.h"
 #include "restore/leave.h"
 #include "restore/output.h"
 #include "restore/verify.h"
@@ -60,63 +60,6 @@ struct run {
 
 /* ---- planning ---- */
 
-static int read_header(
-	struct store *s, const struct ltx_file *f, struct ltx_header *h, struct err *e)
-{
-	char name[FETCH_NAME_SIZE];
-	fetch_object_name(s, f, name);
-	uint8_t head[LTX_HEADER_SIZE];
-	if (f->size < sizeof(head))
-		return err_set(e, ERR_DAMAGED, "%s/%s is truncated: %" PRIu64 " bytes are no LTX file",
-			store_url(s), name, f->size);
-	int rc = fetch_range(s, f, 0, head, sizeof(head), e);
-	if (rc)
-		return rc;
-	if (ltx_header_decode(head, h, e))
-		return err_wrap(e, "%s/%s", store_url(s), name);
-	return ERR_OK;
-}
-
-struct stamp_job {
-	struct store *store;
-	const struct ltx_file *file;
-	int64_t ms;
-	struct err err;
-};
-
-static void stamp_one(void *arg)
-{
-	struct stamp_job *j = arg;
-	struct ltx_header h;
-	if (!read_header(j->store, j->file, &h, &j->err))
-		j->ms = h.timestamp;
-}
-
-static int stamps(
-	void *ctx, const struct ltx_file *const *files, size_t n, int64_t *ms, struct err *e)
-{
-	struct stamp_job jobs[RESTORE_STAMPS];
-	struct pool *pool = NULL;
-	int rc = n > 1 ? pool_new(&pool, n, n, e) : ERR_OK;
-	for (size_t i = 0; i < n && !rc; i++) {
-		jobs[i] = (struct stamp_job){ctx, files[i], 0, ERR_INIT};
-		if (pool)
-			pool_run(pool, stamp_one, &jobs[i]);
-		else
-			stamp_one(&jobs[i]);
-	}
-	if (pool)
-		pool_wait(pool);
-	pool_free(pool);
-	for (size_t i = 0; i < n && !rc; i++) {
-		ms[i] = jobs[i].ms;
-		rc = jobs[i].err.code;
-		if (rc)
-			*e = jobs[i].err;
-	}
-	return rc;
-}
-
 static int make_plan(struct run *r, struct err *e)
 {
 	struct ltx_set set;
@@ -127,7 +70,7 @@ static int make_plan(struct run *r, struct err *e)
 		struct restore_plan_input in = {.set = &set,
 			.target = r->options->target,
 			.now_ms = clock_wall_ms(),
-			.stamps = stamps,
+			.stamps = header_stamps,
 			.stamps_ctx = r->store,
 			.bans = r->bans,
 			.n_bans = r->n_bans};
@@ -444,7 +387,7 @@ static int dry_run(struct run *r, struct err *e)
 	int rc = make_plan(r, e);
 	const struct restore_plan *plan = &r->result->plan;
 	if (!rc)
-		rc = read_header(r->store, &plan->files[plan->count - 1], &h, e);
+		rc = header_read(r->store, &plan->files[plan->count - 1], &h, e);
 	if (rc)
 		return rc;
 	r->result->txid = plan->txid;
