@@ -58,7 +58,7 @@ static const struct clock_ops fake_clock = {fake_wall_ms, fake_mono_us, fake_boo
 
 static struct store_options options(void)
 {
-	struct store_options o = STORE_OPTIONS_INIT;
+	struct store_options o = {0};
 	o.access_key_id = "AKIDEXAMPLE";
 	o.secret_access_key = "a+very/secret+key";
 	return o;
