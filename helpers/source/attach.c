@@ -113,7 +113,6 @@ static bool names_incarnation(const struct state_position *at)
 /* Right behind where an earlier life, or we before letting go, stopped? */
 static bool resume(struct source *s, const struct state_position *at, const struct shm_view *v)
 {
-	static const uint8_t no_salt[8];
 	struct walread_chain *c = &s->chain;
 	if (s->compare_next)
 		return false;
@@ -123,10 +122,6 @@ static bool resume(struct source *s, const struct state_position *at, const stru
 	}
 	if (!at || !at->resumable || !names_incarnation(at) ||
 		memcmp(at->salt, v->h.salt, sizeof(at->salt)) != 0 || at->frame > v->h.mx_frame)
-		return false;
-	/* A WAL without a header has no salt: that two of them are empty says nothing about what
-	 * happened in between. */
-	if (at->frame == 0 && memcmp(at->salt, no_salt, sizeof(no_salt)) == 0)
 		return false;
 	if (at->frame > 0 && !walread_holds(&s->reader, at->salt, at->frame, at->cksum))
 		return false;
@@ -188,6 +183,8 @@ static int know_files(struct source *s, struct err *e)
 {
 	int rc = shm_map(&s->shm, s->pin.con[0].file, e);
 	if (!rc)
+		rc = dbfile_open(&s->kept_shm, s->paths.shm, e);
+	if (!rc)
 		rc = identity_take(&s->id, &s->paths, e);
 	struct stat st;
 	if (!rc &&
@@ -214,6 +211,8 @@ int source_attach(struct source *s, const struct state_position *at, bool *resum
 	}
 	s->attached = true;
 	memset(&s->plan, 0, sizeof(s->plan));
+	memset(&s->wake, 0, sizeof(s->wake));
+	watch_mute_wal(s->watch, false);
 	s->bad_since_us = s->alone_since_us = 0;
 	wake_moved(&s->wake, clock_mono_us());
 	watch_refresh(s->watch);
@@ -226,7 +225,8 @@ void source_detach(struct source *s)
 	s->counts.recoveries += s->pin.recoveries;
 	s->pin.renewals = s->pin.recoveries = 0;
 	pin_close(&s->pin);
+	dbfile_close(s->kept_shm);
 	dbfile_close(s->kept);
-	s->kept = NULL;
+	s->kept = s->kept_shm = NULL;
 	s->attached = false;
 }

@@ -67,7 +67,7 @@ int capture_frames(
 	return rc;
 }
 
-bool capture_follow(struct source *s, const struct shm_view *v, const char **why)
+bool capture_follow(struct source *s, const struct shm_view *v, int64_t now_us, const char **why)
 {
 	bool same = memcmp(v->h.salt, s->chain.salt, sizeof(s->chain.salt)) == 0;
 	if (same && v->h.mx_frame >= s->chain.frame)
@@ -88,7 +88,7 @@ bool capture_follow(struct source *s, const struct shm_view *v, const char **why
 	capture_note_position(s);
 	s->counts.restarts++;
 	if (!s->plan.ours)
-		s->plan.app_us = s->wake.moved_us;
+		s->plan.app_us = now_us;
 	s->plan.ours = false;
 	s->plan.tried_at = 0;
 	s->plan.quick = 0;

@@ -12,6 +12,11 @@
  * an old mark; that shows in a PASSIVE that succeeded and stopped before our own mark, and is
  * answered with a growing pause.
  *
+ * In a WAL of more than HOLD_FRAMES the pin stays where it is until our own checkpoint: each move
+ * would give the app's automatic checkpoint, which runs at every commit then, a few new frames to
+ * backfill, and two fsyncs. It moves when a checkpoint of the app's waits for it, and when the
+ * writers pause.
+ *
  * Never RESTART or TRUNCATE: those wait with the write lock in hand. Never with a lower
  * `synchronous`: the two fsyncs are what makes it safe to start the WAL anew.
  */
@@ -21,8 +26,12 @@
 #include "base/log.h"
 
 #define FRAMES_DUE 500
+#define HOLD_FRAMES 800 /* below SQLite's automatic checkpoint at 1000 */
+#define HOLD_QUIET_US 20000
 #define BARRIER_BYTES (UINT64_C(4) << 20)
-#define BARRIER_REST_BYTES (UINT64_C(8) << 20) /* most that is captured while writers wait */
+#define BARRIER_MOST_BYTES (UINT64_C(24) << 20) /* what barrier_bytes grows to */
+#define BARRIER_OFTEN_US 200000                 /* more often than this: let it grow */
+#define BARRIER_REST_BYTES (UINT64_C(8) << 20)  /* most that is captured while writers wait */
 #define BARRIER_SPIN_US 3000
 #define BUSY_PAUSE_US 20000
 #define BACKOFF_FIRST_US 50000
@@ -31,6 +40,8 @@
 #define QUICK_TRIES 3
 #define ZERO_TRIES 20
 #define ZERO_STEP_US 50
+#define BEHIND_TRIES 50 /* for CKPT, behind the barrier */
+#define BEHIND_STEP_US 200
 #define GUARD_PAUSE_US 300
 
 static bool backfilled(const struct source *s, const struct shm_view *v)
@@ -44,30 +55,51 @@ static bool mark_is_old(const struct source *s)
 	return k > 0 && shm_read_mark(&s->shm, k) < s->chain.frame;
 }
 
-void checkpoint_renew_pin(struct source *s, const struct shm_view *v, int64_t now_us)
+/* Exchanges the pin now, and asks for another try where it did not land as it should (I6). */
+static bool renew(struct source *s, const struct shm_view *v, int64_t now_us)
 {
-	bool want_zero = backfilled(s, v) && s->pin.held->mark != 0;
-	if (!s->dirty && !want_zero && !mark_is_old(s))
-		return;
-	if (!pin_may_renew(&s->pin, v->h.salt, now_us)) {
+	if (!pin_may_renew(&s->pin, s->kept_shm, v->h.salt, now_us)) {
 		wake_within(&s->wake, GUARD_PAUSE_US);
-		return;
+		return false;
 	}
 	struct err why = ERR_INIT;
 	if (pin_renew(&s->pin, v->h.salt, &why)) {
 		log_debug("%s: the pin stays: %s", s->paths.db, why.text);
 		wake_within(&s->wake, wake_backoff(&s->zero_pause_us, 1000, 100000));
-		return;
+		return false;
 	}
 	s->dirty = false;
 	if (backfilled(s, v) && s->pin.held->mark != 0)
-		wake_within(&s->wake, wake_backoff(&s->zero_pause_us, 1000, 100000));
+		wake_within(&s->wake, wake_backoff(&s->zero_pause_us, 500, 100000));
 	else
 		s->zero_pause_us = 0;
 	if (mark_is_old(s))
 		wake_within(&s->wake, wake_backoff(&s->low_pause_us, 10000, 100000));
 	else
 		s->low_pause_us = 0;
+	return true;
+}
+
+/* Is it better not to move the pin although frames were captured? */
+static bool hold(struct source *s, bool quiet, int64_t now_us)
+{
+	if (s->chain.frame < HOLD_FRAMES || s->pin.held->mark == 0)
+		return false;
+	if (!quiet)
+		return true;
+	int64_t left = s->wake.commit_us + HOLD_QUIET_US - now_us;
+	if (left <= 0 || pin_is_waited_for(s->kept_shm))
+		return false;
+	wake_within(&s->wake, left < 1000 ? 1000 : left);
+	return true;
+}
+
+void checkpoint_renew_pin(struct source *s, const struct shm_view *v, bool quiet, int64_t now_us)
+{
+	bool want_zero = backfilled(s, v) && s->pin.held->mark != 0;
+	bool moved = s->dirty || mark_is_old(s);
+	if (want_zero || (moved && !hold(s, quiet, now_us)))
+		renew(s, v, now_us);
 }
 
 /* Everything is in the database file: to mark 0, at once. A try that landed elsewhere is a new pin,
@@ -102,26 +134,44 @@ static uint32_t frames_due(const struct source *s)
 	return s->cfg.checkpoint_frames ? s->cfg.checkpoint_frames : FRAMES_DUE;
 }
 
+static uint64_t barrier_bytes(const struct source *s)
+{
+	uint64_t least = s->cfg.barrier_bytes ? s->cfg.barrier_bytes : BARRIER_BYTES;
+	return s->plan.barrier_at > least ? s->plan.barrier_at : least;
+}
+
 static bool barrier_due(const struct source *s)
 {
-	uint64_t bytes = s->cfg.barrier_bytes ? s->cfg.barrier_bytes : BARRIER_BYTES;
-	return !s->cfg.no_barrier && wal_bytes(s) >= bytes;
+	return !s->cfg.no_barrier && wal_bytes(s) >= barrier_bytes(s);
+}
+
+/* Writers that fill the WAL many times a second are better served by fewer, larger barriers. */
+static void pace_barriers(struct source *s, int64_t now_us)
+{
+	struct checkpoint_plan *p = &s->plan;
+	bool often = p->barrier_us != 0 && now_us - p->barrier_us < BARRIER_OFTEN_US;
+	uint64_t at = barrier_bytes(s);
+	p->barrier_at = often ? at * 2 : at / 2;
+	if (p->barrier_at > BARRIER_MOST_BYTES)
+		p->barrier_at = BARRIER_MOST_BYTES;
+	p->barrier_us = now_us;
 }
 
 static bool due(struct source *s, const struct shm_view *v, int64_t now_us)
 {
 	struct checkpoint_plan *p = &s->plan;
-	int k = s->pin.held->mark;
-	if (k < 1 || s->chain.frame < frames_due(s) || v->backfill >= shm_read_mark(&s->shm, k))
+	if (s->chain.frame < frames_due(s) || v->backfill >= s->chain.frame)
 		return false;
 	if (now_us < p->next_us) {
 		wake_within(&s->wake, p->next_us - now_us);
 		return false;
 	}
+	if (barrier_due(s))
+		return true;
 	if (foreign_checkpoint_runs(s, v, now_us))
 		return false; /* the app does it itself */
-	return p->tried_at == 0 || p->quick > 0 || barrier_due(s) ||
-		   s->chain.frame - p->tried_at >= frames_due(s);
+	return p->tried_at == 0 || p->quick > 0 ||
+		   (s->cfg.no_barrier && s->chain.frame - p->tried_at >= frames_due(s));
 }
 
 static bool files_are_ours(struct source *s)
@@ -130,12 +180,29 @@ static bool files_are_ours(struct source *s)
 	return identity_compare(&s->id, &s->paths, NULL, reason, sizeof(reason)) == IDENTITY_SAME;
 }
 
-/* A foreign reader keeps the checkpoint from our own mark: neither PASSIVE nor barrier helps. */
-static void back_off(struct source *s, int64_t now_us)
+static void try_after(struct source *s, int64_t pause)
 {
-	int64_t pause = wake_backoff(&s->plan.backoff_us, BACKOFF_FIRST_US, BACKOFF_LAST_US);
-	s->plan.next_us = now_us + pause;
+	s->plan.next_us = clock_mono_us() + pause;
 	wake_within(&s->wake, pause);
+}
+
+/* A foreign reader keeps the checkpoint from our own mark: neither PASSIVE nor barrier helps. */
+static void back_off(struct source *s)
+{
+	try_after(s, wake_backoff(&s->plan.backoff_us, BACKOFF_FIRST_US, BACKOFF_LAST_US));
+}
+
+/* PASSIVE while writers wait: a checkpoint of the app's that runs just now is soon over. */
+static int passive_behind_barrier(struct source *s)
+{
+	int rc = SQLITE_BUSY;
+	for (int i = 0; i < BEHIND_TRIES && rc == SQLITE_BUSY; i++) {
+		if (i > 0)
+			clock_sleep_us(BEHIND_STEP_US);
+		rc = connection_checkpoint(s->pin.spare);
+	}
+	s->counts.checkpoints++;
+	return rc;
 }
 
 /* Writers are held out: the rest into the sink, a pin on it, all of it backfilled, mark 0. */
@@ -143,20 +210,21 @@ static int behind_barrier(struct source *s, bool *captured, struct err *e)
 {
 	struct shm_view v;
 	const char *why;
-	if (!shm_look(&s->shm, &v) || !capture_follow(s, &v, &why))
+	if (!shm_look(&s->shm, &v) || !capture_follow(s, &v, clock_mono_us(), &why))
 		return ERR_OK; /* the next turn sees to it */
 	int rc = capture_frames(s, &v, BARRIER_REST_BYTES, captured, e);
-	if (rc || s->chain.frame != v.h.mx_frame)
+	if (rc || s->chain.frame != v.h.mx_frame || s->pin.held->mark == 0)
 		return rc;
 	if (pin_renew(&s->pin, v.h.salt, NULL))
 		return ERR_OK;
 	s->dirty = false;
-	int ckpt = connection_checkpoint(s->pin.spare);
-	s->counts.checkpoints++;
+	int ckpt = passive_behind_barrier(s);
 	if (ckpt == SQLITE_OK && shm_look(&s->shm, &v) && backfilled(s, &v))
 		to_mark_zero(s, &v);
+	else if (ckpt == SQLITE_BUSY)
+		try_after(s, BUSY_PAUSE_US);
 	else
-		back_off(s, clock_mono_us());
+		back_off(s);
 	return ERR_OK;
 }
 
@@ -165,13 +233,13 @@ static int barrier(struct source *s, bool *captured, struct err *e)
 	if (!files_are_ours(s))
 		return ERR_OK;
 	if (connection_begin_immediate(s->pin.helper, BARRIER_SPIN_US, NULL)) {
-		s->plan.next_us = clock_mono_us() + BUSY_PAUSE_US;
-		wake_within(&s->wake, BUSY_PAUSE_US);
+		try_after(s, BUSY_PAUSE_US);
 		return ERR_OK;
 	}
 	int rc = behind_barrier(s, captured, e);
 	connection_rollback(s->pin.helper);
 	s->counts.barriers++;
+	pace_barriers(s, clock_mono_us());
 	return rc;
 }
 
@@ -179,7 +247,6 @@ static int barrier(struct source *s, bool *captured, struct err *e)
 static int after_passive(struct source *s, int64_t took_us, bool *captured, struct err *e)
 {
 	struct shm_view v;
-	int64_t now_us = clock_mono_us();
 	s->plan.tried_at = s->chain.frame;
 	if (!shm_look(&s->shm, &v))
 		return ERR_OK;
@@ -188,7 +255,7 @@ static int after_passive(struct source *s, int64_t took_us, bool *captured, stru
 		return ERR_OK;
 	}
 	if (v.backfill < shm_read_mark(&s->shm, s->pin.held->mark)) {
-		back_off(s, now_us);
+		back_off(s);
 		return ERR_OK;
 	}
 	if (barrier_due(s))
@@ -197,22 +264,34 @@ static int after_passive(struct source *s, int64_t took_us, bool *captured, stru
 	return ERR_OK;
 }
 
+/* The app's checkpoint runs now. It can't finish beside the pin, so where the WAL is large the
+ * barrier goes ahead and waits for it. */
+static int busy(struct source *s, bool *captured, struct err *e)
+{
+	if (barrier_due(s))
+		return barrier(s, captured, e);
+	try_after(s, BUSY_PAUSE_US);
+	return ERR_OK;
+}
+
 int checkpoint_run(
 	struct source *s, const struct shm_view *v, int64_t now_us, bool *captured, struct err *e)
 {
 	if (!due(s, v, now_us) || !files_are_ours(s))
 		return ERR_OK;
-	int rc = connection_checkpoint(s->pin.helper);
-	if (rc == SQLITE_BUSY) {
-		s->plan.next_us = now_us + BUSY_PAUSE_US;
-		wake_within(&s->wake, BUSY_PAUSE_US);
-		return ERR_OK;
+	if (s->pin.held->mark == 0 || mark_is_old(s)) {
+		if (!renew(s, v, now_us) || s->pin.held->mark == 0)
+			return ERR_OK;
 	}
+	int64_t began_us = clock_mono_us();
+	int rc = connection_checkpoint(s->pin.helper);
+	if (rc == SQLITE_BUSY)
+		return busy(s, captured, e);
 	if (rc != SQLITE_OK) {
 		log_warn("%s: a checkpoint failed: %s", s->paths.db, sqlite3_errmsg(s->pin.helper->db));
-		back_off(s, now_us);
+		back_off(s);
 		return ERR_OK;
 	}
 	s->counts.checkpoints++;
-	return after_passive(s, clock_mono_us() - now_us, captured, e);
+	return after_passive(s, clock_mono_us() - began_us, captured, e);
 }

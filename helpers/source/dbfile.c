@@ -10,6 +10,7 @@
 
 #define SHARED_FIRST (0x40000000L + 2)
 #define SHARED_SIZE 510
+#define SHM_BASE 120
 
 struct dbfile {
 	int fd;
@@ -126,7 +127,7 @@ bool dbfile_shared(const struct dbfile *f)
 	return shared;
 }
 
-static enum dbfile_lock ask(int fd, pid_t *pid)
+static enum dbfile_lock ask(int fd, off_t start, off_t len, pid_t *pid)
 {
 	/* A read lock is in the way of any lock of ours only when we ask for a write lock; a write lock
 	 * is also in the way of a read lock. */
@@ -134,8 +135,8 @@ static enum dbfile_lock ask(int fd, pid_t *pid)
 		struct flock l = {
 			.l_type = type == 0 ? F_RDLCK : F_WRLCK,
 			.l_whence = SEEK_SET,
-			.l_start = SHARED_FIRST,
-			.l_len = SHARED_SIZE,
+			.l_start = start,
+			.l_len = len,
 		};
 		if (fcntl(fd, F_GETLK, &l))
 			return DBFILE_UNKNOWN;
@@ -150,7 +151,12 @@ static enum dbfile_lock ask(int fd, pid_t *pid)
 
 enum dbfile_lock dbfile_foreign_lock(const struct dbfile *f, pid_t *pid)
 {
-	return ask(f->fd, pid);
+	return ask(f->fd, SHARED_FIRST, SHARED_SIZE, pid);
+}
+
+enum dbfile_lock dbfile_foreign_shm_lock(const struct dbfile *shm, int lock, pid_t *pid)
+{
+	return ask(shm->fd, SHM_BASE + lock, 1, pid);
 }
 
 enum dbfile_lock dbfile_foreign_lock_path(const char *path, pid_t *pid)
@@ -158,7 +164,7 @@ enum dbfile_lock dbfile_foreign_lock_path(const char *path, pid_t *pid)
 	struct dbfile *f;
 	if (dbfile_open(&f, path, NULL))
 		return DBFILE_UNKNOWN;
-	enum dbfile_lock lock = ask(f->fd, pid);
+	enum dbfile_lock lock = ask(f->fd, SHARED_FIRST, SHARED_SIZE, pid);
 	dbfile_close(f);
 	return lock;
 }

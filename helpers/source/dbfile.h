@@ -40,7 +40,14 @@ enum dbfile_lock { DBFILE_UNLOCKED, DBFILE_SHARED, DBFILE_EXCLUSIVE, DBFILE_UNKN
  * visible from here). This process's own locks don't count. */
 enum dbfile_lock dbfile_foreign_lock(const struct dbfile *f, pid_t *pid);
 
-/* The same by path; opens a descriptor only when this process has none of that file. */
+/*
+ * Who holds one of the eight shm locks (source/connection.h), asked through a descriptor of the
+ * -shm: asking takes nothing and disturbs nobody. SHM locks are bytes 120 to 127 (src/os_unix.c,
+ * "UNIX_SHM_BASE").
+ */
+enum dbfile_lock dbfile_foreign_shm_lock(const struct dbfile *shm, int lock, pid_t *pid);
+
+/* dbfile_foreign_lock by path; opens a descriptor only when this process has none of that file. */
 enum dbfile_lock dbfile_foreign_lock_path(const char *path, pid_t *pid);
 
 #endif

@@ -16,12 +16,14 @@
 
 /* Our own checkpoints: when the next one may be tried, and why not before. */
 struct checkpoint_plan {
-	int64_t next_us;    /* no PASSIVE before */
-	int64_t backoff_us; /* grows while a foreign reader is in the way */
-	uint32_t tried_at;  /* frames in the WAL at the last PASSIVE of this incarnation */
-	int quick;          /* PASSIVEs tried again at once because the last one was quick */
-	bool ours;          /* the present WAL was backfilled whole by us, not by the app */
-	int64_t app_us;     /* when the app's own checkpoint last let the WAL start anew */
+	int64_t next_us;     /* no PASSIVE before */
+	int64_t backoff_us;  /* grows while a foreign reader is in the way */
+	uint32_t tried_at;   /* frames in the WAL at the last PASSIVE of this incarnation */
+	int quick;           /* PASSIVEs tried again at once because the last one was quick */
+	bool ours;           /* what made the present WAL startable anew was ours, not the app's */
+	int64_t app_us;      /* when the app's own checkpoint last let the WAL start anew, 0 = never */
+	int64_t barrier_us;  /* when the last barrier ended */
+	uint64_t barrier_at; /* bytes in the WAL that call for one: grows while they come fast */
 };
 
 /* What explains writes to the database file. */
@@ -48,7 +50,7 @@ struct source {
 	bool settled;
 
 	bool attached;
-	struct dbfile *kept;
+	struct dbfile *kept, *kept_shm; /* of the database file and its -shm */
 	struct identity id;
 	struct pin pin;
 	struct shm shm;
@@ -81,7 +83,7 @@ int capture_frames(
 	struct source *s, const struct shm_view *v, uint64_t max_bytes, bool *captured, struct err *e);
 
 /* Follows the header to a new incarnation, or says why the chain of pins is broken. */
-bool capture_follow(struct source *s, const struct shm_view *v, const char **why);
+bool capture_follow(struct source *s, const struct shm_view *v, int64_t now_us, const char **why);
 
 /* The last point's position is that of the chain. */
 void capture_note_position(struct source *s);
@@ -91,9 +93,9 @@ int capture_at_end(struct source *s, const struct shm_view *v, struct err *e);
 
 /* ---- checkpoint.c ---- */
 
-/* Renews the pin when that lets the app's checkpoints go on (I3 holds: everything is captured).
- * Asks for an early turn when it must be tried again. */
-void checkpoint_renew_pin(struct source *s, const struct shm_view *v, int64_t now_us);
+/* Renews the pin when that helps (I3 holds: everything is captured). `quiet`: nothing was captured
+ * in this turn. Asks for an early turn when it must be tried again. */
+void checkpoint_renew_pin(struct source *s, const struct shm_view *v, bool quiet, int64_t now_us);
 
 /* Our own PASSIVE checkpoint and the barrier, when they are due. Fails only with what the sink
  * says. *captured as in capture_frames. */

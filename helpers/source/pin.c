@@ -69,20 +69,37 @@ static bool lock_free(struct pin *p, int lock)
 	return true;
 }
 
-bool pin_may_renew(struct pin *p, const uint8_t salt[8], int64_t now_us)
+bool pin_is_waited_for(const struct dbfile *shm)
+{
+	pid_t checkpointer = 0, writer = 0;
+	if (dbfile_foreign_shm_lock(shm, CONNECTION_LOCK_CHECKPOINT, &checkpointer) ==
+			DBFILE_UNLOCKED ||
+		dbfile_foreign_shm_lock(shm, CONNECTION_LOCK_WRITE, &writer) == DBFILE_UNLOCKED)
+		return false;
+	/* 0 = a process that is not visible from here: perhaps the same. */
+	return checkpointer == writer || checkpointer == 0 || writer == 0;
+}
+
+static bool guard(struct pin *p, const struct dbfile *shm, int64_t now_us)
+{
+	if (lock_free(p, CONNECTION_LOCK_CHECKPOINT))
+		return true;
+	if (!pin_is_waited_for(shm)) {
+		p->guard_since = 0;
+		return false;
+	}
+	if (p->guard_since == 0)
+		p->guard_since = now_us;
+	return now_us - p->guard_since >= PIN_GUARD_US;
+}
+
+bool pin_may_renew(struct pin *p, const struct dbfile *shm, const uint8_t salt[8], int64_t now_us)
 {
 	if (p->held->mark != 0)
 		return true;
 	if (p->guard_passed && memcmp(p->guarded, salt, sizeof(p->guarded)) == 0)
 		return true;
-	bool pass = lock_free(p, CONNECTION_LOCK_CHECKPOINT);
-	if (!pass && lock_free(p, CONNECTION_LOCK_WRITE)) {
-		p->guard_since = 0;
-		return false;
-	}
-	if (!pass && p->guard_since == 0)
-		p->guard_since = now_us;
-	if (!pass && now_us - p->guard_since < PIN_GUARD_US)
+	if (!guard(p, shm, now_us))
 		return false;
 	memcpy(p->guarded, salt, sizeof(p->guarded));
 	p->guard_passed = true;

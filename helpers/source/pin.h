@@ -13,10 +13,11 @@
  *       frames, it reads them, looks at the salts again, and if they changed pages are compared.
  *   I4  Before mark 0 is left for a new incarnation, the CKPT lock is seen free once after that
  *       incarnation was published; so no checkpointer that read the old header is still at work.
- *       When CKPT is busy and WRITE is free, a PASSIVE checkpoint is under way: stay (nothing can
- *       be backfilled, the frames are safe). When WRITE is busy too it is most likely a FULL,
- *       RESTART or TRUNCATE, which read the header under WRITE and now waits for us: go on after
- *       PIN_GUARD_US. (Narrowed, not impossible: SQLite's own WAL-reset bug.)
+ *       When CKPT is busy and WRITE is free or held by another process, a PASSIVE checkpoint is
+ *       under way: stay (nothing can be backfilled, the frames are safe). When one process holds
+ *       both it is most likely a FULL, RESTART or TRUNCATE, which read the header under WRITE and
+ *       now waits for us: go on after PIN_GUARD_US. (Narrowed, not impossible: SQLite's own
+ *       WAL-reset bug.)
  *   I5  A header that stays invalid is a writer that died while publishing. Apps older than 3.33
  *       can't recover it beside our pin, so we do, within milliseconds, by beginning a read; but
  *       only while WRITE is free, because a stopped writer would block us for ten seconds.
@@ -31,6 +32,7 @@
 
 #include "base/err.h"
 #include "source/connection.h"
+#include "source/dbfile.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -70,8 +72,11 @@ void pin_close_clean(struct pin *p);
 int pin_renew(struct pin *p, const uint8_t salt[8], struct err *e);
 
 /* I4: may the held pin be exchanged now that the header shows this incarnation? False: stay, ask
- * again within a millisecond. Always true on a mark >= 1. */
-bool pin_may_renew(struct pin *p, const uint8_t salt[8], int64_t now_us);
+ * again within a millisecond. Always true on a mark >= 1. `shm` tells who holds which lock. */
+bool pin_may_renew(struct pin *p, const struct dbfile *shm, const uint8_t salt[8], int64_t now_us);
+
+/* Does one process hold CKPT and WRITE, as a FULL, RESTART or TRUNCATE does that waits for us? */
+bool pin_is_waited_for(const struct dbfile *shm);
 
 /* I5: recovers an invalid wal-index. ERR_AGAIN when a writer is alive. The held pin is a new one
  * then; position and salts must be read anew. */

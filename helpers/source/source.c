@@ -14,6 +14,10 @@
 #define BAD_HEADER_US 3000 /* publishing a header takes a microsecond; who is longer is dead */
 #define RELEASE_AFTER_US 1000000
 #define SCAN_LOOKS 20
+#define APP_CHECKPOINTS_US 10000000
+#define APP_CHECKPOINTS_PAUSE_US 500
+#define RUNNING_FIRST_US 200
+#define RUNNING_LAST_US 2000
 
 int source_open(struct source **out, const struct source_config *cfg,
 	const struct source_sink *sink, struct source_watch *watch, struct err *e)
@@ -149,7 +153,7 @@ static int caught_up(struct source *s, const struct shm_view *v, const struct id
 	if (!strict_reading_held(s))
 		return lose(s, "the WAL was restarted before its last frames could be read", r, e);
 	r->caught_up = true;
-	checkpoint_renew_pin(s, v, now_us);
+	checkpoint_renew_pin(s, v, !r->captured, now_us);
 	if (foreign_write_seen(s, v, db, now_us))
 		return lose(s,
 			"the database file was written by something that does not use its -wal (a single "
@@ -170,7 +174,7 @@ static int follow(struct source *s, const struct shm_view *v, const struct ident
 	int64_t now_us, struct source_result *r, struct err *e)
 {
 	const char *why = NULL;
-	if (!capture_follow(s, v, &why))
+	if (!capture_follow(s, v, now_us, &why))
 		return lose(s, why, r, e);
 	int rc = capture_frames(s, v, TURN_BYTES, &r->captured, e);
 	if (r->captured)
@@ -182,6 +186,14 @@ static int follow(struct source *s, const struct shm_view *v, const struct ident
 	if (!rc)
 		rc = caught_up(s, v, db, now_us, r, e);
 	return rc == ERR_DAMAGED ? lose(s, e->text, r, e) : rc;
+}
+
+/* Who checkpoints waits for us to leave when it is done, at first a millisecond at a time. */
+static int64_t running_pause(int64_t since_us)
+{
+	int64_t pause = since_us / 8;
+	return pause < RUNNING_FIRST_US ? RUNNING_FIRST_US
+									: (pause > RUNNING_LAST_US ? RUNNING_LAST_US : pause);
 }
 
 int source_turn(struct source *s, struct source_result *r, struct err *e)
@@ -201,11 +213,16 @@ int source_turn(struct source *s, struct source_result *r, struct err *e)
 	if (shm_look(&s->shm, &v)) {
 		s->bad_since_us = 0;
 		if (foreign_checkpoint_runs(s, &v, now_us))
-			wake_within(&s->wake, 1000);
+			wake_within(&s->wake, running_pause(now_us - s->foreign.running_since));
 		rc = follow(s, &v, &db, now_us, r, e);
 	} else {
 		mend_header(s, now_us);
 	}
+	if (wake_commits(&s->wake, r->captured, now_us))
+		watch_mute_wal(s->watch, s->wake.steady);
+	/* An app that calls for FULL or TRUNCATE waits for our pin; in growing steps. */
+	if (s->wake.steady && s->plan.app_us != 0 && now_us - s->plan.app_us < APP_CHECKPOINTS_US)
+		wake_within(&s->wake, APP_CHECKPOINTS_PAUSE_US);
 	r->wal_bytes = wal_frame_offset(s->chain.frame + 1, s->page_size);
 	if (!rc && r->event == SOURCE_OK)
 		r->wait_us = wake_pause(&s->wake, now_us, watch_blind(s->watch));

@@ -6,6 +6,21 @@ void wake_moved(struct wake *w, int64_t now_us)
 	w->pause_us = WAKE_FIRST_US;
 }
 
+bool wake_commits(struct wake *w, bool captured, int64_t now_us)
+{
+	bool was = w->steady;
+	int64_t gap = now_us - w->commit_us;
+	if (captured) {
+		w->commits = gap <= WAKE_STEADY_GAP_US ? w->commits + 1 : 0;
+		w->commit_us = now_us;
+		w->steady = w->steady || w->commits >= WAKE_STEADY_MOVES;
+	} else if (gap > WAKE_STEADY_END_US) {
+		w->steady = false;
+		w->commits = 0;
+	}
+	return w->steady != was;
+}
+
 void wake_within(struct wake *w, int64_t us)
 {
 	if (w->next_us == 0 || us < w->next_us)
@@ -21,6 +36,8 @@ int64_t wake_pause(struct wake *w, int64_t now_us, bool blind)
 		if (w->pause_us < WAKE_QUIET_US)
 			w->pause_us *= 2;
 	}
+	if (w->steady)
+		pause = WAKE_STEADY_US;
 	if (w->next_us > 0 && w->next_us < pause)
 		pause = w->next_us;
 	w->next_us = 0;

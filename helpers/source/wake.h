@@ -5,6 +5,9 @@
  * after each event, and after each change that was seen, we look again with growing pauses (1 ms,
  * doubling) until a second was quiet. While a checkpoint runs we look every other millisecond,
  * because its end makes no event either. A slow timer covers whatever else is lost.
+ *
+ * Under steady writers the events of the WAL are switched off and a timer looks every other
+ * millisecond: an event would make each writer pay for waking us.
  */
 #ifndef SOURCE_WAKE_H
 #define SOURCE_WAKE_H
@@ -16,15 +19,25 @@
 #define WAKE_QUIET_US 1000000
 #define WAKE_SLOW_US (30 * INT64_C(1000000))
 #define WAKE_BLIND_US 1000000 /* no inotify */
+#define WAKE_STEADY_US 2000
+#define WAKE_STEADY_GAP_US 6000 /* a commit in every such gap is a steady writer … */
+#define WAKE_STEADY_MOVES 25    /* … after so many in a row */
+#define WAKE_STEADY_END_US 50000
 
 struct wake {
-	int64_t moved_us; /* last event or change */
-	int64_t pause_us; /* the next pause */
-	int64_t next_us;  /* asked for by somebody in this turn; 0 = nobody */
+	int64_t moved_us;  /* last event or change */
+	int64_t pause_us;  /* the next pause */
+	int64_t next_us;   /* asked for by somebody in this turn; 0 = nobody */
+	int64_t commit_us; /* the last turn with commits */
+	int commits;       /* turns with commits in a row, WAKE_STEADY_GAP_US apart at most */
+	bool steady;
 };
 
 /* Something happened (an event, the header moved): begin with short pauses again. */
 void wake_moved(struct wake *w, int64_t now_us);
+
+/* A turn is over; did it capture commits? Returns true when w->steady changed. */
+bool wake_commits(struct wake *w, bool captured, int64_t now_us);
 
 /* Somebody wants to look again after so long at the latest. */
 void wake_within(struct wake *w, int64_t us);

@@ -25,6 +25,7 @@ struct watch_entry {
 	int wd[WATCH_KINDS]; /* -1 = not watched */
 	bool event;          /* since watch_taken */
 	uint64_t told;       /* the reading in which its user was told of one last */
+	bool muted;          /* the -wal is not watched */
 	struct watch_entry *next;
 };
 
@@ -148,12 +149,27 @@ bool watch_refresh(struct watch_entry *en)
 	pthread_mutex_lock(&en->w->mutex);
 	watch_one(en, WATCH_FOLDER, dir, FOLDER_MASK);
 	watch_one(en, WATCH_DB, en->path, FILE_MASK);
-	watch_one(en, WATCH_WAL, wal, FILE_MASK);
+	if (!en->muted)
+		watch_one(en, WATCH_WAL, wal, FILE_MASK);
 	bool sees = en->wd[WATCH_FOLDER] >= 0;
 	pthread_mutex_unlock(&en->w->mutex);
 	free(dir);
 	free(wal);
 	return sees;
+}
+
+void watch_mute_wal(struct watch_entry *en, bool mute)
+{
+	if (watch_blind(en) || en->muted == mute)
+		return;
+	en->muted = mute;
+	if (!mute) {
+		watch_refresh(en);
+		return;
+	}
+	pthread_mutex_lock(&en->w->mutex);
+	drop(en, WATCH_WAL);
+	pthread_mutex_unlock(&en->w->mutex);
 }
 
 bool watch_taken(struct watch_entry *en)

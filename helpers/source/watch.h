@@ -29,6 +29,10 @@ bool watch_refresh(struct watch_entry *en);
 /* Forgets all watches, so that what we do ourselves now makes no event; watch_refresh again. */
 void watch_pause(struct watch_entry *en);
 
+/* No events of the -wal from now on, or events again: under steady writers a timer is cheaper for
+ * them, because an event makes the writer wake us. */
+void watch_mute_wal(struct watch_entry *en, bool mute);
+
 /* Was there an event since the last call? */
 bool watch_taken(struct watch_entry *en);
 
