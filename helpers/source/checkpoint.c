@@ -94,14 +94,6 @@ static bool hold(struct source *s, bool quiet, int64_t now_us)
 	return true;
 }
 
-void checkpoint_renew_pin(struct source *s, const struct shm_view *v, bool quiet, int64_t now_us)
-{
-	bool want_zero = backfilled(s, v) && s->pin.held->mark != 0;
-	bool moved = s->dirty || mark_is_old(s);
-	if (want_zero || (moved && !hold(s, quiet, now_us)))
-		renew(s, v, now_us);
-}
-
 /* Everything is in the database file: to mark 0, at once. A try that landed elsewhere is a new pin,
  * so the header is read anew (I3): a commit and an app's checkpoint may have come in between, and
  * mark 0 would then let go of frames that nobody read. */
@@ -274,15 +266,8 @@ static int busy(struct source *s, bool *captured, struct err *e)
 	return ERR_OK;
 }
 
-int checkpoint_run(
-	struct source *s, const struct shm_view *v, int64_t now_us, bool *captured, struct err *e)
+static int checkpoint(struct source *s, bool *captured, struct err *e)
 {
-	if (!due(s, v, now_us) || !files_are_ours(s))
-		return ERR_OK;
-	if (s->pin.held->mark == 0 || mark_is_old(s)) {
-		if (!renew(s, v, now_us) || s->pin.held->mark == 0)
-			return ERR_OK;
-	}
 	int64_t began_us = clock_mono_us();
 	int rc = connection_checkpoint(s->pin.helper);
 	if (rc == SQLITE_BUSY)
@@ -294,4 +279,17 @@ int checkpoint_run(
 	}
 	s->counts.checkpoints++;
 	return after_passive(s, clock_mono_us() - began_us, captured, e);
+}
+
+int checkpoint_turn(
+	struct source *s, const struct shm_view *v, int64_t now_us, bool *captured, struct err *e)
+{
+	bool is_due = due(s, v, now_us) && files_are_ours(s);
+	bool want_zero = backfilled(s, v) && s->pin.held->mark != 0;
+	bool moved = s->dirty || mark_is_old(s);
+	/* Once in a turn only: the header that I3 speaks of was read at its beginning. */
+	if (want_zero || (moved && (is_due || !hold(s, !*captured, now_us))))
+		renew(s, v, now_us);
+	/* Own checkpoints only on a mark >= 1: nothing can start the WAL anew meanwhile. */
+	return is_due && s->pin.held->mark > 0 ? checkpoint(s, captured, e) : ERR_OK;
 }

@@ -93,13 +93,13 @@ int capture_at_end(struct source *s, const struct shm_view *v, struct err *e);
 
 /* ---- checkpoint.c ---- */
 
-/* Renews the pin when that helps (I3 holds: everything is captured). `quiet`: nothing was captured
- * in this turn. Asks for an early turn when it must be tried again. */
-void checkpoint_renew_pin(struct source *s, const struct shm_view *v, bool quiet, int64_t now_us);
-
-/* Our own PASSIVE checkpoint and the barrier, when they are due. Fails only with what the sink
- * says. *captured as in capture_frames. */
-int checkpoint_run(
+/*
+ * Everything up to the view's mxFrame is captured: renews the pin when that helps, then runs our
+ * own PASSIVE checkpoint and the barrier when they are due. Asks for an early turn when something
+ * must be tried again. *captured: frames were captured in this turn. Fails only with what the sink
+ * says.
+ */
+int checkpoint_turn(
 	struct source *s, const struct shm_view *v, int64_t now_us, bool *captured, struct err *e);
 
 /* ---- foreign.c ---- */

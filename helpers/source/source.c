@@ -153,13 +153,12 @@ static int caught_up(struct source *s, const struct shm_view *v, const struct id
 	if (!strict_reading_held(s))
 		return lose(s, "the WAL was restarted before its last frames could be read", r, e);
 	r->caught_up = true;
-	checkpoint_renew_pin(s, v, !r->captured, now_us);
 	if (foreign_write_seen(s, v, db, now_us))
 		return lose(s,
 			"the database file was written by something that does not use its -wal (a single "
 			"file mounted into a container? mount its folder; or a copy over it)",
 			r, e);
-	int rc = checkpoint_run(s, v, now_us, &r->captured, e);
+	int rc = checkpoint_turn(s, v, now_us, &r->captured, e);
 	if (rc)
 		return rc;
 	bool again = false;
