@@ -39,7 +39,7 @@ static void stamp_one(void *arg)
 int header_stamps(
 	void *ctx, const struct ltx_file *const *files, size_t n, int64_t *ms, struct err *e)
 {
-	struct stamp_job jobs[RESTORE_STAMPS];
+	struct stamp_job jobs[RESTORE_STAMPS] = {0};
 	struct pool *pool = NULL;
 	int rc = n > 1 ? pool_new(&pool, n, n, e) : ERR_OK;
 	for (size_t i = 0; i < n && !rc; i++) {

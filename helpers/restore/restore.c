@@ -198,7 +198,8 @@ static int read_one(struct run *r, size_t i, struct err *e)
 		rc = read_pages(r, dec, &r->files[i], e);
 	ltx_decoder_free(dec);
 	r->result->files++;
-	fetch_next_file(r->fetch);
+	if (!rc)
+		fetch_next_file(r->fetch);
 	return rc;
 }
 
