@@ -61,12 +61,12 @@ static void remember(struct source *s, const struct stat *before)
 static void let_go(struct source *s, const struct stat *before, bool *again)
 {
 	/* Our own close must not wake us. */
-	watch_pause(s->watch);
+	watch_deafen(s->watch);
 	pin_close_clean(&s->pin);
 	remember(s, before);
 	source_detach(s);
 	s->alone_since_us = 0;
-	watch_refresh(s->watch);
+	watch_hear(s->watch);
 	*again = !s->left.valid || access(s->paths.wal, F_OK) == 0;
 }
 

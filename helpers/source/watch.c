@@ -26,6 +26,7 @@ struct watch_entry {
 	bool event;          /* since watch_taken */
 	uint64_t told;       /* the reading in which its user was told of one last */
 	bool muted;          /* the -wal is not watched */
+	int deaf;            /* listens to nothing until this descriptor was ignored; -1 = listens */
 	struct watch_entry *next;
 };
 
@@ -76,6 +77,7 @@ struct watch_entry *watch_add(struct source_watch *w, const char *path, void *us
 	en->user = user;
 	for (int k = 0; k < WATCH_KINDS; k++)
 		en->wd[k] = -1;
+	en->deaf = -1;
 	if (w) {
 		pthread_mutex_lock(&w->mutex);
 		en->next = w->entries;
@@ -85,29 +87,41 @@ struct watch_entry *watch_add(struct source_watch *w, const char *path, void *us
 	return en;
 }
 
-/* Mutex held: a watch descriptor goes when nobody else uses it. */
-static void drop(struct watch_entry *en, int kind)
+/* Mutex held: a watch descriptor goes when nobody else uses it. True: it went. */
+static bool drop(struct watch_entry *en, int kind)
 {
 	int wd = en->wd[kind];
 	en->wd[kind] = -1;
 	if (wd < 0)
-		return;
+		return false;
 	for (struct watch_entry *o = en->w->entries; o; o = o->next)
 		for (int k = 0; k < WATCH_KINDS; k++)
 			if (o->wd[k] == wd)
-				return;
-	inotify_rm_watch(en->w->fd, wd);
+				return false;
+	return inotify_rm_watch(en->w->fd, wd) == 0;
 }
 
-void watch_pause(struct watch_entry *en)
+void watch_deafen(struct watch_entry *en)
 {
-	if (!en->w)
+	if (watch_blind(en))
 		return;
 	pthread_mutex_lock(&en->w->mutex);
-	for (int k = 0; k < WATCH_KINDS; k++)
-		drop(en, k);
+	drop(en, WATCH_WAL);
+	en->deaf = en->wd[WATCH_DB];
 	en->event = false;
 	pthread_mutex_unlock(&en->w->mutex);
+}
+
+void watch_hear(struct watch_entry *en)
+{
+	if (watch_blind(en))
+		return;
+	pthread_mutex_lock(&en->w->mutex);
+	/* Where another source watches the same file nothing is ignored: better to hear ourselves. */
+	if (en->wd[WATCH_DB] != en->deaf || !drop(en, WATCH_DB))
+		en->deaf = -1;
+	pthread_mutex_unlock(&en->w->mutex);
+	watch_refresh(en);
 }
 
 void watch_remove(struct watch_entry *en)
@@ -115,8 +129,9 @@ void watch_remove(struct watch_entry *en)
 	if (!en)
 		return;
 	if (en->w) {
-		watch_pause(en);
 		pthread_mutex_lock(&en->w->mutex);
+		for (int k = 0; k < WATCH_KINDS; k++)
+			drop(en, k);
 		for (struct watch_entry **p = &en->w->entries; *p; p = &(*p)->next)
 			if (*p == en) {
 				*p = en->next;
@@ -209,12 +224,23 @@ static void forget(struct source_watch *w, int wd)
 				en->wd[k] = -1;
 }
 
+/* Mutex held. Events of what we did ourselves; what is behind them, we hear. */
+static bool still_deaf(struct watch_entry *en, const struct inotify_event *ev)
+{
+	if (en->deaf < 0)
+		return false;
+	if (ev->wd >= 0 && !(ev->wd == en->deaf && (ev->mask & IN_IGNORED)))
+		return true;
+	en->deaf = -1;
+	return ev->wd >= 0;
+}
+
 /* Mutex held. */
 static void note(struct source_watch *w, const struct inotify_event *ev,
 	void (*fn)(void *ctx, void *source_user), void *ctx)
 {
 	for (struct watch_entry *en = w->entries; en; en = en->next) {
-		if (!concerns(en, ev))
+		if (still_deaf(en, ev) || !concerns(en, ev))
 			continue;
 		en->event = true;
 		/* Not "once until it was taken": a source that is not attached takes none. */

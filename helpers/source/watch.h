@@ -26,8 +26,15 @@ void watch_remove(struct watch_entry *en); /* NULL is fine */
  * the folder is watched: then whatever appears wakes us. */
 bool watch_refresh(struct watch_entry *en);
 
-/* Forgets all watches, so that what we do ourselves now makes no event; watch_refresh again. */
-void watch_pause(struct watch_entry *en);
+/*
+ * What we do ourselves from now on until watch_hear makes no event. (The folder's watch is shared
+ * with other sources and stays. watch_hear takes the database's watch away and makes a new one: the
+ * kernel queues IN_IGNORED for the old one behind all events of what we did, and what comes before
+ * it is not listened to.) Look at the files yourself after watch_hear: others may have done
+ * something too.
+ */
+void watch_deafen(struct watch_entry *en);
+void watch_hear(struct watch_entry *en);
 
 /* No events of the -wal from now on, or events again: under steady writers a timer is cheaper for
  * them, because an event makes the writer wake us. */

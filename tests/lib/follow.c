@@ -61,13 +61,26 @@ static int commit(void *ctx, const struct source_point *point, struct err *e)
 	return ERR_OK;
 }
 
-void follow_open(struct follow *f, const struct source_config *cfg)
+void follow_open_with(struct follow *f, const struct source_config *cfg, struct source_watch *watch)
 {
 	memset(f, 0, sizeof(*f));
+	f->watch = watch;
+	struct source_config mine = *cfg;
+	mine.user = f;
 	struct err e = ERR_INIT;
 	struct source_sink sink = {put, commit, f};
-	if (source_watch_new(&f->watch, &e) || source_open(&f->source, cfg, &sink, f->watch, &e))
+	if (source_open(&f->source, &mine, &sink, f->watch, &e))
 		die("open", e.text);
+}
+
+void follow_open(struct follow *f, const struct source_config *cfg)
+{
+	struct source_watch *watch;
+	struct err e = ERR_INIT;
+	if (source_watch_new(&watch, &e))
+		die("watch", e.text);
+	follow_open_with(f, cfg, watch);
+	f->watch_is_ours = true;
 }
 
 static int keep(void *ctx, uint32_t pgno, const void *page, struct err *e)
@@ -111,7 +124,11 @@ int follow_attach(struct follow *f, const struct state_position *at)
 		snprintf(f->reason, sizeof(f->reason), "%.255s", e.text);
 		return rc;
 	}
+	struct source_point point;
+	source_get_point(f->source, &point);
+	f->pos = point.pos;
 	f->attached++;
+	memset(&f->last, 0, sizeof(f->last));
 	if (resumed)
 		f->resumed++;
 	else
@@ -140,10 +157,10 @@ void follow_start(
 	f->keep_up = true;
 }
 
-static void nothing(void *ctx, void *user)
+static void note(void *ctx, void *user)
 {
 	(void)ctx;
-	(void)user;
+	((struct follow *)user)->event = true;
 }
 
 static void note_event(struct follow *f)
@@ -174,15 +191,18 @@ enum source_event follow_turn(struct follow *f, int64_t max_us)
 	int64_t wait = f->last.wait_us < max_us ? f->last.wait_us : max_us;
 	struct pollfd p = {.fd = source_watch_fd(f->watch), .events = POLLIN};
 	struct timespec ts = {wait / 1000000, wait % 1000000 * 1000};
-	int ready = ppoll(&p, 1, &ts, NULL);
-	if (ready > 0)
-		source_watch_read(f->watch, nothing, NULL);
+	if (f->event)
+		ts = (struct timespec){0, 0};
+	if (ppoll(&p, 1, &ts, NULL) > 0)
+		source_watch_read(f->watch, note, NULL);
 	if (!source_attached(f->source)) {
-		if (f->keep_up && (ready > 0 || f->last.event != SOURCE_RELEASED))
+		bool waits = f->last.event == SOURCE_RELEASED && f->last.wait_us > 0;
+		if (f->keep_up && (f->event || !waits))
 			attach_patiently(f, &f->pos);
-		f->last.event = SOURCE_OK;
+		f->event = false;
 		return SOURCE_OK;
 	}
+	f->event = false;
 	source_set_settled(f->source, !f->unsettled);
 	struct err e = ERR_INIT;
 	int64_t began = clock_mono_us();
@@ -270,7 +290,8 @@ void follow_stop(struct follow *f)
 	if (f->source)
 		source_get_counts(f->source, &f->counts);
 	source_close(f->source);
-	source_watch_free(f->watch);
+	if (f->watch_is_ours)
+		source_watch_free(f->watch);
 	f->source = NULL;
 	f->watch = NULL;
 }

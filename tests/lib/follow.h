@@ -14,6 +14,7 @@
 struct follow {
 	struct source *source;
 	struct source_watch *watch;
+	bool watch_is_ours, event;
 	struct state_position pos; /* of the last commit: where a next life may begin */
 	uint8_t *image;
 	bool *have; /* have[pgno]: captured or scanned */
@@ -34,6 +35,10 @@ void follow_start(
 
 /* Only opens; follow_turn attaches. */
 void follow_open(struct follow *f, const struct source_config *cfg);
+
+/* The same with a watch that others use too; it stays the caller's. */
+void follow_open_with(
+	struct follow *f, const struct source_config *cfg, struct source_watch *watch);
 
 /* One attempt to attach: source_attach's code; the error's text in f->reason. */
 int follow_attach(struct follow *f, const struct state_position *at);
