@@ -288,6 +288,15 @@ static int parse_aws_host(struct s3_target *t, const char *host, struct err *e)
 	return rc;
 }
 
+/* What may become a part of a host name. */
+static bool is_label(const char *text, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!isalnum((unsigned char)text[i]) && text[i] != '-')
+			return false;
+	return n > 0 && n < 64;
+}
+
 /*
  * arn:PARTITION:s3:REGION:ACCOUNT:accesspoint with the name after '/' (then it is the first part of
  * the URL's path) or ':'. The access point has a host of its own; the rest of the path is the key.
@@ -309,6 +318,10 @@ static int parse_arn(struct s3_target *t, const struct store_url *url, struct er
 		return err_set(e, ERR_USAGE,
 			"multi-Region access points can't be used: their requests need another signature; name "
 			"the access point of one region");
+	if (!is_label(name, name_len) || !is_label(field[3], strlen(field[3])) ||
+		!is_label(field[4], strlen(field[4])))
+		return err_set(e, ERR_USAGE,
+			"the region, account or name in the replica URL's ARN has a character that none has");
 	const char *key = name + name_len + (name[name_len] == '/');
 	snprintf(t->region, sizeof(t->region), "%s", field[3]);
 	snprintf(t->bucket, sizeof(t->bucket), "%.*s-%s", (int)(name_len < 63 ? name_len : 63), name,

@@ -98,7 +98,7 @@ static int split_query(struct store_url *u, char *query, struct err *e)
 /* Cuts ":9000" off the host. */
 static int split_port(struct store_url *u, char *host, struct err *e)
 {
-	char *colon = strrchr(host, ':');
+	char *colon = strchr(host, ':');
 	if (!colon || !strncmp(host, "arn:", 4))
 		return ERR_OK;
 	char *end;

@@ -206,6 +206,7 @@ static const struct {
 	{"s3://bucket.host:0/p", "port"},
 	{"s3://bucket.host:99999/p", "port"},
 	{"s3://bucket.host:9000x/p", "port"},
+	{"s3://bucket.host:9000:9001/p", "port"},
 	{"s3://bucket/p?regoin=eu-west-1", "'regoin'"},
 	{"s3://bucket/p?region=a&region=b", "twice"},
 	{"s3://bucket/p?partSize=6MB&part-size=7MB", "twice"},
@@ -222,6 +223,7 @@ static const struct {
 	{"s3://bucket/p?storageClass=bad%20name", "storage-class"},
 	{"s3://arn:aws:s3:us-west-2:123456789012:accesspoint", "accesspoint/NAME"},
 	{"s3://arn:aws:s3::123456789012:accesspoint/name.mrap/p", "multi-Region"},
+	{"s3://arn:aws:s3:us-west-2:123456789012:accesspoint/a.b/p", "character"},
 	{"s3://arn:aws:sns:us-west-2:123456789012:topic/p", "accesspoint"},
 };
 
