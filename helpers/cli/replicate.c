@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "cli/args.h"
 #include "cli/command.h"
+#include "conf/options.h"
 #include "conf/state.h"
 #include "daemon/inspect.h"
 #include "daemon/local.h"
@@ -35,12 +36,16 @@ struct run {
 	char why[1024];
 };
 
+/* The first ones are those of option_table (conf/options.h), which reads and bounds them. */
 static const struct flag flags[] = {
-	{"sync-interval", FLAG_DURATION, "TIME", "least time between two uploads (default 1s)"},
-	{"shutdown-timeout", FLAG_DURATION, "TIME", "how long the last upload may take (default 30s)"},
-	{"checkpoint-frames", FLAG_INT, "N", "checkpoint from so many frames in the WAL (default 500)"},
+	{"sync-interval", FLAG_STRING, "TIME", "least time between two uploads (default 1s)"},
+	{"staging-size", FLAG_STRING, "SIZE", "most that waits for upload (default 256MiB)"},
+	{"copies-size", FLAG_STRING, "SIZE", "most that local copies of uploads take"},
+	{"checkpoint-frames", FLAG_STRING, "N", "checkpoint from so many frames (default 500)"},
+	{"barrier-size", FLAG_STRING, "SIZE", "hold writers for a moment from so large a WAL"},
 	{"no-barrier", FLAG_BOOL, NULL, "never hold writers for a moment to let the WAL shrink"},
 	{"any-filesystem", FLAG_BOOL, NULL, "do not refuse network file systems"},
+	{"shutdown-timeout", FLAG_DURATION, "TIME", "how long the last upload may take (default 30s)"},
 	{"takeover", FLAG_BOOL, NULL, "replace what another node wrote into the replica, this once"},
 	{"accept", FLAG_BOOL, NULL, "accept that another database has taken the file's place"},
 	{"meta-path", FLAG_STRING, "DIR", "state folder (default .<file>-litestream beside the file)"},
@@ -73,21 +78,37 @@ static int read_log_level(struct args *a, struct err *e)
 	return ERR_OK;
 }
 
+static int read_options(struct args *a, struct options *o, struct err *e)
+{
+	int rc = ERR_OK;
+	for (const struct option_entry *en = option_table; !rc && en->name; en++) {
+		if (!args_given(a, en->name))
+			continue;
+		bool flag = en->type == OPTION_FLAG;
+		const char *text =
+			flag ? (args_bool(a, en->name) ? "true" : "false") : args_string(a, en->name, NULL);
+		rc = options_set(o, en->name, text, e);
+	}
+	return rc;
+}
+
 static int read_config(struct args *a, struct replicator_config *cfg, struct err *e)
 {
-	int64_t frames = args_int(a, "checkpoint-frames", 0);
-	if (frames < 0 || frames > 1000000)
-		return args_usage(a, e, NULL, "-checkpoint-frames is a number up to 1000000");
+	struct options o = OPTIONS_DEFAULT;
+	int rc = read_options(a, &o, e);
+	if (rc)
+		return rc;
 	*cfg = (struct replicator_config){
-		.sync_interval_ms = args_ms(a, "sync-interval", 1000),
-		.checkpoint_frames = (uint32_t)frames,
-		.no_barrier = args_bool(a, "no-barrier"),
-		.any_filesystem = args_bool(a, "any-filesystem"),
+		.sync_interval_ms = o.sync_interval_ms,
+		.staging_max = o.staging_max,
+		.copies_max = o.copies_max,
+		.checkpoint_frames = o.checkpoint_frames,
+		.barrier_bytes = o.barrier_bytes,
+		.no_barrier = o.no_barrier,
+		.any_filesystem = o.any_filesystem,
 		.takeover = args_bool(a, "takeover"),
 		.accept = args_bool(a, "accept"),
 	};
-	if (cfg->sync_interval_ms < 10 || cfg->sync_interval_ms > 86400000)
-		return args_usage(a, e, NULL, "-sync-interval is a time from 10ms to 24h");
 	if (args_given(a, "meta-path") && a->argc > 2)
 		return args_usage(a, e, NULL, "-meta-path goes with one database only");
 	return ERR_OK;

@@ -8,19 +8,21 @@
 #define AT(member) offsetof(struct options, member)
 
 const struct option_entry option_table[] = {
-	{"sync-interval", OPTION_DURATION, AT(sync_interval_ms), 10, 86400000,
+	{"sync-interval", OPTION_DURATION, AT(sync_interval_ms), 10, 86400000, "1s",
 		"least time between two uploads of a busy database"},
-	{"staging-size", OPTION_SIZE, AT(staging_max), MIB, 64 * GIB,
+	{"staging-size", OPTION_SIZE, AT(staging_max), MIB, 64 * GIB, "256MiB",
 		"most that is captured and not yet uploaded"},
 	{"copies-size", OPTION_SIZE, AT(copies_max), MIB, 64 * GIB,
+		"512MiB, or the size of the database where that is less",
 		"most that local copies of uploaded files take"},
-	{"checkpoint-frames", OPTION_COUNT, AT(checkpoint_frames), 10, 1000000,
+	{"checkpoint-frames", OPTION_COUNT, AT(checkpoint_frames), 10, 1000000, "500",
 		"frames in the WAL from which on we checkpoint"},
-	{"barrier-size", OPTION_SIZE, AT(barrier_bytes), MIB, 64 * GIB,
+	{"barrier-size", OPTION_SIZE, AT(barrier_bytes), MIB, 64 * GIB, "4MiB",
 		"size of the WAL from which on writers are held for a moment to let it shrink"},
-	{"no-barrier", OPTION_FLAG, AT(no_barrier), 0, 1, "never hold writers"},
-	{"any-filesystem", OPTION_FLAG, AT(any_filesystem), 0, 1, "do not refuse network file systems"},
-	{NULL, OPTION_FLAG, 0, 0, 0, NULL},
+	{"no-barrier", OPTION_FLAG, AT(no_barrier), 0, 1, "false", "never hold writers"},
+	{"any-filesystem", OPTION_FLAG, AT(any_filesystem), 0, 1, "false",
+		"do not refuse network file systems"},
+	{NULL, OPTION_FLAG, 0, 0, 0, NULL, NULL},
 };
 
 struct unit {
@@ -92,7 +94,7 @@ static void store_value(struct options *o, const struct option_entry *entry, int
 		memcpy(at, &value, sizeof(value)); /* int64_t and uint64_t, both not negative */
 }
 
-int options_set(struct options *o, const char *name, const char *text, struct err *e)
+const char *option_takes(enum option_type type)
 {
 	static const char *const takes[] = {
 		[OPTION_DURATION] = "a duration as 500ms, 1s or 1m30s",
@@ -100,6 +102,11 @@ int options_set(struct options *o, const char *name, const char *text, struct er
 		[OPTION_COUNT] = "a number",
 		[OPTION_FLAG] = "true or false",
 	};
+	return takes[type];
+}
+
+int options_set(struct options *o, const char *name, const char *text, struct err *e)
+{
 	const struct option_entry *entry = option_table;
 	while (entry->name && strcmp(entry->name, name) != 0)
 		entry++;
@@ -107,8 +114,8 @@ int options_set(struct options *o, const char *name, const char *text, struct er
 		return err_set(e, ERR_USAGE, "unknown option \"%.64s\"", name);
 	int64_t value;
 	if (!read_value(entry->type, text, &value))
-		return err_set(
-			e, ERR_USAGE, "option %s takes %s, not \"%.64s\"", name, takes[entry->type], text);
+		return err_set(e, ERR_USAGE, "option %s takes %s, not \"%.64s\"", name,
+			option_takes(entry->type), text);
 	if (value < entry->min || value > entry->max)
 		return err_set(e, ERR_USAGE, "option %s: \"%.64s\" is not between %lld and %lld%s", name,
 			text, (long long)entry->min, (long long)entry->max,

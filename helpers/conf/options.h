@@ -1,6 +1,6 @@
 /*
  * What a user may set for one database, as `name: text` pairs: one table for the plugin's desired
- * state and whoever else reads options by name.
+ * state, the flags of `litestream replicate` and docs/OPTIONS.md (a test compares them).
  */
 #ifndef CONF_OPTIONS_H
 #define CONF_OPTIONS_H
@@ -31,12 +31,16 @@ enum option_type { OPTION_DURATION, OPTION_SIZE, OPTION_COUNT, OPTION_FLAG };
 struct option_entry {
 	const char *name;
 	enum option_type type;
-	size_t offset;    /* of the member in struct options */
-	int64_t min, max; /* ms, bytes or number */
+	size_t offset;        /* of the member in struct options */
+	int64_t min, max;     /* ms, bytes or number */
+	const char *standard; /* what holds when it is not set, in words of its type */
 	const char *help;
 };
 
 extern const struct option_entry option_table[]; /* ends with name NULL */
+
+/* "a duration as 500ms, 1s or 1m30s": what an option of this type takes. */
+const char *option_takes(enum option_type type);
 
 /*
  * Sets one option from its text: durations as "1s", "500ms", "1m30s"; sizes as "64MB", "1GiB" or

@@ -397,24 +397,29 @@ static void check_syncing(struct schedule *s, int64_t now)
 	}
 }
 
+/* Answers what can't come true any more: *at is unlinked and freed. */
+static void end_syncing(struct syncing **at)
+{
+	struct syncing *y = *at;
+	struct err e = ERR_INIT;
+	int rc = sync_state(y, &e);
+	*at = y->next;
+	y->fn(y->ctx, rc == ERR_AGAIN ? ERR_CANCELLED : rc, e.text);
+	free(y->list);
+	free(y);
+}
+
 /* A database that goes away answers for its tickets now. */
 static void end_syncing_of(struct schedule *s, const struct entry *en)
 {
 	for (struct syncing **at = &s->syncing; *at;) {
-		struct syncing *y = *at;
 		bool concerned = false;
-		for (size_t i = 0; i < y->count; i++)
-			concerned = concerned || y->list[i].entry == en;
-		if (!concerned) {
-			at = &y->next;
-			continue;
-		}
-		struct err e = ERR_INIT;
-		int rc = sync_state(y, &e);
-		*at = y->next;
-		y->fn(y->ctx, rc == ERR_AGAIN ? ERR_CANCELLED : rc, e.text);
-		free(y->list);
-		free(y);
+		for (size_t i = 0; i < (*at)->count; i++)
+			concerned = concerned || (*at)->list[i].entry == en;
+		if (concerned)
+			end_syncing(at);
+		else
+			at = &(*at)->next;
 	}
 }
 
