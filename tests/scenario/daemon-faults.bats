@@ -1,0 +1,179 @@
+#!/usr/bin/env bats
+# litestreamd beside workers that misbehave (shell scripts in the place of `litestream`) and clients
+# that do. What it must keep: its other apps, its memory, and a reason in status.
+
+load ../lib/scenario
+load ../lib/daemon
+
+# fake SCRIPT: what runs instead of a worker; descriptor 3 is its channel.
+fake() {
+  cp "$ROOT/bin/litestream" "$ROOT/bin/real"
+  rm "$ROOT/bin/litestream"
+  printf '#!/bin/bash\n%s\n' "$1" >"$ROOT/bin/litestream"
+  chmod 0755 "$ROOT/bin/litestream"
+}
+real_ctl() { "$ROOT/bin/real" ctl -socket "$ROOT/run/control.sock" "$@"; }
+HELLO='{"type":"hello","protocol":1,"version":"x"}'
+STATUS='{"type":"status","databases":[]}'
+
+# trouble APP WORDS: its database waits for a restart, and the reason has these words.
+trouble() {
+  local said
+  said="$(ctl status -json "$1" | jq -r '.apps[0].databases[0] | .state + ": " + .reason')"
+  [[ "$said" == "restarting: "*"$2"* ]] || {
+    echo "$said"
+    return 1
+  }
+}
+
+http() { curl -s --max-time 20 --unix-socket "$ROOT/run/control.sock" "$@"; }
+
+begin() {
+  fake "$1"
+  ctl() { real_ctl "$@"; }
+  app one $ALICE
+  daemon -watchdog 1s "${@:2}"
+}
+
+@test "a worker that can't start: its end is the reason, and the waits are bounded" {
+  begin 'echo "no such library" >&2; exit 127'
+  poll trouble one 'exit code 127'
+  in_log one 'no such library'
+  five() { [[ "$(ctl status -json one | jq '.apps[0].restarts')" -ge 5 ]]; }
+  poll five
+  # The longest wait was set to 2 s.
+  ! grep -E 'started again in ([3-9]|2\.[1-9]|[0-9]{2,})' "$ROOT/log/one.log"
+}
+
+@test "a worker that says what isn't in the contract is killed" {
+  begin 'echo "{\"type\":\"hello\"" >&3; read -r _ <&3'
+  poll trouble one 'is not JSON'
+  ! grep -q 'hello' <(ctl status -json one | jq -r '.apps[0].databases[0].reason')
+}
+
+@test "a worker that orders is killed" {
+  begin "echo '$HELLO' >&3; echo '{\"type\":\"stop\"}' >&3; read -r _ <&3"
+  poll trouble one 'may not send this'
+}
+
+@test "a worker of another version is told from a broken one" {
+  begin "echo '{\"type\":\"hello\",\"protocol\":2,\"version\":\"x\"}' >&3; read -r _ <&3"
+  poll trouble one 'speaks protocol 2'
+}
+
+@test "a line without end costs no memory without end" {
+  begin 'while :; do printf "%065536d" 0 >&3 || exit; done'
+  poll trouble one 'longer than'
+  [[ "$(awk '$1 == "VmHWM:" { print $2 }' "/proc/$(pid_of litestreamd)/status")" -lt 100000 ]]
+}
+
+@test "a worker that never says hello, and one that closes its channel, are killed" {
+  begin 'read -r _ <&3'
+  poll trouble one 'was silent for 1 s'
+  fake_two="$(printf '#!/bin/bash\nexec 3>&-\nexec sleep 60\n')"
+  echo "$fake_two" >"$ROOT/bin/litestream.new"
+  chmod 0755 "$ROOT/bin/litestream.new"
+  mv "$ROOT/bin/litestream.new" "$ROOT/bin/litestream"
+  poll trouble one 'closed its channel'
+}
+
+@test "a worker that doesn't end when it is told to is killed, and the daemon ends" {
+  begin "trap '' TERM; echo '$HELLO' >&3; while :; do echo '$STATUS' >&3; sleep 0.3; done" -shutdown-timeout 0s
+  poll is one pid "$(pgrep -P "$(pid_of litestreamd)")"
+  kill -TERM "$(pid_of litestreamd)"
+  finish litestreamd
+  in_log one 'did not end in time'
+}
+
+@test "a worker that doesn't answer a sync: the client is told in time" {
+  begin "echo '$HELLO' >&3; while :; do echo '$STATUS' >&3; sleep 0.3; done" -shutdown-timeout 0s
+  up() { [[ "$(ctl status -json one | jq -r '.apps[0].worker')" == running ]]; }
+  poll up
+  run ctl sync -timeout 1s one
+  [[ "$status" -eq 5 && "$output" == *"did not answer in time"* ]]
+}
+
+@test "a check whose child ends without a word" {
+  begin 'echo secretive >&2; exit 9'
+  run ctl check one "$ROOT/storage/one--db" app.db "file://$ROOT/replicas/one"
+  [[ "$status" -eq 1 && "$output" == *"without a result"* ]]
+  run ctl restore "$ROOT/storage/one--db" new.db "file://$ROOT/replicas/one"
+  [[ "$status" -eq 1 && "$output" == *"secretive"*"without a result"* ]]
+}
+
+@test "requests that can't be" {
+  app one $ALICE
+  daemon
+  ctl wait one
+  answer() { http -o "$ROOT/answer" -w '%{http_code}' "$@" && echo " $(jq -c '[.protocol, .code]' "$ROOT/answer")"; }
+  [[ "$(answer http://x/nothing)" == '404 [1,1]' ]]
+  [[ "$(answer http://x/sync)" == '404 [1,1]' ]]
+  [[ "$(answer -X POST http://x/reload)" == '400 [1,2]' ]]
+  [[ "$(answer -d '{"app":' http://x/reload)" == '400 [1,2]' ]]
+  [[ "$(answer -d '[]' http://x/reload)" == '400 [1,2]' ]]
+  [[ "$(answer -d '{"app":"one","app":"two"}' http://x/reload)" == '400 [1,2]' ]]
+  [[ "$(answer -d '{"app":"../one"}' http://x/reload)" == '400 [1,2]' ]]
+  [[ "$(answer -d '{"app":"one","x":1}' http://x/sync)" == '400 [1,2]' ]]
+  [[ "$(answer -d '{"app":"one","timeout":4000}' http://x/sync)" == '400 [1,2]' ]]
+  [[ "$(answer -d '{"app":"none"}' http://x/sync)" == '404 [1,1]' ]]
+  [[ "$(answer -d '{"storage_dir":"/etc","file":"passwd","replica":"/x"}' http://x/check)" == '400 [1,2]' ]]
+  [[ "$(answer 'http://x/status?app=none')" == '404 [1,1]' ]]
+  head -c 200000 /dev/zero | tr '\0' ' ' >"$ROOT/large"
+  [[ "$(answer --data-binary @"$ROOT/large" http://x/reload)" == '400 [1,2]' ]]
+  is one state replicating
+}
+
+@test "clients that go away or never speak: the rest are served" {
+  app one $ALICE
+  daemon
+  ctl wait one
+  python3 - "$ROOT/run/control.sock" <<'PY'
+import socket, sys
+path = sys.argv[1]
+def talk(data):
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(path)
+    s.sendall(data)
+    return s
+# Some say nothing, some half a request, some garbage, some ask and leave.
+idle = [talk(b"") for _ in range(20)] + [talk(b"POST /sync HTTP/1.1\r\nHost: x\r\nContent-Le") for _ in range(10)]
+for data in (b"\x00\xff" * 500, b"GET " + b"/" * 60000 + b" HTTP/1.1\r\n\r\n", b"\r\n" * 1000):
+    try:
+        talk(data).close()
+    except OSError:
+        pass
+for _ in range(20):
+    talk(b'POST /sync HTTP/1.1\r\nHost: x\r\nContent-Length: 13\r\n\r\n{"app":"one"}').close()
+    talk(b'GET /status HTTP/1.1\r\nHost: x\r\n\r\n').close()
+s = talk(b'POST /sync HTTP/1.1\r\nHost: x\r\nContent-Length: 13\r\n\r\n{"app":"one"}')
+assert b" 200 " in s.recv(4096)
+PY
+  sql one $ALICE 'INSERT INTO t VALUES (1)'
+  ctl sync one
+  [[ "$(restored one 'SELECT n FROM t')" == 1 ]]
+}
+
+@test "a restore that its client gives up leaves nothing behind, and the worker comes back" {
+  app one $ALICE
+  daemon
+  ctl wait one
+  local dir="$ROOT/storage/one--db"
+  sql one $ALICE "CREATE TABLE big (b); INSERT INTO big SELECT randomblob(100000) FROM (VALUES (1),(2),(3),(4),(5),(6),(7),(8)), (VALUES (1),(2),(3),(4),(5),(6),(7),(8));"
+  ctl sync one
+  mkdir "$ROOT/storage/copy--db"
+  chown $ALICE:$ALICE "$ROOT/storage/copy--db"
+  for _ in 1 2 3 4 5; do
+    http --max-time 0.05 -o /dev/null -d "{\"storage_dir\":\"$ROOT/storage/copy--db\",\"file\":\"a.db\",\"replica\":\"file://$ROOT/replicas/one\"}" http://x/restore || true
+  done
+  no_jobs() { ! pgrep -P "$(pid_of litestreamd)" -f ' job '; }
+  poll no_jobs
+  # Each one either was quicker than its client, or has left nothing.
+  [[ -z "$(find "$ROOT/storage/copy--db" -mindepth 1 ! -name a.db)" ]]
+  [[ ! -e "$ROOT/storage/copy--db/a.db" || "$(sqlite3 "$ROOT/storage/copy--db/a.db" 'PRAGMA integrity_check')" == ok ]]
+  rm "$dir"/app.db*
+  http --max-time 0.02 -o /dev/null -d "{\"storage_dir\":\"$dir\",\"file\":\"app.db\",\"replica\":\"file://$ROOT/replicas/one\"}" http://x/restore || true
+  poll no_jobs
+  [[ -e "$dir/app.db" ]] || ctl restore "$dir" app.db "file://$ROOT/replicas/one"
+  ctl wait one
+  is one state replicating
+}
