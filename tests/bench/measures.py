@@ -283,6 +283,16 @@ def restart(bench):
 # ---- restore ----
 
 
+def restore_near(bench):
+    """1 GB that doesn't compress and 1,000 increments, out of a folder, beside a plain copy."""
+    folder, _ = bench.place("file")
+    found = bench.report("bench_restore", folder, *((128, 100) if bench.quick else (1024, 1000)))
+    times = found["restore_ms"] / found["copy_ms"]
+    bench.row(f"restore of {found['mb']} MB, {found['increments']} increments, file",
+              f"{found['restore_ms'] / 1000:.2f} s, {times:.2f} x copy", "<= 1.5 x copy and fsync", times <= 1.5)
+    return found
+
+
 def restore_far(bench):
     """100,000 rows in 300 increments, restored over a link of 80 ms there and back."""
     if not bench.s3:
@@ -339,5 +349,6 @@ ALL = [
     ("truncate", truncate),
     ("memory", memory),
     ("restart", restart),
+    ("restore_near", restore_near),
     ("restore_far", restore_far),
 ]

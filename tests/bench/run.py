@@ -84,7 +84,7 @@ class Bench:
     # ---- for measures.py ----
 
     def tool(self, name):
-        folder = "bench" if name in ("quiet", "baseline") else "tools"
+        folder = "bench" if name in ("quiet", "baseline", "bench_restore") else "tools"
         return os.path.join(self.build, folder, name)
 
     def output(self, command):
