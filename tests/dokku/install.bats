@@ -31,7 +31,7 @@ teardown_file() {
 }
 plugin_install_again() { enter env LITESTREAM_PREBUILT="$BUILD/bin" dokku plugin:install; }
 
-@test "install: builds as a user who can do nothing else, once for each state of the sources" {
+@test "install: builds as dokku and not as root, once for each state of the sources" {
   real_dokku && skip "it has been seen at plugin:install"
   # A small project in the place of the real one: what is tested is who builds what, and where it goes.
   local tree="$LIB_ROOT/plugins/available/litestream"
@@ -45,10 +45,10 @@ END
   chmod -R a+rX "$BATS_TEST_TMPDIR"
   host bash -c "cp -a $tree /var/tmp/kept-tree; cp -a $LIBDIR /var/tmp/kept-lib; cd $tree; rm -rf helpers
     mkdir helpers; echo x >helpers/x; cp $BATS_TEST_TMPDIR/Makefile Makefile"
-  host install -d -o nobody /var/tmp/built
+  host install -d -o dokku /var/tmp/built
   dokku plugin:install
   run host "$LIBDIR/litestream"
-  [ "$output" = "built by nobody" ]
+  [ "$output" = "built by dokku" ]
   [ "$(host stat -c '%a %U' "$LIBDIR/litestream")" = "755 root" ]
   dokku plugin:install
   [ "$(host cat /var/tmp/built/log)" = built ]
@@ -61,7 +61,7 @@ END
   assert_status 1
   assert_contains "could not be built"
   run host "$LIBDIR/litestream"
-  [ "$output" = "built by nobody" ]
+  [ "$output" = "built by dokku" ]
   host bash -c "rm -rf $tree $LIBDIR; mv /var/tmp/kept-tree $tree; mv /var/tmp/kept-lib $LIBDIR; rm -rf /var/tmp/built"
 }
 
