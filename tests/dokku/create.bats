@@ -122,6 +122,18 @@ refused() {
   [ "$(desired '.databases | length')" = 1 ]
 }
 
+@test "create: of two at once for one replica one wins" {
+  local first second won=0
+  dokku litestream:create create-app "$DIR" production.sqlite3 "$REPLICA" >/dev/null 2>&1 3>&- &
+  first="$!"
+  dokku litestream:create create-app "$DIR" other.db "$REPLICA" >/dev/null 2>&1 3>&- &
+  second="$!"
+  ! wait "$first" || won=$((won + 1))
+  ! wait "$second" || won=$((won + 1))
+  [ "$won" -eq 1 ]
+  [ "$(desired '.databases | length')" = 1 ]
+}
+
 @test "create: the app must exist and run on docker-local" {
   refused 20 "App nobody-has-this does not exist" nobody-has-this "$DIR" production.sqlite3 "$REPLICA"
   refused 20 "does not exist" ../create-app "$DIR" production.sqlite3 "$REPLICA"

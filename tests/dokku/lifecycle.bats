@@ -62,6 +62,26 @@ teardown_file() {
   state_is living replicating
 }
 
+@test "a deploy, with two generations of containers on one database (stand-in)" {
+  real_dokku && skip "the stand-in's containers"
+  # Each container writes numbers of its own: its process id names them.
+  host sh -c "echo '32767 $TOOLS/writer -w \$\$ -r 200 $DIR/deploy.db' >/home/dokku/living/CONTAINERS"
+  dokku ps:start living
+  wait_until 10 rows_at_least "$DIR/deploy.db" 1
+  dokku litestream:create living "$DIR" deploy.db "file://$LIB_ROOT/replicas/deploy"
+  dokku ps:restart living
+  dokku ps:restart living
+  dokku ps:stop living
+  dokku litestream:sync living
+  keep_state "$DIR/deploy.db" /var/tmp/deploy-last
+  [ "$(host sqlite3 /var/tmp/deploy-last 'SELECT count(DISTINCT writer) FROM commits')" -eq 3 ]
+  dokku litestream:restore "$DIR" deploy-restored.db "file://$LIB_ROOT/replicas/deploy"
+  host cmp /var/tmp/deploy-last "$DIR/deploy-restored.db"
+  run host "$TOOLS/checker" "$DIR/deploy-restored.db"
+  assert_success
+  dokku --force litestream:destroy living deploy.db
+}
+
 @test "destroying an app ends its replication and keeps its replica" {
   local id
   id="$(host jq -r '.databases[0].id' "$DATA/desired/living.json")"

@@ -156,6 +156,28 @@ restored() {
   dokku --force apps:destroy run-later
 }
 
+@test "a database that is lost while it is replicated is restored in place, and goes on" {
+  dokku litestream:sync run-app
+  host sh -c "rm -f $DIR/one.db $DIR/one.db-wal $DIR/one.db-shm"
+  wait_until 20 bash -c "source '$REPO/tests/dokku/helper.bash'; ! state_is run-app replicating"
+  run dokku litestream:restore "$DIR" one.db "file://$LIB_ROOT/replicas/one"
+  assert_success
+  [ "$(rows "$DIR/one.db")" -eq 143 ]
+  wait_until 20 state_is run-app replicating
+  as 32767 "$TOOLS/writer" -n 4 "$DIR/one.db"
+  dokku litestream:sync run-app
+  [ "$(restored "file://$LIB_ROOT/replicas/one")" -eq 147 ]
+}
+
+@test "over ssh, without a terminal" {
+  run enter env SSH_ORIGINAL_COMMAND="litestream:status run-app" dokku </dev/null
+  assert_success
+  assert_contains "$DIR/one.db: replicating"
+  run enter env SSH_ORIGINAL_COMMAND="--quiet litestream:sync run-app --timeout 10" dokku </dev/null
+  assert_success
+  [ -z "$output" ]
+}
+
 @test "destroy: the worker ends, its local state goes, the replica stays" {
   local id
   id="$(host jq -r '.databases[] | select(.file == "two.db") | .id' "$DATA/desired/run-app.json")"
@@ -167,7 +189,7 @@ restored() {
   run dokku --force litestream:destroy run-app
   assert_success
   wait_until 20 bash -c "source '$REPO/tests/dokku/helper.bash'; ! host pgrep -u 32767 -f 'litestream replicate'"
-  [ "$(restored "file://$LIB_ROOT/replicas/one")" -eq 143 ]
+  [ "$(restored "file://$LIB_ROOT/replicas/one")" -eq 147 ]
 }
 
 @test "commands for an app that isn't registered or doesn't exist" {

@@ -82,6 +82,16 @@ refused() {
   refused 4 "" "$COPY" one.db "$URL"
 }
 
+@test "restore: into a mount outside of the storage root" {
+  host install -d -o 1000 -g 1000 /srv/restore-app
+  refused 2 "neither below" /srv/restore-app one.db "$URL"
+  dokku storage:mount restore-app /srv/restore-app:/data
+  run dokku litestream:restore /srv/restore-app one.db "$URL"
+  assert_success
+  [ "$(host stat -c '%u:%g' /srv/restore-app/one.db)" = 1000:1000 ]
+  host rm -r /srv/restore-app
+}
+
 @test "restore: no backup, a TXID that doesn't exist" {
   refused 3 "" "$COPY" one.db "file://$LIB_ROOT/replicas/nothing-here"
   refused 3 "" "$COPY" one.db "$URL" --txid 4000000

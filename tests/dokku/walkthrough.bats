@@ -80,6 +80,29 @@ s3_start() {
   source "$BATS_FILE_TMPDIR/s3"
 }
 
+# rotate DB URL: credentials change under a running replicator, to wrong ones and back.
+rotate() {
+  local db="$1" secret="$LITESTREAM_TEST_S3_SECRET_ACCESS_KEY"
+  dokku litestream:create s3-refused "$(dirname "$db")" x.db "$2"
+  dokku litestream:start s3-refused
+  # No process but the writer of these lines has the secret in its words or its environment.
+  run host bash -c 'cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr "\0" "\n" | grep -ac Litestream/Tes[t]'
+  [ "$output" = 0 ]
+  printf '%s\n' "$LITESTREAM_TEST_S3_ACCESS_KEY_ID" not-the-secret \
+    | dokku litestream:auth --endpoint "$LITESTREAM_TEST_S3_ENDPOINT"
+  as 32767 "$TOOLS/writer" -n 3 "$db"
+  wait_until 30 state_is s3-refused denied
+  run dokku litestream:start s3-refused
+  assert_status 6
+  printf '%s\n' "$LITESTREAM_TEST_S3_ACCESS_KEY_ID" "$secret" \
+    | dokku litestream:auth --endpoint "$LITESTREAM_TEST_S3_ENDPOINT"
+  wait_until 30 state_is s3-refused replicating
+  dokku litestream:sync s3-refused
+  run dokku litestream:restore "$(dirname "$db")" y.db "$2"
+  assert_success
+  [ "$(rows "$(dirname "$db")/y.db")" -eq 6 ]
+}
+
 @test "the whole way on S3, and what is refused there" {
   s3_start
   local url="s3://$LITESTREAM_TEST_S3_BUCKET/dokku" secret="$LITESTREAM_TEST_S3_SECRET_ACCESS_KEY"
@@ -108,6 +131,8 @@ s3_start() {
   run dokku --app s3-refused litestream:restore "$STORAGE/s3-refused--db" y.db "$url/x"
   assert_status 6
 
+  dokku litestream:deauth s3-refused
+  rotate "$STORAGE/s3-refused--db/x.db" "$url/rotated"
   walk s3-app "$url/s3-app"
   run host grep -rF "$secret" /var/log/dokku/litestream
   assert_status 1
