@@ -24,10 +24,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define PART_SIZE ((size_t)1 << 20)
-#define WINDOW ((size_t)24 << 20)
-#define THREADS_NETWORK 48
-#define THREADS_FOLDER 4
+/* How far to fetch ahead. A network wants many requests under way, to hide its round trips; a
+ * folder is only read while something else is decoded. */
+static const struct fetch_limits network_limits = {48, (size_t)1 << 20, (size_t)24 << 20};
+static const struct fetch_limits folder_limits = {4, (size_t)256 << 10, (size_t)2 << 20};
 #define THREADS_MAX 64
 #define MAX_VANISHED 3
 #define MAX_BANS 64
@@ -215,11 +215,7 @@ static int start_fetch(struct run *r, struct err *e)
 		r->bytes_total += r->files[i].size;
 	}
 	bool folder = strcmp(store_capabilities(r->store)->scheme, "file") == 0;
-	struct fetch_limits limits = {
-		.threads = folder ? THREADS_FOLDER : THREADS_NETWORK,
-		.part_size = PART_SIZE,
-		.window = WINDOW,
-	};
+	struct fetch_limits limits = folder ? folder_limits : network_limits;
 	if (r->options->parallelism > 0)
 		limits.threads =
 			(size_t)(r->options->parallelism < THREADS_MAX ? r->options->parallelism : THREADS_MAX);
