@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # run.sh unit|all [WORD] - runs the built tests of $BUILD (default build) and counts them.
 # unit: cmocka programs and fuzz corpora. all: those and every bats file below tests/. With WORD, only
-# files whose path holds it. Each line says how long its file took.
+# files whose path holds it. TEST_JOBS files (default: one a processor) run at a time: most of them wait
+# most of the time. Each one's output comes when it ends, with how long it took.
 # A bats file that can't run here (no root, no server) skips its tests and says why.
 set -o pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
@@ -11,98 +12,113 @@ export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=0}"
 export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}"
 # Nobody's settings decide what a test sees.
 unset "${!LITESTREAM_@}" "${!AWS_@}"
-passed=0 failed=0 skipped=0 wrong=()
+JOBS="${TEST_JOBS:-$(nproc)}"
 
-# All temporary files of a run are below one folder: runs at the same time don't meet, and none leaves
-# anything behind. It is short, because sockets live in it.
+# All temporary files of a run are below one folder, each test file's in a folder of its own: runs at the
+# same time don't meet, and none leaves anything behind. It is short, because sockets live in it.
 WORK="$(mktemp -d "${TMPDIR:-/tmp}/ls-test.XXXXXX")" || exit 1
 trap 'rm -rf "$WORK"' EXIT
 trap 'exit 130' INT TERM
-export TMPDIR="$WORK"
-
-# "file  1.2 s": since $1, in ms.
-took() {
-  local ms=$(($(date +%s%3N) - $2))
-  printf '# %-52s %4d.%d s\n' "$1" $((ms / 1000)) $((ms % 1000 / 100))
-}
 
 # Bats before 1.4 (Ubuntu 22.04) has no folders for a file and a test.
 old_bats() { [[ "$(bats --version | sed 's/^Bats //')" =~ ^1\.[0-3]\. ]]; }
-if command -v bats >/dev/null && old_bats; then
-  export BATS_FILE_TMPDIR="$WORK/file" BATS_TEST_TMPDIR="$WORK/file/test" OLD_BATS=1
-fi
+! command -v bats >/dev/null || ! old_bats || export OLD_BATS=1
 
-count_failed() {
-  failed=$((failed + $2))
-  [[ "$2" -eq 0 ]] || wrong+=("$1")
+# since START: "12.3 s", of a time in ms.
+since() {
+  local ms=$(($(date +%s%3N) - $1))
+  printf '%4d.%d s' $((ms / 1000)) $((ms % 1000 / 100))
 }
+
+# The three runners print what their file has to say and set passed, failed and skipped.
 
 # One C test program: cmocka prints a line a test on stderr.
 run_c() {
-  local program="$1" name="${1#"$BUILD"/}" out="$WORK/c.out" start bad
-  start="$(date +%s%3N)"
+  local program="$1" out="$TMPDIR/out"
   if timeout 300 "$program" >"$out" 2>&1; then
     # A program that found nothing to run has proved nothing.
-    bad=$(($(grep -cE '^\[  (     OK|SKIPPED) \]' "$out") == 0))
+    failed=$(($(grep -cE '^\[  (     OK|SKIPPED) \]' "$out") == 0))
   else
     # cmocka names each twice: where it failed, and in the list at the end.
-    bad=$(grep '^\[  FAILED  \] [a-z_A-Z0-9]*$' "$out" | sort -u | wc -l)
-    bad=$((bad > 0 ? bad : 1))
+    failed=$(grep '^\[  FAILED  \] [a-z_A-Z0-9]*$' "$out" | sort -u | wc -l)
+    failed=$((failed > 0 ? failed : 1))
   fi
-  [[ "$bad" -eq 0 ]] || cat "$out"
-  passed=$((passed + $(grep -c '^\[       OK \]' "$out")))
-  skipped=$((skipped + $(grep -c '^\[  SKIPPED \] [a-z_A-Z0-9]*$' "$out")))
-  count_failed "$name" "$bad"
-  took "$name" "$start"
+  [[ "$failed" -eq 0 ]] || cat "$out"
+  passed=$(grep -c '^\[       OK \]' "$out")
+  skipped=$(grep -c '^\[  SKIPPED \] [a-z_A-Z0-9]*$' "$out")
 }
 
 run_replay() {
-  local program="$1" name bad=0 start
-  name="$(basename "$program" -replay)"
-  start="$(date +%s%3N)"
-  timeout 300 "$program" "tests/fuzz/corpus/${name#fuzz_}" || bad=1
-  passed=$((passed + 1 - bad))
-  count_failed "corpus of $name" "$bad"
-  took "corpus of $name" "$start"
+  local name
+  name="$(basename "$1" -replay)"
+  timeout 300 "$1" "tests/fuzz/corpus/${name#fuzz_}" || failed=1
+  passed=$((1 - failed))
 }
 
 run_bats() {
-  local file="$1" out="$WORK/bats.out" start bad plan seen
-  start="$(date +%s%3N)"
-  mkdir -p "$WORK/file/test"
-  timeout --kill-after 20 "${BATS_FILE_TIMEOUT:-600}" \
-    bats --tap "$file" </dev/null 2>&1 | tee "$out" | grep -vE '^1\.\.'
-  passed=$((passed + $(grep -E '^ok ' "$out" | grep -cvE '# skip')))
-  skipped=$((skipped + $(grep -cE '^ok .*# skip' "$out")))
-  bad=$(grep -c '^not ok' "$out")
+  local out="$TMPDIR/out" plan seen
+  if [[ -n "$OLD_BATS" ]]; then
+    export BATS_FILE_TMPDIR="$TMPDIR/file" BATS_TEST_TMPDIR="$TMPDIR/file/test"
+    mkdir -p "$BATS_TEST_TMPDIR"
+  fi
+  timeout --kill-after 20 "${BATS_FILE_TIMEOUT:-600}" bats --tap "$1" </dev/null >"$out" 2>&1
+  grep -vE '^1\.\.' "$out"
+  passed=$(grep -E '^ok ' "$out" | grep -cvE '# skip')
+  skipped=$(grep -cE '^ok .*# skip' "$out")
+  failed=$(grep -c '^not ok' "$out")
   plan=$(sed -n 's/^1\.\.//p' "$out")
   seen=$(grep -cE '^(not )?ok ' "$out")
   # A file that ended early (time-out, crash) has tests that nobody ran.
-  [[ -n "$plan" && "$seen" -eq "$plan" ]] || bad=$((bad + 1))
-  count_failed "$file" "$bad"
-  took "$file" "$start"
-  rm -rf "$WORK/file"
+  [[ -n "$plan" && "$seen" -eq "$plan" ]] || failed=$((failed + 1))
+}
+
+# one NUMBER RUNNER FILE: runs it, in the background, with a folder of its own.
+one() {
+  local runner="$2" file="$3" passed=0 failed=0 skipped=0 start
+  start="$(date +%s%3N)"
+  export TMPDIR="$WORK/$1"
+  mkdir -p "$TMPDIR"
+  "$runner" "$file" >"$WORK/$1.said" 2>&1
+  echo "$passed $failed $skipped ${file#"$BUILD"/}" >"$WORK/$1.counts"
+  {
+    flock 9
+    cat "$WORK/$1.said"
+    printf '# %-52s %s\n' "${file#"$BUILD"/}" "$(since "$start")"
+  } 9>"$WORK/lock"
+  rm -rf "${WORK:?}/$1"
+}
+
+# The files to run: runner and path, a line each.
+chosen() {
+  local file
+  if [[ "$1" == all ]]; then
+    printf 'run_bats %s\n' tests/*/*.bats
+  fi
+  for file in "$BUILD"/tests/*/test_*; do
+    [[ -x "$file" && "$file" != *.d ]] && echo "run_c $file"
+  done
+  for file in "$BUILD"/fuzz/*-replay; do
+    [[ -x "$file" ]] && echo "run_replay $file"
+  done
 }
 
 main() {
-  local kind="$1" word="$2" file start
+  local kind="$1" word="$2" runner file start number=0
   start="$(date +%s%3N)"
-  for file in "$BUILD"/tests/*/test_*; do
-    [[ -x "$file" && "$file" != *.d && "$file" == *"$word"* ]] && run_c "$file"
-  done
-  for file in "$BUILD"/fuzz/*-replay; do
-    [[ -x "$file" && "$file" == *"$word"* ]] && run_replay "$file"
-  done
-  if [[ "$kind" == all ]]; then
-    for file in tests/*/*.bats; do
-      [[ -f "$file" && "$file" == *"$word"* ]] && run_bats "$file"
+  while read -r runner file; do
+    while [[ "$(jobs -rp | wc -l)" -ge "$JOBS" ]]; do
+      wait -n
     done
-  fi
+    number=$((number + 1))
+    one "$number" "$runner" "$file" &
+  done < <(chosen "$kind" | grep -F -- "$word")
+  wait
+  [[ "$number" -eq "$(cat "$WORK"/*.counts 2>/dev/null | wc -l)" ]] || echo "1 1 0 the test runner itself" >"$WORK/0.counts"
   echo
-  [[ "${#wrong[@]}" -eq 0 ]] || printf 'FAILED: %s\n' "${wrong[@]}"
-  took "all of it" "$start"
-  echo "$passed passed, $failed failed, $skipped skipped"
-  [[ "$failed" -eq 0 && "$passed" -gt 0 ]]
+  awk '$2 > 0 { $1 = $3 = ""; print "FAILED:" $0 }' "$WORK"/*.counts 2>/dev/null
+  echo "all of it took$(since "$start")"
+  awk '{ p += $1; f += $2; s += $3 } END { printf "%d passed, %d failed, %d skipped\n", p, f, s; exit !(f == 0 && p > 0) }' \
+    "$WORK"/*.counts 2>/dev/null
 }
 
 main "${1:-all}" "$2"
