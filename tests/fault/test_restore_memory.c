@@ -1,0 +1,114 @@
+/*
+ * Every allocation of a restore fails once: it ends with an error that says so, or does without,
+ * and never leaves half of something behind. (Not under a sanitizer, which has an allocator of its
+ * own.)
+ */
+#include "lib/restore_bed.h"
+
+#include "base/fs.h"
+#include "conf/state.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__GLIBC__)
+static void test_every_allocation_fails(void **state)
+{
+	(void)state;
+	skip();
+}
+#else
+
+void *__libc_malloc(size_t n);
+void *__libc_calloc(size_t n, size_t size);
+void *__libc_realloc(void *p, size_t n);
+
+static int armed;
+static unsigned calls, fail_at;
+
+static bool strikes(void)
+{
+	if (!__atomic_load_n(&armed, __ATOMIC_ACQUIRE))
+		return false;
+	if (__atomic_add_fetch(&calls, 1, __ATOMIC_RELAXED) != fail_at)
+		return false;
+	errno = ENOMEM;
+	return true;
+}
+
+void *malloc(size_t n)
+{
+	return strikes() ? NULL : __libc_malloc(n);
+}
+
+void *calloc(size_t n, size_t size)
+{
+	return strikes() ? NULL : __libc_calloc(n, size);
+}
+
+void *realloc(void *p, size_t n)
+{
+	return strikes() ? NULL : __libc_realloc(p, n);
+}
+
+static int restore_once(struct bed *b, struct restore_options *o)
+{
+	calls = 0;
+	err_clear(&b->e);
+	__atomic_store_n(&armed, 1, __ATOMIC_RELEASE);
+	int rc = restore_run(b->store, o, &b->result, &b->e);
+	__atomic_store_n(&armed, 0, __ATOMIC_RELEASE);
+	restore_plan_free(&b->result.plan);
+	return rc;
+}
+
+static void clean_up(struct bed *b)
+{
+	char *dir = state_default_dir(b->db);
+	fs_remove_tree(dir);
+	free(dir);
+	unlink(b->db);
+}
+
+static void sweep(struct bed *b, struct restore_options *o)
+{
+	unsigned failures = 0;
+	for (fail_at = 1;; fail_at++) {
+		int rc = restore_once(b, o);
+		failures += rc != ERR_OK;
+		if (rc && (left_behind(b) || !b->e.text[0]))
+			fail_msg("allocation %u: %s, %zu names left", fail_at, b->e.text, left_behind(b));
+		if (!rc)
+			assert_true(replica_is_state(&b->r, b->r.txid, b->db));
+		bool over = calls < fail_at;
+		clean_up(b);
+		if (over)
+			break;
+	}
+	assert_true(failures > 20);
+}
+
+static void test_every_allocation_fails(void **state)
+{
+	(void)state;
+	struct bed b;
+	bed_open(&b, NULL, 1024, true);
+	ship_history(&b);
+	replica_put(&b.r, 9, 1, 7);
+	struct restore_options o = {.output = b.db};
+	sweep(&b, &o);
+	o.target.timestamp_ms = REPLICA_START_MS + 8500;
+	b.r.txid = 8; /* what that time means */
+	sweep(&b, &o);
+	b.r.txid = 9;
+	bed_close(&b);
+}
+#endif
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_every_allocation_fails),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
