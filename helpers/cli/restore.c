@@ -211,8 +211,12 @@ static int run(struct args *a, struct err *e)
 		log_info("database already exists, skipping: %s", o.output);
 		return ERR_OK;
 	}
+	int64_t timeout = args_ms(a, "timeout", 0);
+	if (args_given(a, "timeout") && timeout <= 0)
+		return args_usage(a, e, NULL, "-timeout must be longer than nothing");
+	struct store_options settings = {.connect_timeout_ms = timeout, .stall_timeout_ms = timeout};
 	struct store *s;
-	rc = store_open(&s, a->argv[0], NULL, e);
+	rc = store_open(&s, a->argv[0], &settings, e);
 	if (rc)
 		return rc;
 	rc = restore(a, s, &o, e);
@@ -225,6 +229,7 @@ static const struct flag flags[] = {
 	{"txid", FLAG_STRING, "TXID", "the state of this transaction (16 hexadecimal digits)"},
 	{"timestamp", FLAG_STRING, "TIME", "the last state at or before a time (RFC 3339)"},
 	{"parallelism", FLAG_INT, "N", "requests under way at once (48; 4 for a folder)"},
+	{"timeout", FLAG_DURATION, "TIME", "how long a request may hang before it is retried (30s)"},
 	{"if-db-not-exists", FLAG_BOOL, NULL, "exit 0 when the database is there already"},
 	{"if-replica-exists", FLAG_BOOL, NULL, "exit 0 when the replica is empty"},
 	{"dry-run", FLAG_BOOL, NULL, "only show which files would be read"},

@@ -125,8 +125,8 @@ is_state() { "$TOOLS/mkreplica" -check "$1" "$2"; }
   grep -q '^Try: litestream restore -o PATH s3://mybkt/fruits.db$' err
 }
 
-@test "restore: SIGTERM and SIGINT end it, with nothing left" {
-  # A store that takes requests and never says a word.
+# A store that takes requests and never says a word: $silent is its URL.
+silent_store() {
   cat >server.py <<'PY'
 import socket
 s = socket.create_server(("127.0.0.1", 0))
@@ -139,13 +139,27 @@ PY
   spawn server python3 server.py
   poll grep -q . server.out
   export LITESTREAM_ACCESS_KEY_ID=key LITESTREAM_SECRET_ACCESS_KEY=other/Secret
+  silent="s3://bucket/x?endpoint=http://127.0.0.1:$(head -n 1 server.out)"
+}
+
+@test "restore: a store that never answers is given up" {
+  silent_store
+  local code=0
+  timeout 60 "$LITESTREAM" restore -timeout 100ms -o app.db "$silent" 2>err || code=$?
+  cat err
+  [[ "$code" -eq 5 ]]
+  [[ "$(wc -l <err)" -eq 1 ]]
+  [[ "$(ls -A)" != *app.db* ]]
+}
+
+@test "restore: SIGTERM and SIGINT end it, with nothing left" {
+  silent_store
   local sig asked=0 code
   for sig in TERM INT; do
     # A job in the background ignores SIGINT unless it is told not to.
     spawn restore python3 -c 'import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_DFL)
-os.execv(sys.argv[1], sys.argv[1:])' "$LITESTREAM" restore -o "$PWD/app.db" \
-      "s3://bucket/x?endpoint=http://127.0.0.1:$(head -n 1 server.out)"
+os.execv(sys.argv[1], sys.argv[1:])' "$LITESTREAM" restore -o "$PWD/app.db" "$silent"
     poll eval "[[ \$(grep -c asked server.out) -gt $asked ]]"
     asked="$(grep -c asked server.out)"
     kill -"$sig" "$(pid_of restore)"
