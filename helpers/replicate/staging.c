@@ -27,7 +27,8 @@ struct staging {
 	uint32_t cap, count; /* cap is a power of two, 0 while empty */
 	uint32_t images;
 	uint32_t next_slot;
-	uint32_t floor; /* smallest size that the database had since the reset */
+	uint32_t largest; /* no page number is above it */
+	uint32_t floor;   /* smallest size that the database had since the reset */
 	bool clean;
 };
 
@@ -65,7 +66,7 @@ void staging_reset(struct staging *s, uint32_t page_size, uint32_t n_page)
 	free(s->keys);
 	free(s->slots);
 	s->keys = s->slots = NULL;
-	s->cap = s->count = s->images = s->next_slot = 0;
+	s->cap = s->count = s->images = s->next_slot = s->largest = 0;
 	s->fd = -1;
 	s->page_size = page_size;
 	s->floor = n_page;
@@ -184,6 +185,8 @@ int staging_put(
 		return rc;
 	if (is_new) {
 		s->keys[at] = pgno;
+		if (pgno > s->largest)
+			s->largest = pgno;
 		s->next_slot++;
 		s->count++;
 	} else {
@@ -200,13 +203,15 @@ int staging_commit(struct staging *s, const struct source_point *point, struct e
 	uint32_t last = point->n_page;
 	if (point->min_n_page < s->floor)
 		last = s->floor = point->min_n_page;
-	bool drop = false;
-	for (uint32_t i = 0; i < s->cap && !drop; i++)
-		drop = s->keys[i] > last;
-	int rc = drop ? rebuild(s, s->cap, last, e) : ERR_OK;
-	if (!rc)
-		s->clean = true;
-	return rc;
+	/* Called for every transaction: no look at every page unless there is something to drop. */
+	if (s->largest > last) {
+		int rc = s->cap ? rebuild(s, s->cap, last, e) : ERR_OK;
+		if (rc)
+			return rc;
+		s->largest = last;
+	}
+	s->clean = true;
+	return ERR_OK;
 }
 
 bool staging_has(const struct staging *s, uint32_t pgno)

@@ -160,11 +160,19 @@ static struct ltx_header make_header(struct replicator *r, const struct cut *cut
 	return h;
 }
 
-/* A whole file is compared with nothing: its sums make the table. */
-static void empty_table(struct replicator *r, uint32_t page_size)
+/*
+ * A file with every page is compared with nothing: its sums make the table. With another page size
+ * than the files before it, it can be applied to none of them: a snapshot must end there too.
+ */
+static int empty_table(struct replicator *r, uint32_t page_size, struct err *e)
 {
+	struct state *s = &r->work.state;
 	pagesums_free(&r->table);
 	pagesums_init(&r->table, page_size);
+	if (s->txid == 0 || s->page_size == 0 || s->page_size == page_size)
+		return ERR_OK;
+	s->snapshot_txid = s->txid + 1;
+	return state_save(r->dir, s, e);
 }
 
 static void end_flight(struct replicator *r)
@@ -195,8 +203,8 @@ static void freeze_cut(struct replicator *r)
 	pthread_mutex_unlock(&r->lock);
 	int rc = adopt(r, &e);
 	struct ltx_header h = make_header(r, &cut);
-	if (!rc && (cut.whole || r->table.page_size == 0))
-		empty_table(r, h.page_size);
+	if (!rc && (cut.whole || r->table.page_size != h.page_size))
+		rc = empty_table(r, h.page_size, &e);
 	if (!rc)
 		rc = freeze(w->folder, cut.pages, &h, &r->table, &w->frozen, &e);
 	if (rc) {

@@ -435,6 +435,27 @@ static void test_an_emptied_database_is_another_one(void **state)
 	check_same(b);
 }
 
+/* VACUUM with another page size, while nobody looks: accepted, it begins with a snapshot. */
+static void test_another_page_size(void **state)
+{
+	struct bed *b = *state;
+	start(b);
+	check_same(b);
+	ship_close(&b->s);
+	app_sql(b->db, "PRAGMA journal_mode = DELETE; PRAGMA page_size = 1024; VACUUM;"
+				   "PRAGMA journal_mode = WAL");
+	start(b);
+	assert_true(ship_until(&b->s, REPLICATOR_REPLACED));
+	b->cfg.accept = true;
+	restart(b);
+	check_same(b);
+	assert_true(ship_has(b->inner, LTX_SNAPSHOT_LEVEL, 1, 2));
+	b->cfg.accept = false;
+	restart(b);
+	app_change(b->db);
+	check_same(b);
+}
+
 static void test_waits_for_a_database(void **state)
 {
 	struct bed *b = *state;
@@ -616,6 +637,7 @@ int main(void)
 		TEST(test_another_database_waits_for_a_person),
 		TEST(test_the_former_database_comes_back),
 		TEST(test_an_emptied_database_is_another_one),
+		TEST(test_another_page_size),
 		TEST(test_waits_for_a_database),
 		TEST(test_not_a_database),
 		TEST(test_second_replicator_of_a_folder),
