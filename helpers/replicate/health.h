@@ -39,7 +39,9 @@ struct health {
 /* Copies text, cut to fit. */
 static inline void copy_text(char *to, size_t size, const char *from)
 {
-	size_t n = strnlen(from, size - 1);
+	size_t n = strlen(from);
+	if (n > size - 1)
+		n = size - 1;
 	memmove(to, from, n);
 	to[n] = '\0';
 }
