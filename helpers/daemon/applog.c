@@ -1,6 +1,7 @@
 #include "daemon/applog.h"
 
 #include "base/fs.h"
+#include "daemon/clean.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -49,6 +50,7 @@ void applog_write(
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
+	clean_text(text);
 	log_write(level, "%s: %s", app, text);
 	struct err e = ERR_INIT;
 	int fd = applog_open(log_dir, app, gid, &e);

@@ -4,6 +4,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "daemon/applog.h"
+#include "daemon/clean.h"
 #include "daemon/spawn.h"
 
 #include <errno.h>
@@ -181,6 +182,7 @@ static void kill_it(struct child *c, const char *why)
 	applog_write(c->cfg->log_dir, c->app, c->cfg->log_gid, LOG_ERROR, "worker %d %s: killed",
 		(int)c->pid, why);
 	snprintf(c->trouble, sizeof(c->trouble), "the worker %s and was killed", why);
+	clean_text(c->trouble);
 	kill(c->pid, SIGKILL);
 	c->kill_at_us = INT64_MAX;
 	channel_close(&c->channel);
@@ -249,6 +251,11 @@ static int take_status(struct child *c, const json_t *message, struct err *e)
 		message_status_free(&status);
 		return rc;
 	}
+	for (size_t i = 0; i < status.n_databases; i++) {
+		clean_text(status.databases[i].state);
+		clean_text(status.databases[i].reason);
+		clean_text(status.databases[i].last_error);
+	}
 	message_status_free(&c->status);
 	c->status = status;
 	c->has_status = true;
@@ -265,6 +272,7 @@ static int take_synced(struct child *c, const json_t *message, struct err *e)
 	int rc = message_synced_decode(&m, message, e);
 	if (rc == ERR_OK) {
 		struct err result = ERR_INIT;
+		clean_text(m.text);
 		if (m.code != 0)
 			err_set(&result, (enum err_code)m.code, "%s", m.text ? m.text : "the sync failed");
 		for (struct child_sync **link = &c->syncs; *link; link = &(*link)->next) {

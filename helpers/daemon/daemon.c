@@ -7,6 +7,7 @@
 #include "daemon/jobs.h"
 #include "daemon/notify.h"
 #include "daemon/routes.h"
+#include "daemon/spawn.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -155,6 +156,7 @@ static int start(struct daemon *d, const struct daemon_config *cfg, struct err *
 int daemon_run(const struct daemon_config *cfg, struct err *e)
 {
 	struct daemon d = {.signal_fd = -1, .supervisor.lock_fd = -1, .supervisor.watch_fd = -1};
+	spawn_raise_descriptors();
 	pollset_init(&d.pollset);
 	int rc = start(&d, cfg, e);
 	if (rc == ERR_OK) {

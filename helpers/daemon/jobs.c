@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "daemon/clean.h"
 #include "daemon/spawn.h"
 
 #include <errno.h>
@@ -110,6 +111,7 @@ int job_start(struct jobs *j, uid_t uid, gid_t gid, const struct message_job *me
 static void tell_line(struct job *job)
 {
 	job->line[job->line_len] = '\0';
+	clean_text(job->line);
 	if (job->line_len > 0 && job->events.end && job->events.log)
 		job->events.log(job->events.ctx, job->line);
 	job->line_len = 0;
@@ -176,6 +178,9 @@ static int take_message(struct job *job, const json_t *message, struct err *e)
 	case MESSAGE_RESULT:
 		message_result_free(&job->result);
 		rc = message_result_decode(&job->result, message, e);
+		if (rc == ERR_OK && !clean_json(job->result.result))
+			rc = err_set(e, ERR_USAGE, "a result that can't be passed on");
+		clean_text(job->result.error);
 		job->has_result = rc == ERR_OK;
 		return rc;
 	default:

@@ -31,4 +31,8 @@ int spawn_child(const struct spawn *s, pid_t *pid, int *channel, struct err *e);
  * undoes what its parent would set), and it writes no core file. */
 void spawn_protect_self(void);
 
+/* As many descriptors as the hard limit allows: the usual soft one, 1024, is few for a thousand
+ * databases. Nothing here uses select(2). */
+void spawn_raise_descriptors(void);
+
 #endif

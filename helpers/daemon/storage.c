@@ -15,6 +15,8 @@
 
 #define FOLDER_FLAGS (O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
+bool storage_walk_only;
+
 /* The part of `dir` below `root`, or NULL when it isn't below it. */
 static const char *below(const char *dir, const char *root, size_t root_len)
 {
@@ -68,8 +70,8 @@ static int open_beneath(int root, const char *rest)
 		.flags = FOLDER_FLAGS,
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
 	};
-	int fd = (int)syscall(SYS_openat2, root, rest, &how, sizeof(how));
-	if (fd < 0 && (errno == ENOSYS || errno == EPERM))
+	int fd = storage_walk_only ? -1 : (int)syscall(SYS_openat2, root, rest, &how, sizeof(how));
+	if (storage_walk_only || (fd < 0 && (errno == ENOSYS || errno == EPERM)))
 		fd = walk(root, rest);
 	return fd;
 }

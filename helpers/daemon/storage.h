@@ -30,4 +30,7 @@ struct storage_answer {
 int storage_look(const char *roots, const char *storage_dir, const char *file, bool mount,
 	struct storage_answer *out, struct err *e);
 
+/* For tests: as on a kernel without openat2. */
+extern bool storage_walk_only;
+
 #endif

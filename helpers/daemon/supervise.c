@@ -1,13 +1,12 @@
 #include "daemon/supervise.h"
 
 #include "base/clock.h"
-#include "base/digest.h"
 #include "base/fs.h"
-#include "base/json.h"
 #include "base/log.h"
 #include "conf/names.h"
 #include "daemon/applog.h"
 #include "daemon/datadir.h"
+#include "daemon/orders.h"
 #include "daemon/storage.h"
 
 #include <errno.h>
@@ -62,95 +61,6 @@ static bool judge_all(struct supervisor *s, struct app *a)
 		snprintf(v->reason, sizeof(v->reason), "%.511s", e.text);
 	}
 	return changed;
-}
-
-/* ---- the config of one worker ---- */
-
-static void fill_database(struct message_database *m, const struct desired_database *d, char *state)
-{
-	*m = (struct message_database){
-		.id = d->id,
-		.path = d->path,
-		.replica = d->replica,
-		.state_dir = state,
-		.storage_name = (char *)fs_basename(d->storage_dir),
-		.container_path = d->container_path,
-		.sync_interval_ms = d->options.sync_interval_ms,
-		.staging_max = d->options.staging_max,
-		.copies_max = d->options.copies_max,
-		.checkpoint_frames = d->options.checkpoint_frames,
-		.barrier_bytes = d->options.barrier_bytes,
-		.no_barrier = d->options.no_barrier,
-		.any_filesystem = d->options.any_filesystem,
-	};
-}
-
-static bool is_for(const struct app *a, size_t i, const struct child *c)
-{
-	const struct desired_database *d = &a->desired.databases[i];
-	return a->verdicts[i].code == ERR_OK && d->uid == c->uid;
-}
-
-/* Borrows everything from the app but the state folders' names. */
-static int collect_databases(
-	struct supervisor *s, const struct app *a, const struct child *c, struct message_config *m)
-{
-	m->databases = calloc(a->desired.n_databases + 1, sizeof(*m->databases));
-	if (!m->databases)
-		return ERR_NOMEM;
-	for (size_t i = 0; i < a->desired.n_databases; i++) {
-		if (!is_for(a, i, c))
-			continue;
-		char *state = fs_join(s->state_dir, a->desired.databases[i].id);
-		if (!state)
-			return ERR_NOMEM;
-		fill_database(&m->databases[m->n_databases++], &a->desired.databases[i], state);
-	}
-	return ERR_OK;
-}
-
-static int make_config(void *ctx, struct child *c, json_t **out, struct err *e)
-{
-	struct supervisor *s = ctx;
-	const struct app *a = supervisor_find(s, c->app);
-	struct secrets secrets;
-	*out = NULL;
-	if (!a)
-		return err_set(e, ERR_FAIL, "the app %s is gone", c->app);
-	int rc = secrets_read(&secrets, s->secrets_dir, c->app, s->cfg.owner, e);
-	struct message_config m = {
-		.app = c->app,
-		.shutdown_timeout_ms = s->cfg.child.shutdown_ms,
-		.credentials = {secrets.access_key_id, secrets.secret_access_key, secrets.session_token,
-			secrets.region, secrets.endpoint},
-	};
-	if (rc == ERR_OK && collect_databases(s, a, c, &m) != ERR_OK)
-		rc = err_nomem(e, "configuring a worker");
-	if (rc == ERR_OK && !(*out = message_config_encode(&m)))
-		rc = err_nomem(e, "configuring a worker");
-	for (size_t i = 0; i < m.n_databases; i++)
-		free(m.databases[i].state_dir);
-	free(m.databases);
-	secrets_free(&secrets);
-	return rc;
-}
-
-/* What tells whether a worker must be started anew: the hash of all that it would be told. */
-static int config_digest(struct supervisor *s, struct child *c, uint8_t out[32], struct err *e)
-{
-	json_t *config = NULL;
-	struct buf text;
-	buf_init(&text, PROTO_LINE_MAX);
-	int rc = make_config(s, c, &config, e);
-	if (rc == ERR_OK)
-		rc = json_append(&text, config);
-	if (rc == ERR_OK && digest_sha256(text.data, text.len, out) != 0)
-		rc = err_set(e, ERR_FAIL, "cannot hash the configuration of %s", c->app);
-	json_decref(config);
-	if (text.data)
-		explicit_bzero(text.data, text.cap);
-	buf_free(&text);
-	return rc;
 }
 
 /* ---- apps ---- */
@@ -211,7 +121,7 @@ static void start_or_keep(struct supervisor *s, struct child *c)
 {
 	struct err e = ERR_INIT;
 	uint8_t digest[32];
-	int rc = config_digest(s, c, digest, &e);
+	int rc = orders_digest(s, c, digest, &e);
 	if (rc != ERR_OK) {
 		snprintf(c->trouble, sizeof(c->trouble), "%.299s", e.text);
 		applog_write(s->cfg.child.log_dir, c->app, s->cfg.child.log_gid, LOG_ERROR, "%s", e.text);
@@ -505,7 +415,7 @@ int supervisor_open(struct supervisor *s, const struct supervisor_config *cfg, s
 {
 	memset(s, 0, sizeof(*s));
 	s->cfg = *cfg;
-	s->cfg.child.make = make_config;
+	s->cfg.child.make = orders_make;
 	s->cfg.child.ctx = s;
 	s->lock_fd = s->watch_fd = -1;
 	s->started_us = clock_mono_us();

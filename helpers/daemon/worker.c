@@ -399,6 +399,7 @@ int worker_run(int fd, struct err *e)
 {
 	struct worker w = {.signal_fd = -1};
 	spawn_protect_self();
+	spawn_raise_descriptors();
 	channel_init(&w.channel, fd);
 	buf_init(&w.told, PROTO_LINE_MAX);
 	int rc = begin(&w, e);

@@ -56,6 +56,14 @@ begin() {
   poll trouble one 'may not send this'
 }
 
+@test "what a worker says reaches no terminal and no log as it is" {
+  local status='{"type":"status","databases":[{"id":"one-0123456789abcdef","state":"denied","code":6,"reason":"a\u001b[2Jb\nc","txid":0,"pending_bytes":0,"pending_since_ms":0,"last_upload_ms":0,"last_error_ms":0,"wal_bytes":0,"db_bytes":0,"uploads":0,"weak_fencing":false}]}'
+  begin "echo '$HELLO' >&3; echo '$status' >&3; read -r _ <&3; read -r -t 2 _ <&3; echo '{\"type\":\"bye\",\"unshipped\":[\"x\\u000aINFO forged\"]}' >&3" -watchdog 5s
+  poll is one reason 'a?[2Jb?c'
+  poll in_log one 'x?INFO forged'
+  ! grep -q '^INFO forged' "$ROOT/log/one.log"
+}
+
 @test "a worker of another version is told from a broken one" {
   begin "echo '{\"type\":\"hello\",\"protocol\":2,\"version\":\"x\"}' >&3; read -r _ <&3"
   poll trouble one 'speaks protocol 2'
@@ -78,7 +86,7 @@ begin() {
 }
 
 @test "a worker that doesn't end when it is told to is killed, and the daemon ends" {
-  begin "trap '' TERM; echo '$HELLO' >&3; while :; do echo '$STATUS' >&3; sleep 0.3; done" -shutdown-timeout 0s
+  begin "trap '' TERM; echo '$HELLO' >&3; while :; do echo '$STATUS' >&3; sleep 0.3; done" -shutdown-timeout 0s -watchdog 5s
   poll is one pid "$(pgrep -P "$(pid_of litestreamd)")"
   kill -TERM "$(pid_of litestreamd)"
   finish litestreamd
@@ -86,7 +94,7 @@ begin() {
 }
 
 @test "a worker that doesn't answer a sync: the client is told in time" {
-  begin "echo '$HELLO' >&3; while :; do echo '$STATUS' >&3; sleep 0.3; done" -shutdown-timeout 0s
+  begin "echo '$HELLO' >&3; while :; do echo '$STATUS' >&3; sleep 0.3; done" -shutdown-timeout 0s -watchdog 5s
   up() { [[ "$(ctl status -json one | jq -r '.apps[0].worker')" == running ]]; }
   poll up
   run ctl sync -timeout 1s one

@@ -1,0 +1,94 @@
+#include "daemon/orders.h"
+
+#include "base/digest.h"
+#include "base/fs.h"
+#include "base/json.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void fill_database(struct message_database *m, const struct desired_database *d, char *state)
+{
+	*m = (struct message_database){
+		.id = d->id,
+		.path = d->path,
+		.replica = d->replica,
+		.state_dir = state,
+		.storage_name = (char *)fs_basename(d->storage_dir),
+		.container_path = d->container_path,
+		.sync_interval_ms = d->options.sync_interval_ms,
+		.staging_max = d->options.staging_max,
+		.copies_max = d->options.copies_max,
+		.checkpoint_frames = d->options.checkpoint_frames,
+		.barrier_bytes = d->options.barrier_bytes,
+		.no_barrier = d->options.no_barrier,
+		.any_filesystem = d->options.any_filesystem,
+	};
+}
+
+static bool is_for(const struct app *a, size_t i, const struct child *c)
+{
+	const struct desired_database *d = &a->desired.databases[i];
+	return a->verdicts[i].code == ERR_OK && d->uid == c->uid;
+}
+
+/* Borrows everything from the app but the state folders' names. */
+static int collect_databases(
+	struct supervisor *s, const struct app *a, const struct child *c, struct message_config *m)
+{
+	m->databases = calloc(a->desired.n_databases + 1, sizeof(*m->databases));
+	if (!m->databases)
+		return ERR_NOMEM;
+	for (size_t i = 0; i < a->desired.n_databases; i++) {
+		if (!is_for(a, i, c))
+			continue;
+		char *state = fs_join(s->state_dir, a->desired.databases[i].id);
+		if (!state)
+			return ERR_NOMEM;
+		fill_database(&m->databases[m->n_databases++], &a->desired.databases[i], state);
+	}
+	return ERR_OK;
+}
+
+int orders_make(void *ctx, struct child *c, json_t **out, struct err *e)
+{
+	struct supervisor *s = ctx;
+	const struct app *a = supervisor_find(s, c->app);
+	struct secrets secrets;
+	*out = NULL;
+	if (!a)
+		return err_set(e, ERR_FAIL, "the app %s is gone", c->app);
+	int rc = secrets_read(&secrets, s->secrets_dir, c->app, s->cfg.owner, e);
+	struct message_config m = {
+		.app = c->app,
+		.shutdown_timeout_ms = s->cfg.child.shutdown_ms,
+		.credentials = {secrets.access_key_id, secrets.secret_access_key, secrets.session_token,
+			secrets.region, secrets.endpoint},
+	};
+	if (rc == ERR_OK && collect_databases(s, a, c, &m) != ERR_OK)
+		rc = err_nomem(e, "configuring a worker");
+	if (rc == ERR_OK && !(*out = message_config_encode(&m)))
+		rc = err_nomem(e, "configuring a worker");
+	for (size_t i = 0; i < m.n_databases; i++)
+		free(m.databases[i].state_dir);
+	free(m.databases);
+	secrets_free(&secrets);
+	return rc;
+}
+
+int orders_digest(struct supervisor *s, struct child *c, uint8_t out[32], struct err *e)
+{
+	json_t *config = NULL;
+	struct buf text;
+	buf_init(&text, PROTO_LINE_MAX);
+	int rc = orders_make(s, c, &config, e);
+	if (rc == ERR_OK)
+		rc = json_append(&text, config);
+	if (rc == ERR_OK && digest_sha256(text.data, text.len, out) != 0)
+		rc = err_set(e, ERR_FAIL, "cannot hash the configuration of %s", c->app);
+	json_decref(config);
+	if (text.data)
+		explicit_bzero(text.data, text.cap);
+	buf_free(&text);
+	return rc;
+}
