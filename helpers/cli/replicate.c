@@ -24,12 +24,14 @@
 #include <unistd.h>
 
 #define SHUTDOWN_MS 30000
+#define SAME_WISH_US 1000000
 
 struct run {
 	struct schedule *schedule;
 	struct local *local; /* the control socket, NULL without -socket */
 	struct args *args;
 	int signal_fd;
+	int64_t stopped_us; /* when the last signal came */
 	int64_t shutdown_ms;
 	bool alone; /* one database: what can't go on ends the program */
 	int code;   /* why it ended by itself */
@@ -194,6 +196,11 @@ static void on_signal(void *ctx)
 	if (read(run->signal_fd, &info, sizeof(info)) != sizeof(info))
 		return;
 	bool again = schedule_stopping(run->schedule);
+	int64_t now = clock_mono_us();
+	/* One wish can come twice: timeout(1) and terminals signal the process and its group. */
+	if (again && now - run->stopped_us < SAME_WISH_US)
+		return;
+	run->stopped_us = now;
 	log_info("%s: %s", strsignal((int)info.ssi_signo),
 		again ? "ending at once" : "shipping what is left, then ending");
 	schedule_stop(run->schedule, again ? 0 : run->shutdown_ms);

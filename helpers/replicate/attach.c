@@ -113,9 +113,10 @@ static int64_t attached(struct replicator *r, bool resumed)
 		scan_begin(r);
 		replicator_set_phase(r, PHASE_PROVE);
 	} else if (resumed && !whole && !no_table) {
-		log_info("%s: going on where the last run stopped", r->cfg.database);
+		if (!t->audited)
+			log_info("%s: going on where the last run stopped", r->cfg.database);
 		scan_begin(r);
-		t->audit = true;
+		t->audit = !t->audited;
 		t->unbounded = false;
 		replicator_set_phase(r, PHASE_RUN);
 	} else {

@@ -113,6 +113,7 @@ struct turn {
 	int tries;
 	bool captured; /* since the proof began */
 	bool audit;    /* it runs beside everything else */
+	bool audited;  /* every page was read once in this life: a later resume needs no audit */
 	int64_t audit_us;
 	struct pagesums proof;
 

@@ -150,10 +150,23 @@ static void save_on_stop(struct replicator *r)
 		log_warn("%s: %s", r->cfg.database, e.text);
 }
 
+/* Everything is shipped: leave the database as an app's last close would. */
+static void leave_source(struct replicator *r)
+{
+	const struct shared *s = &r->shared;
+	if (!r->turn.source || s->phase != PHASE_RUN)
+		return;
+	bool settled =
+		s->flight == FLIGHT_NONE && !s->claim && !s->whole && staging_empty(r->turn.open);
+	source_set_settled(r->turn.source, settled);
+	source_leave(r->turn.source);
+}
+
 void replicator_close(struct replicator *r)
 {
 	if (!r)
 		return;
+	leave_source(r);
 	save_on_stop(r);
 	source_close(r->turn.source);
 	for (int i = 0; i < 2; i++)

@@ -147,6 +147,7 @@ static int64_t scan_done(struct replicator *r)
 		log_info("%s: compared all pages, %" PRIu32 " of %" PRIu32 " differ", r->cfg.database,
 			r->turn.differ, r->turn.differ + r->turn.equal);
 	r->turn.unproven = true;
+	r->turn.audited = true;
 	replicator_set_phase(r, PHASE_RUN);
 	return 0;
 }
@@ -192,8 +193,10 @@ int64_t audit_slice(struct replicator *r)
 	r->turn.audit_us = now + AUDIT_US;
 	if (rc)
 		return scan_failed(r, rc, &e);
-	if (done)
+	if (done) {
 		r->turn.audit = false;
+		r->turn.audited = true;
+	}
 	return done ? INT64_MAX : AUDIT_US;
 }
 

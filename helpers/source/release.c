@@ -70,6 +70,25 @@ static void let_go(struct source *s, const struct stat *before, bool *again)
 	*again = !s->left.valid || access(s->paths.wal, F_OK) == 0;
 }
 
+/* The last thing done is to look: whatever is committed after that is found at the next start, in
+ * the WAL or, where our close checkpointed it, by comparing pages. */
+static bool may_close_clean(struct source *s)
+{
+	struct shm_view v;
+	char why[256];
+	return s->attached && s->settled && !s->strict && shm_look(&s->shm, &v) &&
+		   s->chain.frame == v.h.mx_frame &&
+		   memcmp(s->chain.salt, v.h.salt, sizeof(v.h.salt)) == 0 &&
+		   identity_compare(&s->id, &s->paths, NULL, why, sizeof(why)) == IDENTITY_SAME;
+}
+
+void source_leave(struct source *s)
+{
+	if (may_close_clean(s))
+		pin_close_clean(&s->pin);
+	source_detach(s);
+}
+
 bool release_if_alone(struct source *s, const struct shm_view *v, int64_t now_us, bool *again)
 {
 	if (!s->settled || s->chain.frame != v->h.mx_frame || s->strict) {

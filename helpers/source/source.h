@@ -95,6 +95,11 @@ int source_attach(struct source *s, const struct state_position *at, bool *resum
 
 /* Gives the pin up and closes the connections, writing nothing. */
 void source_detach(struct source *s);
+
+/* For a clean end: closes as an app's last close does, so that -wal and -shm vanish when nobody
+ * else is connected. Where anything was committed that is not settled (source_set_settled), or the
+ * files are others than those open, it is source_detach. */
+void source_leave(struct source *s);
 bool source_attached(const struct source *s);
 
 enum source_event {

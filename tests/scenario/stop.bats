@@ -1,0 +1,74 @@
+#!/usr/bin/env bats
+# How a replicator ends: everything shipped, the database left as an app's last close leaves it, one
+# wish to stop counted once.
+
+load ../lib/scenario
+
+setup() {
+  cd "$BATS_TEST_TMPDIR"
+  db="$BATS_TEST_TMPDIR/app.db"
+  url="file://$BATS_TEST_TMPDIR/replica"
+}
+
+teardown() {
+  reap
+}
+
+make_app() {
+  sqlite3 "$db" 'PRAGMA journal_mode=WAL; CREATE TABLE t (x); INSERT INTO t VALUES (1)' >/dev/null
+}
+
+@test "a clean end with nobody else connected leaves no -wal and no -shm" {
+  make_app
+  replicate r "$db" "$url"
+  sqlite3 "$db" 'INSERT INTO t VALUES (2)'
+  end r
+  [[ ! -e "$db-wal" && ! -e "$db-shm" ]]
+  restore back.db "$url"
+  "$TOOLS/pagecmp" "$db" back.db
+}
+
+@test "a clean end beside a connected app leaves its -wal alone" {
+  make_app
+  mkfifo statements
+  spawn app bash -c "sqlite3 '$db' <statements"
+  exec 7>statements
+  echo 'INSERT INTO t VALUES (2); SELECT count(*) FROM t;' >&7
+  poll grep -q 2 app.out
+  replicate r "$db" "$url"
+  sync_now r "$db"
+  end r
+  [[ -e "$db-wal" ]]
+  echo 'INSERT INTO t VALUES (3); SELECT count(*) FROM t;' >&7
+  poll grep -q 3 app.out
+  exec 7>&-
+  finish app
+  [[ "$(sqlite3 "$db" 'PRAGMA integrity_check; SELECT count(*) FROM t')" == $'ok\n3' ]]
+}
+
+@test "a signal that comes twice at once is one wish" {
+  make_app
+  replicate r "$db" "$url"
+  kill -TERM "$(pid_of r)"
+  kill -TERM "$(pid_of r)" || true
+  finish r
+  grep -q 'shipping what is left' r.err
+  run grep -q 'ending at once' r.err
+  [[ "$status" -ne 0 ]]
+  restore back.db "$url"
+}
+
+@test "letting go and coming back is not told as a new start each time" {
+  make_app
+  replicate r "$db" "$url"
+  local i
+  for i in 2 3 4; do
+    poll test ! -e "$db-wal"
+    sqlite3 "$db" "INSERT INTO t VALUES ($i)"
+    sync_now r "$db"
+  done
+  end r
+  [[ "$(grep -c 'going on where the last run stopped' r.err)" -eq 0 ]]
+  restore back.db "$url"
+  [[ "$(sqlite3 back.db 'SELECT count(*) FROM t')" -eq 4 ]]
+}
