@@ -114,6 +114,7 @@ static int run(struct args *args, struct err *e)
 						.program = worker,
 						.log_dir = args_string(args, "log-dir", LOG_DIR),
 						.log_gid = gid,
+						.log_level = args_string(args, "log-level", "info"),
 						.run_as_self = as_self,
 						.watchdog_ms = args_ms(args, "watchdog", 20000),
 						.backoff_min_ms = args_ms(args, "backoff", 1000),

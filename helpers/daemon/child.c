@@ -116,7 +116,8 @@ static void wait_for_restart(struct child *c)
 
 static int try_start(struct child *c, struct err *e)
 {
-	const char *const argv[] = {c->cfg->program, "replicate", "-worker-fd", "3", NULL};
+	const char *const argv[] = {
+		c->cfg->program, "replicate", "-worker-fd", "3", "-log-level", c->cfg->log_level, NULL};
 	c->log_fd = applog_open(c->cfg->log_dir, c->app, c->cfg->log_gid, e);
 	if (c->log_fd < 0)
 		return e->code;
@@ -183,7 +184,8 @@ static void kill_it(struct child *c, const char *why)
 		(int)c->pid, why);
 	snprintf(c->trouble, sizeof(c->trouble), "the worker %s and was killed", why);
 	clean_text(c->trouble);
-	kill(c->pid, SIGKILL);
+	if (c->pid > 0) /* never a process group, should it have ended just now */
+		kill(c->pid, SIGKILL);
 	c->kill_at_us = INT64_MAX;
 	channel_close(&c->channel);
 }
@@ -200,9 +202,13 @@ static void describe_end(struct child *c, int status)
 			WEXITSTATUS(status));
 }
 
+static void on_channel(void *ctx, short events);
+
 void child_exited(struct child *c, int status)
 {
 	bool asked = c->state == CHILD_STOPPING;
+	c->pid = 0;
+	on_channel(c, 0); /* what it said last may not have been read yet */
 	drop_process(c);
 	fail_syncs(c, "the worker ended before it had synced");
 	if (asked) {

@@ -29,6 +29,7 @@ struct child_config {
 	const char *program; /* path of `litestream` */
 	const char *log_dir;
 	gid_t log_gid;
+	const char *log_level; /* "info" */
 	bool run_as_self;
 	int64_t watchdog_ms; /* silence after which it is killed */
 	int64_t backoff_min_ms, backoff_max_ms;

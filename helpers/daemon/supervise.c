@@ -298,16 +298,26 @@ static void recheck(struct supervisor *s)
 	}
 }
 
+static bool folders_changed(struct supervisor *s)
+{
+	bool desired = datadir_changed(s->desired_dir, &s->desired_mtime_ns);
+	bool secrets = datadir_changed(s->secrets_dir, &s->secrets_mtime_ns);
+	return desired || secrets;
+}
+
 static void do_due(struct supervisor *s, int64_t now)
 {
 	struct err e = ERR_INIT;
 	if (s->stopping)
 		return;
 	if (s->watch_fd < 0 && now >= s->reread_us) {
-		bool desired = datadir_changed(s->desired_dir, &s->desired_mtime_ns);
-		bool secrets = datadir_changed(s->secrets_dir, &s->secrets_mtime_ns);
-		s->reread = desired || secrets;
+		s->reread = folders_changed(s);
 		s->reread_us = s->reread ? now : now + POLL_US;
+	}
+	/* A folder that was made anew has no watch. */
+	if (now >= s->recheck_us && folders_changed(s)) {
+		s->reread = true;
+		s->reread_us = now;
 	}
 	if (s->reread && now >= s->reread_us) {
 		s->reread = false;

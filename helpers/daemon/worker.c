@@ -221,6 +221,8 @@ struct sync_request {
 static void on_synced(void *ctx, int code, const char *why)
 {
 	struct sync_request *r = ctx;
+	/* Who asks for the status after a sync must not be told of a time before it. */
+	tell_changes(r->worker, clock_mono_us());
 	synced(r->worker, r->id, code, why);
 	free(r);
 }

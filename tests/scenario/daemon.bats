@@ -36,6 +36,8 @@ load ../lib/daemon
   sql one $ALICE 'INSERT INTO t VALUES (1)'
   sql two $BOB 'INSERT INTO t VALUES (2)'
   ctl sync one
+  # The status is not older than the sync.
+  [[ "$(field one pending_bytes)" == 0 && "$((16#$(field one txid)))" -ge 2 ]]
   ctl sync two
   [[ "$(restored one 'SELECT n FROM t')" == 1 ]]
   [[ "$(restored two 'SELECT n FROM t')" == 2 ]]
@@ -242,6 +244,13 @@ load ../lib/daemon
   pid="$(worker_of one)"
   echo '{"access_key_id": "AKIDEXAMPLE", "secret_access_key": "another"}' | put "$DATA/secrets/--global.json"
   poll changed
+  pid="$(worker_of one)"
+  # A folder in the place of the watched one.
+  mv "$DATA/desired" "$DATA/before"
+  desire one $ALICE false
+  poll is one state stopped
+  desire one $ALICE true
+  poll is one state replicating
   pid="$(worker_of one)"
   rm "$DATA/desired/one.json"
   poll gone "$pid"
