@@ -96,7 +96,7 @@ static int open_temporary(const char *dir, char **out, struct err *e)
 	if (!path)
 		return err_nomem(e, "writing a file"), -1;
 	int fd = fs_open(path, O_WRONLY | O_CREAT | O_EXCL, FILE_MODE);
-	if (fd < 0 && errno == ENOENT && file_make_folders(dir, DIR_MODE) == 0)
+	if (fd < 0 && errno == ENOENT && fs_mkdirs(dir, DIR_MODE) == 0)
 		fd = fs_open(path, O_WRONLY | O_CREAT | O_EXCL, FILE_MODE);
 	if (fd < 0) {
 		int code = errno_error(errno, "create a file in", dir, e);

@@ -28,27 +28,6 @@ struct walk {
 	void *ctx;
 };
 
-int file_make_folders(const char *dir, mode_t mode)
-{
-	struct stat st;
-	if (!stat(dir, &st))
-		return S_ISDIR(st.st_mode) ? 0 : (errno = ENOTDIR, -1);
-	char *parent = fs_dirname(dir);
-	if (!parent)
-		return -1;
-	int rc = file_make_folders(parent, mode);
-	if (!rc) {
-		rc = fs_mkdirs(dir, mode);
-		/* Also when another process made it just now: it may not have fsynced yet. */
-		if (!rc)
-			rc = fs_fsync_dir(parent);
-	}
-	int saved = errno;
-	free(parent);
-	errno = saved;
-	return rc;
-}
-
 void file_describe(const struct stat *st, struct store_object *out)
 {
 	out->size = (uint64_t)st->st_size;

@@ -1,4 +1,4 @@
-/* Folders of the file store: made durably, listed in byte order. */
+/* Folders of the file store, listed in byte order. */
 #ifndef STORE_FILE_LIST_H
 #define STORE_FILE_LIST_H
 
@@ -7,10 +7,6 @@
 #include <sys/stat.h>
 
 #define FILE_TEMPORARY_PREFIX "~tmp-"
-
-/* mkdir -p, and an fsync of the parent of every folder that was made, so that a file in it that is
- * durable can be found again. 0, or -1 with errno. */
-int file_make_folders(const char *dir, mode_t mode);
 
 /* Size and mtime. */
 void file_describe(const struct stat *st, struct store_object *out);

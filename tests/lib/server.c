@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -47,14 +48,14 @@ static void clean_up(void)
 	if (getpid() != owner)
 		return;
 	while (n_things > 0) {
-		n_things--;
-		if (things[n_things].pid > 0)
-			server_stop(things[n_things].pid);
-		if (*things[n_things].script)
-			server_run(
-				things[n_things].script, (const char *[]){"stop", things[n_things].dir, NULL});
-		if (*things[n_things].dir)
-			fs_remove_tree(things[n_things].dir);
+		size_t last = n_things - 1;
+		if (things[last].pid > 0)
+			server_stop(things[last].pid);
+		if (*things[last].script)
+			server_run(things[last].script, (const char *[]){"stop", things[last].dir, NULL});
+		if (*things[last].dir)
+			fs_remove_tree(things[last].dir);
+		n_things = last;
 	}
 }
 
@@ -83,7 +84,7 @@ void server_temp_dir(char out[SERVER_DIR_MAX])
 }
 
 /* Forks; in the child stdout is `out` (-1: ours), and no other descriptor is passed on. */
-static pid_t run_script(const char *script, const char *const *args, int out)
+static pid_t run_script(const char *script, const char *const *args, int out, bool dies_with_us)
 {
 	char path[PATH_MAX];
 	char *argv[8] = {path};
@@ -97,6 +98,8 @@ static pid_t run_script(const char *script, const char *const *args, int out)
 		return pid;
 	if (out >= 0)
 		dup2(out, STDOUT_FILENO);
+	if (dies_with_us)
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 	execv(path, argv);
 	fprintf(stderr, "%s: %s\n", path, strerror(errno));
 	_exit(127);
@@ -113,7 +116,7 @@ static int wait_for(pid_t pid)
 
 int server_run(const char *script, const char *const *args)
 {
-	return wait_for(run_script(script, args, -1));
+	return wait_for(run_script(script, args, -1, false));
 }
 
 static void put_into_environment(FILE *f)
@@ -139,7 +142,7 @@ bool server_start(const char *script, const char *probe)
 	snprintf(things[n_things - 1].script, sizeof(things[0].script), "%s", script);
 	if (pipe2(pipes, O_CLOEXEC))
 		die("pipe");
-	pid_t pid = run_script(script, (const char *[]){"start", dir, NULL}, pipes[1]);
+	pid_t pid = run_script(script, (const char *[]){"start", dir, NULL}, pipes[1], false);
 	close(pipes[1]);
 	FILE *f = fdopen(pipes[0], "r");
 	put_into_environment(f);
@@ -160,7 +163,7 @@ int server_spawn(const char *script, const char *const *args, int *port)
 	if (pipe2(pipes, O_CLOEXEC))
 		die("pipe");
 	size_t i = note_thing();
-	things[i].pid = run_script(script, args, pipes[1]);
+	things[i].pid = run_script(script, args, pipes[1], true);
 	close(pipes[1]);
 	FILE *f = fdopen(pipes[0], "r");
 	char line[64] = "";

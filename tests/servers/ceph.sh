@@ -4,7 +4,7 @@
 # without root. `start` prints what the caller sets, as KEY=VALUE lines (and keeps them in DIR/env):
 #   LITESTREAM_TEST_S3_ENDPOINT           http://127.0.0.1:PORT
 #   LITESTREAM_TEST_S3_TLS_ENDPOINT       https://localhost:PORT
-#   LITESTREAM_TEST_S3_CA_FILE            who signed the certificate (localhost, *.localhost, 127.0.0.1)
+#   LITESTREAM_TEST_S3_CA_FILE            who signed its certificate
 #   LITESTREAM_TEST_S3_ACCESS_KEY_ID, LITESTREAM_TEST_S3_SECRET_ACCESS_KEY
 #   LITESTREAM_TEST_S3_OTHER_ACCESS_KEY_ID, LITESTREAM_TEST_S3_OTHER_SECRET_ACCESS_KEY
 #                                         another user, who may not touch the bucket

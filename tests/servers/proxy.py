@@ -8,9 +8,11 @@ a JSON object that is read for every connection and every piece of data (missing
   cut_up       close a connection after so many bytes from the client
   refuse       true: close new connections at once
   freeze       true: forward nothing, keep everything open
-  times        how many connections cut_down, cut_up and refuse strike (default: all)
+  times        how many connections cut_down, cut_up and refuse strike since CONTROL was replaced
+               (default: all)
 """
 import json
+import os
 import socket
 import struct
 import sys
@@ -20,6 +22,7 @@ import time
 host, port, control_file = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 lock = threading.Lock()
 struck = 0
+struck_of = None
 
 
 def control():
@@ -31,9 +34,12 @@ def control():
 
 
 def strike():
-    global struck
+    global struck, struck_of
     with lock:
         times = control().get("times")
+        version = os.stat(control_file).st_mtime_ns
+        if version != struck_of:
+            struck, struck_of = 0, version
         if times is not None and struck >= times:
             return False
         struck += 1
@@ -41,12 +47,14 @@ def strike():
 
 
 def kill(*sockets):
+    """The other thread may sit in recv: only a shutdown wakes it, close would wait for it."""
     for s in sockets:
         try:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            s.close()
+            s.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass
+        s.close()
 
 
 def pump(source, target, limit_key):
