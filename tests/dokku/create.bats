@@ -180,25 +180,33 @@ refused() {
 }
 
 @test "create: URLs that can't be" {
-  refused 2 "" create-app "$DIR" production.sqlite3 "s3://"
-  refused 2 "" create-app "$DIR" production.sqlite3 "gopher://host/path"
-  refused 2 "" create-app "$DIR" production.sqlite3 "s3://bucket/path?no-such-key=1"
-  refused 2 "" create-app "$DIR" production.sqlite3 ""
+  refused 2 "has no bucket" create-app "$DIR" production.sqlite3 "s3://"
+  refused 2 "unknown scheme 'gopher'" create-app "$DIR" production.sqlite3 "gopher://host/path"
+  refused 2 "'no-such-key'" create-app "$DIR" production.sqlite3 "s3://bucket/path?no-such-key=1"
+  refused 2 "is empty" create-app "$DIR" production.sqlite3 ""
 }
 
 @test "create: files that are no database, or no file" {
   as 32767 sh -c "echo 'this is a text, and one that is long enough to have a header of 100 bytes, so that it is looked at' >$DIR/text.db"
-  refused 9 "" create-app "$DIR" text.db "$REPLICA"
+  refused 9 "text.db is not a SQLite database" create-app "$DIR" text.db "$REPLICA"
   as 32767 mkdir "$DIR/folder.db"
-  refused 9 "" create-app "$DIR" folder.db "$REPLICA"
+  refused 9 "folder.db is not a regular file" create-app "$DIR" folder.db "$REPLICA"
   as 32767 ln -s production.sqlite3 "$DIR/link.db"
-  refused 9 "" create-app "$DIR" link.db "$REPLICA"
+  refused 9 "link.db is a symbolic link" create-app "$DIR" link.db "$REPLICA"
   host sh -c "rm -r $DIR/text.db $DIR/folder.db $DIR/link.db"
 }
 
 @test "create: a replica folder that the database's owner can't write" {
   host install -d -m 0755 "$LIB_ROOT/replicas-root"
-  refused 6 "" create-app "$DIR" production.sqlite3 "file://$LIB_ROOT/replicas-root/x"
+  refused 6 "$LIB_ROOT/replicas-root/x" create-app "$DIR" production.sqlite3 "file://$LIB_ROOT/replicas-root/x"
+}
+
+@test "create: a folder that the database's owner can't write, one that is root's" {
+  host chmod 0555 "$DIR"
+  refused 9 "can't write to the folder $DIR" create-app "$DIR" production.sqlite3 "$REPLICA"
+  host chmod 0755 "$DIR"
+  dokku storage:ensure-directory --chown root create-root
+  refused 9 "belongs to root" create-app "$STORAGE/create-root" production.sqlite3 "$REPLICA"
 }
 
 @test "create: without a daemon it says how to start it" {

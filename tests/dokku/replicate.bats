@@ -148,7 +148,7 @@ restored() {
   dokku litestream:create run-later "$STORAGE/run-later--db" later.db "file://$LIB_ROOT/replicas/later"
   run dokku litestream:start run-later
   assert_success
-  assert_contains "there is no such file yet"
+  assert_contains "not there or empty yet"
   as 32767 "$TOOLS/writer" -n 9 "$STORAGE/run-later--db/later.db"
   wait_until 20 state_is run-later replicating
   dokku litestream:sync run-later

@@ -69,7 +69,8 @@ refused() {
   assert_status 3
   [ -z "$(host ls -A "$COPY")" ]
   run dokku litestream:restore "$COPY" one.db "$URL" --timestamp 2999-01-01T00:00:00Z
-  [ "$status" -ne 0 ]
+  assert_status 2
+  assert_contains "is in the future"
   [ -z "$(host ls -A "$COPY")" ]
 }
 
@@ -79,7 +80,7 @@ refused() {
   [ "$(host cat "$COPY/one.db")" = mine ]
   host rm "$COPY/one.db"
   as 1000 sh -c "echo old >$COPY/one.db-wal"
-  refused 4 "" "$COPY" one.db "$URL"
+  refused 4 "$COPY/one.db-wal" "$COPY" one.db "$URL"
 }
 
 @test "restore: into a mount outside of the storage root" {
@@ -93,18 +94,18 @@ refused() {
 }
 
 @test "restore: no backup, a TXID that doesn't exist" {
-  refused 3 "" "$COPY" one.db "file://$LIB_ROOT/replicas/nothing-here"
-  refused 3 "" "$COPY" one.db "$URL" --txid 4000000
+  refused 3 "no backup found" "$COPY" one.db "file://$LIB_ROOT/replicas/nothing-here"
+  refused 3 "TXID 0000000004000000 does not exist" "$COPY" one.db "$URL" --txid 4000000
 }
 
 @test "restore: words that can't be" {
   refused 2 "does not exist" "$STORAGE/no-such-folder" one.db "$URL"
   refused 2 "neither below" /tmp one.db "$URL"
   refused 2 "is a path" "$COPY" ../one.db "$URL"
-  refused 2 "" "$COPY" one.db "s3://"
-  refused 2 "" "$COPY" one.db "gopher://host/x"
-  refused 2 "" "$COPY" one.db "$URL" --txid nonsense
-  refused 2 "" "$COPY" one.db "$URL" --timestamp nonsense
+  refused 2 "has no bucket" "$COPY" one.db "s3://"
+  refused 2 "unknown scheme" "$COPY" one.db "gopher://host/x"
+  refused 2 "is no TXID" "$COPY" one.db "$URL" --txid nonsense
+  refused 2 "is no time" "$COPY" one.db "$URL" --timestamp nonsense
   refused 20 "does not exist" --app no-such-app "$COPY" one.db "$URL"
   host ln -s restore-copy "$STORAGE/restore-link"
   refused 2 "symbolic link" "$STORAGE/restore-link" one.db "$URL"

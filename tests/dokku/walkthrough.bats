@@ -103,6 +103,19 @@ rotate() {
   [ "$(rows "$(dirname "$db")/y.db")" -eq 6 ]
 }
 
+# A server that takes connections and answers nothing: start gives up waiting, not replicating.
+stalled() {
+  local gateway
+  gateway="$(cat "$LITESTREAM_TEST_S3_GATEWAY_PIDFILE")"
+  dokku litestream:stop s3-refused
+  kill -STOP "$gateway"
+  run dokku litestream:start s3-refused --timeout 2
+  kill -CONT "$gateway"
+  assert_success
+  assert_contains "was not settled within 2 s; it goes on"
+  wait_until 30 state_is s3-refused replicating
+}
+
 @test "the whole way on S3, and what is refused there" {
   s3_start
   local url="s3://$LITESTREAM_TEST_S3_BUCKET/dokku" secret="$LITESTREAM_TEST_S3_SECRET_ACCESS_KEY"
@@ -133,6 +146,7 @@ rotate() {
 
   dokku litestream:deauth s3-refused
   rotate "$STORAGE/s3-refused--db/x.db" "$url/rotated"
+  stalled
   walk s3-app "$url/s3-app"
   run host grep -rF "$secret" /var/log/dokku/litestream
   assert_status 1
