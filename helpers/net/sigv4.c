@@ -65,7 +65,7 @@ static int compare_params(const void *a, const void *b)
 
 static int append_query(struct buf *out, const char *query)
 {
-	struct param params[MAX_PARAMS];
+	struct param params[MAX_PARAMS] = {0};
 	size_t count = 0;
 	for (const char *p = query; *p;) {
 		size_t n = strcspn(p, "&");
@@ -225,7 +225,7 @@ static int append_authorization(const struct sigv4_request *r, const struct sigv
 
 int sigv4_sign(const struct sigv4_request *r, struct buf *out, struct buf *canonical, struct err *e)
 {
-	struct sigv4_header sorted[SIGV4_MAX_HEADERS];
+	struct sigv4_header sorted[SIGV4_MAX_HEADERS] = {0};
 	if (r->n_headers > SIGV4_MAX_HEADERS)
 		return err_set(e, ERR_FAIL, "cannot sign a request with %zu headers", r->n_headers);
 	if (r->n_headers)

@@ -110,14 +110,13 @@ int store_fault_add(const char *name, const struct store_fault *rule)
 	}
 	pthread_mutex_lock(&lock);
 	struct place *p = find_place(name);
-	if (p) {
-		struct rule **end = &p->rules;
-		while (*end)
-			end = &(*end)->next;
+	struct rule **end = p ? &p->rules : NULL;
+	while (end && *end)
+		end = &(*end)->next;
+	if (end)
 		*end = r;
-	}
 	pthread_mutex_unlock(&lock);
-	if (p)
+	if (end)
 		return ERR_OK;
 	free(r->contains);
 	free(r);

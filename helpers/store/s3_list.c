@@ -26,7 +26,7 @@
 
 struct listing {
 	struct store *s;
-	struct s3_call *call;
+	struct s3_call call;    /* of the page */
 	struct buf full_prefix; /* of keys: the replica's and the asked one */
 	const char *after;      /* relative */
 	size_t max, given;
@@ -176,7 +176,7 @@ static int on_end_first(void *ctx, const char *path, const char *text, struct er
 
 static int parse_page(struct listing *l, struct err *e)
 {
-	const struct buf *body = &l->call->r.body;
+	const struct buf *body = &l->call.r.body;
 	struct xml_handler first = {.begin = on_begin, .end = on_end_first, .ctx = l};
 	struct xml_handler second = {.begin = on_begin, .end = on_end, .ctx = l};
 	l->is_list = l->truncated = l->encoded = false;
@@ -230,13 +230,12 @@ static int make_query(struct listing *l, struct buf *q)
 
 static int list_page(struct listing *l, struct buf *q, struct err *e)
 {
-	struct s3_call c;
+	struct s3_call *c = &l->call;
 	if (make_query(l, q))
 		return err_nomem(e, "listing");
-	s3_call_init(&c, "GET", NULL, "list", STORE_N_LIST);
-	c.query = buf_str(q);
-	l->call = &c;
-	int rc = s3_perform(l->s, &c, e);
+	s3_call_init(c, "GET", NULL, "list", STORE_N_LIST);
+	c->query = buf_str(q);
+	int rc = s3_perform(l->s, c, e);
 	/* The bucket itself was asked for: what is not there is the bucket. */
 	if (rc == ERR_NOT_FOUND)
 		rc = ERR_FAIL;
@@ -245,8 +244,8 @@ static int list_page(struct listing *l, struct buf *q, struct err *e)
 	if (!rc)
 		rc = parse_page(l, e);
 	if (!rc)
-		store_count(l->s, STORE_N_BYTES_IN, c.r.body.len);
-	s3_call_free(&c);
+		store_count(l->s, STORE_N_BYTES_IN, c->r.body.len);
+	s3_call_free(c);
 	return rc;
 }
 
