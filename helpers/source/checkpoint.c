@@ -29,18 +29,24 @@
 #define HOLD_FRAMES 800 /* below SQLite's automatic checkpoint at 1000 */
 #define HOLD_QUIET_US 20000
 #define BARRIER_BYTES (UINT64_C(4) << 20)
-#define BARRIER_MOST_BYTES (UINT64_C(24) << 20) /* what barrier_bytes grows to */
+#define BARRIER_MOST_BYTES (UINT64_C(12) << 20) /* what barrier_bytes grows to */
+#define URGENT_BYTES (UINT64_C(20) << 20)       /* from here on we insist */
+#define LARGE_BYTES (UINT64_C(32) << 20)        /* where a WAL must not get to */
 #define BARRIER_OFTEN_US 200000                 /* more often than this: let it grow */
-#define BARRIER_REST_BYTES (UINT64_C(8) << 20)  /* most that is captured while writers wait */
+#define BARRIER_REST_BYTES (UINT64_C(64) << 20) /* most that is captured while writers wait */
 #define BARRIER_SPIN_US 3000
+#define URGENT_SPIN_US 20000
 #define BUSY_PAUSE_US 20000
+#define URGENT_PAUSE_US 2000
+#define STOPPED_PAUSE_US 5000
 #define BACKOFF_FIRST_US 50000
 #define BACKOFF_LAST_US 5000000
 #define QUICK_US 3000 /* a PASSIVE that took less is worth trying again at once */
 #define QUICK_TRIES 3
 #define ZERO_TRIES 20
 #define ZERO_STEP_US 50
-#define BEHIND_TRIES 50 /* for CKPT, behind the barrier */
+#define BEHIND_TRIES 8 /* behind the barrier */
+#define BEHIND_BUSY_TRIES 50
 #define BEHIND_STEP_US 200
 #define GUARD_PAUSE_US 300
 
@@ -112,6 +118,7 @@ static void to_mark_zero(struct source *s, const struct shm_view *v)
 	s->dirty = false;
 	s->plan.ours = true;
 	s->plan.backoff_us = 0;
+	s->plan.stopped = false;
 	if (s->pin.held->mark != 0)
 		wake_within(&s->wake, 1000);
 }
@@ -184,17 +191,31 @@ static void back_off(struct source *s)
 	try_after(s, wake_backoff(&s->plan.backoff_us, BACKOFF_FIRST_US, BACKOFF_LAST_US));
 }
 
-/* PASSIVE while writers wait: a checkpoint of the app's that runs just now is soon over. */
-static int passive_behind_barrier(struct source *s)
+/*
+ * Writers wait, nothing is added: backfill all of it. A checkpoint of the app's that runs just now
+ * is soon over, a writer that tries for its lock holds an older mark for an instant, and our own
+ * pin may have landed on a shared older one. A reader that stays is what remains after a few tries.
+ */
+static void backfill_all(struct source *s)
 {
-	int rc = SQLITE_BUSY;
-	for (int i = 0; i < BEHIND_TRIES && rc == SQLITE_BUSY; i++) {
-		if (i > 0)
-			clock_sleep_us(BEHIND_STEP_US);
+	struct shm_view v;
+	int rc = SQLITE_OK, busy = 0;
+	for (int i = 0; i < BEHIND_TRIES && busy < BEHIND_BUSY_TRIES; i += rc != SQLITE_BUSY) {
+		if (mark_is_old(s) && (!shm_look(&s->shm, &v) || pin_renew(&s->pin, v.h.salt, NULL)))
+			break;
 		rc = connection_checkpoint(s->pin.spare);
+		if (rc == SQLITE_OK && shm_look(&s->shm, &v) && backfilled(s, &v)) {
+			s->counts.checkpoints++;
+			to_mark_zero(s, &v);
+			return;
+		}
+		busy += rc == SQLITE_BUSY;
+		clock_sleep_us(BEHIND_STEP_US);
 	}
-	s->counts.checkpoints++;
-	return rc;
+	if (rc == SQLITE_BUSY)
+		try_after(s, BUSY_PAUSE_US);
+	else
+		back_off(s);
 }
 
 /* Writers are held out: the rest into the sink, a pin on it, all of it backfilled, mark 0. */
@@ -210,29 +231,56 @@ static int behind_barrier(struct source *s, bool *captured, struct err *e)
 	if (pin_renew(&s->pin, v.h.salt, NULL))
 		return ERR_OK;
 	s->dirty = false;
-	int ckpt = passive_behind_barrier(s);
-	if (ckpt == SQLITE_OK && shm_look(&s->shm, &v) && backfilled(s, &v))
-		to_mark_zero(s, &v);
-	else if (ckpt == SQLITE_BUSY)
-		try_after(s, BUSY_PAUSE_US);
-	else
-		back_off(s);
+	backfill_all(s);
 	return ERR_OK;
+}
+
+/* While writers still write: so that little is left for when they wait. */
+static int before_barrier(struct source *s, bool *captured, struct err *e)
+{
+	struct shm_view v;
+	const char *why;
+	if (!shm_look(&s->shm, &v) || !capture_follow(s, &v, clock_mono_us(), &why))
+		return ERR_OK;
+	return capture_frames(s, &v, BARRIER_REST_BYTES, captured, e);
 }
 
 static int barrier(struct source *s, bool *captured, struct err *e)
 {
 	if (!files_are_ours(s))
 		return ERR_OK;
-	if (connection_begin_immediate(s->pin.helper, BARRIER_SPIN_US, NULL)) {
-		try_after(s, BUSY_PAUSE_US);
+	int rc = before_barrier(s, captured, e);
+	if (rc)
+		return rc;
+	bool urgent = wal_bytes(s) >= URGENT_BYTES;
+	int64_t spin_us = urgent ? URGENT_SPIN_US : BARRIER_SPIN_US;
+	if (connection_begin_immediate(s->pin.helper, spin_us, NULL)) {
+		try_after(s, urgent ? URGENT_PAUSE_US : BUSY_PAUSE_US);
 		return ERR_OK;
 	}
-	int rc = behind_barrier(s, captured, e);
+	rc = behind_barrier(s, captured, e);
 	connection_rollback(s->pin.helper);
 	s->counts.barriers++;
 	pace_barriers(s, clock_mono_us());
 	return rc;
+}
+
+/*
+ * A PASSIVE that stopped before our own mark met somebody with an older one: a writer that was in a
+ * transaction already, and is gone in a moment, or a reader that stays. Only the latter stops it at
+ * the same frame again. True: pause.
+ */
+static bool reader_in_the_way(struct source *s, const struct shm_view *v)
+{
+	struct checkpoint_plan *p = &s->plan;
+	bool first = !p->stopped, same = p->stopped && p->stopped_at == v->backfill;
+	p->stopped = true;
+	p->stopped_at = v->backfill;
+	if (same)
+		back_off(s);
+	else if (first)
+		try_after(s, STOPPED_PAUSE_US);
+	return same || first;
 }
 
 /* What a PASSIVE that ran has left: done, a reader in the way, or writers that were quicker. */
@@ -246,10 +294,8 @@ static int after_passive(struct source *s, int64_t took_us, bool *captured, stru
 		to_mark_zero(s, &v);
 		return ERR_OK;
 	}
-	if (v.backfill < shm_read_mark(&s->shm, s->pin.held->mark)) {
-		back_off(s);
+	if (v.backfill < shm_read_mark(&s->shm, s->pin.held->mark) && reader_in_the_way(s, &v))
 		return ERR_OK;
-	}
 	if (barrier_due(s))
 		return barrier(s, captured, e);
 	s->plan.quick = took_us < QUICK_US && s->plan.quick < QUICK_TRIES ? s->plan.quick + 1 : 0;
@@ -260,15 +306,41 @@ static int after_passive(struct source *s, int64_t took_us, bool *captured, stru
  * barrier goes ahead and waits for it. */
 static int busy(struct source *s, bool *captured, struct err *e)
 {
-	if (barrier_due(s))
+	if (barrier_due(s) && s->plan.backoff_us == 0)
 		return barrier(s, captured, e);
 	try_after(s, BUSY_PAUSE_US);
 	return ERR_OK;
 }
 
+/*
+ * Would the WAL get too large while a checkpoint runs beside the writers? It will take as long as
+ * recent ones did, twice that to be careful, and the writers go on as they did in this WAL.
+ */
+static bool must_hold_writers(const struct source *s, int64_t now_us)
+{
+	const struct checkpoint_plan *p = &s->plan;
+	if (s->cfg.no_barrier || p->backoff_us != 0 || !barrier_due(s))
+		return false;
+	int64_t age_us = now_us - p->began_us > 1000 ? now_us - p->began_us : 1000;
+	double growth = (double)wal_bytes(s) / (double)age_us * 2 * (double)p->took_us;
+	return wal_bytes(s) >= URGENT_BYTES || (double)wal_bytes(s) + growth >= (double)LARGE_BYTES;
+}
+
+/* A slow one is remembered for a while: disks have moods. */
+static void note_duration(struct source *s, int64_t took_us)
+{
+	int64_t before = s->plan.took_us - s->plan.took_us / 8;
+	s->plan.took_us = took_us > before ? took_us : before;
+}
+
 static int checkpoint(struct source *s, bool *captured, struct err *e)
 {
 	int64_t began_us = clock_mono_us();
+	if (must_hold_writers(s, began_us)) {
+		int held = barrier(s, captured, e);
+		note_duration(s, clock_mono_us() - began_us);
+		return held;
+	}
 	int rc = connection_checkpoint(s->pin.helper);
 	if (rc == SQLITE_BUSY)
 		return busy(s, captured, e);
@@ -278,7 +350,9 @@ static int checkpoint(struct source *s, bool *captured, struct err *e)
 		return ERR_OK;
 	}
 	s->counts.checkpoints++;
-	return after_passive(s, clock_mono_us() - began_us, captured, e);
+	int64_t took_us = clock_mono_us() - began_us;
+	note_duration(s, took_us);
+	return after_passive(s, took_us, captured, e);
 }
 
 int checkpoint_turn(

@@ -99,6 +99,19 @@ static void fill(struct follow *f)
 			die("scan", e.text);
 }
 
+void follow_forget(struct follow *f)
+{
+	memset(f->have, 0, f->cap + 1);
+}
+
+void follow_fill(struct follow *f, uint32_t first, uint32_t count)
+{
+	struct err e = ERR_INIT;
+	uint32_t n;
+	if (source_scan(f->source, first, count, keep, f, &n, &e))
+		die("scan", e.text);
+}
+
 static void compare_all(struct follow *f)
 {
 	f->n_page = source_n_page(f->source);
@@ -189,7 +202,7 @@ static void note_event(struct follow *f)
 enum source_event follow_turn(struct follow *f, int64_t max_us)
 {
 	int64_t wait = f->last.wait_us < max_us ? f->last.wait_us : max_us;
-	struct pollfd p = {.fd = source_watch_fd(f->watch), .events = POLLIN};
+	struct pollfd p = {.fd = f->watch ? source_watch_fd(f->watch) : -1, .events = POLLIN};
 	struct timespec ts = {wait / 1000000, wait % 1000000 * 1000};
 	if (f->event)
 		ts = (struct timespec){0, 0};

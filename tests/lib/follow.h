@@ -55,6 +55,10 @@ bool follow_until(struct follow *f, bool (*done)(void *ctx), void *ctx, int64_t 
 /* Turns until the copy has all that was committed before the call. */
 void follow_catch_up(struct follow *f);
 
+/* Forgets which pages the copy has; follow_fill reads a few of those that it lacks. */
+void follow_forget(struct follow *f);
+void follow_fill(struct follow *f, uint32_t first, uint32_t count);
+
 /* The copy against source_scan of the attached source: the number of pages that differ. */
 unsigned follow_compare_scan(struct follow *f);
 

@@ -1,0 +1,283 @@
+/*
+ * What the app feels of the source: locks, waits and the size of its WAL. The bounds are wide, so
+ * that a busy machine passes; the figures themselves are measured by the bench.
+ *
+ *   a long reader beside an app without busy timeout     long_reader_and_no_busy_timeout
+ *   the barrier switched off                             no_barrier_means_no_lock
+ *   slow fsync                                           slow_fsync
+ *   a writer at full speed                               full_speed_keeps_the_wal_small
+ *   the app's own TRUNCATE                               truncate_is_not_busy
+ *   a replicator that was stopped and goes on            stopped_replicator_goes_on
+ *   no inotify instances left                            without_inotify
+ */
+#include "base/clock.h"
+#include "base/log.h"
+#include "lib/agent.h"
+#include "lib/follow.h"
+#include "lib/pausevfs.h"
+#include "lib/tmpdir.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <sqlite3.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#define MS INT64_C(1000)
+#define S INT64_C(1000000)
+
+static char *dir;
+static char db[4096];
+static struct agent a;
+static struct follow f;
+static struct source_config cfg;
+
+/* What a writer did, shared with its process. */
+struct report {
+	int commits, locked;
+	int64_t slowest_us;
+};
+static struct report *report;
+
+static int set_up(void **state)
+{
+	(void)state;
+	log_set_level(LOG_ERROR);
+	dir = tmpdir_new();
+	snprintf(db, sizeof(db), "%s/app.db", dir);
+	cfg = (struct source_config){.path = db};
+	report = mmap(NULL, sizeof(*report), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	agent_start(&a);
+	agent_do(&a, "open %s", db);
+	agent_sql(&a, "PRAGMA journal_mode=wal; CREATE TABLE t(id INTEGER PRIMARY KEY, v BLOB)");
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	agent_stop(&a);
+	follow_free(&f);
+	munmap(report, sizeof(*report));
+	tmpdir_free(dir);
+	return 0;
+}
+
+struct load {
+	int timeout_ms, per_second, bytes;
+	int64_t us, fsync_us;
+	const char *pragma;
+};
+
+static void write_one(sqlite3 *q, int bytes)
+{
+	char sql[100];
+	snprintf(sql, sizeof(sql), "INSERT INTO t(v) VALUES(randomblob(%d))", bytes);
+	int64_t began = clock_mono_us();
+	if (sqlite3_exec(q, sql, NULL, NULL, NULL) == SQLITE_OK)
+		report->commits++;
+	else
+		report->locked++;
+	if (clock_mono_us() - began > report->slowest_us)
+		report->slowest_us = clock_mono_us() - began;
+}
+
+static void never(enum pause_point at)
+{
+	(void)at;
+}
+
+static pid_t start_writer(const struct load *l)
+{
+	pid_t pid = fork();
+	if (pid != 0)
+		return pid;
+	pausevfs_install(never);
+	pausevfs_slow_sync(l->fsync_us);
+	sqlite3 *q;
+	sqlite3_open(db, &q);
+	sqlite3_busy_timeout(q, l->timeout_ms);
+	sqlite3_exec(q, "PRAGMA synchronous=NORMAL", NULL, NULL, NULL);
+	if (l->pragma)
+		sqlite3_exec(q, l->pragma, NULL, NULL, NULL);
+	int64_t began = clock_mono_us(), n = 0;
+	while (clock_mono_us() - began < l->us) {
+		write_one(q, l->bytes);
+		n++;
+		int64_t due = l->per_second ? began + n * S / l->per_second - clock_mono_us() : 0;
+		if (due > 0)
+			usleep((useconds_t)due);
+	}
+	sqlite3_close(q);
+	_exit(0);
+}
+
+static bool has_ended(void *pid)
+{
+	return waitpid(*(pid_t *)pid, NULL, WNOHANG) != 0;
+}
+
+static void follow_writer(pid_t pid)
+{
+	assert_true(follow_until(&f, has_ended, &pid, 60 * S));
+}
+
+static void assert_same_at_the_end(void)
+{
+	follow_catch_up(&f);
+	assert_int_equal(f.lost, 0);
+	assert_int_equal(follow_compare_scan(&f), 0);
+	follow_stop(&f);
+	agent_stop(&a);
+	assert_int_equal(follow_compare_file(&f, db), 0);
+}
+
+/* A barrier can't help against the reader, and each would cost this app transactions. */
+static void long_reader_and_no_busy_timeout(void **state)
+{
+	(void)state;
+	struct load l = {.timeout_ms = 0, .per_second = 300, .bytes = 40000, .us = 3 * S};
+	agent_sql(&a, "INSERT INTO t(v) VALUES(1)");
+	agent_sql(&a, "BEGIN; SELECT count(*) FROM t");
+	pid_t pid = start_writer(&l);
+	follow_start(&f, &cfg, NULL);
+	follow_writer(pid);
+	printf("%d commits, %d locked, WAL %.1f MiB\n", report->commits, report->locked,
+		(double)f.wal_max / (1 << 20));
+	assert_true(report->commits > 200);
+	assert_true(f.wal_max > (8 << 20)); /* large enough for a barrier */
+	assert_true(report->locked * 100 <= report->commits);
+	agent_sql(&a, "ROLLBACK");
+	/* The reader is gone: the WAL gets small again. */
+	struct source_counts before, after;
+	source_get_counts(f.source, &before);
+	for (int i = 0; i < 700 && f.last.wal_bytes > (4 << 20); i++) {
+		follow_for(&f, 10 * MS);
+		agent_sql_beside(&a, &f, "INSERT INTO t(v) VALUES(2)");
+	}
+	source_get_counts(f.source, &after);
+	assert_true(after.restarts > before.restarts);
+	assert_same_at_the_end();
+}
+
+static void no_barrier_means_no_lock(void **state)
+{
+	(void)state;
+	struct load l = {.timeout_ms = 0, .per_second = 500, .bytes = 20000, .us = 2 * S};
+	cfg.no_barrier = true;
+	pid_t pid = start_writer(&l);
+	follow_start(&f, &cfg, NULL);
+	follow_writer(pid);
+	struct source_counts counts;
+	source_get_counts(f.source, &counts);
+	assert_int_equal(counts.barriers, 0);
+	assert_true(counts.checkpoints > 0);
+	assert_int_equal(report->locked, 0);
+	assert_same_at_the_end();
+}
+
+/* The automatic checkpoints of an app beside a pin would fsync at every commit. */
+static void slow_fsync(void **state)
+{
+	(void)state;
+	struct load l = {
+		.timeout_ms = 10000, .per_second = 400, .bytes = 3000, .us = 4 * S, .fsync_us = 15 * MS};
+	pid_t pid = start_writer(&l);
+	pausevfs_install(never);
+	pausevfs_slow_sync(l.fsync_us);
+	follow_start(&f, &cfg, NULL);
+	follow_writer(pid);
+	printf("%d commits of %d, slowest %.0f ms, WAL %.1f MiB\n", report->commits, 4 * 400,
+		(double)report->slowest_us / 1000, (double)f.wal_max / (1 << 20));
+	assert_true(report->commits > 4 * 400 / 2);
+	assert_true(f.wal_max < (64 << 20));
+	pausevfs_slow_sync(0);
+	assert_same_at_the_end();
+}
+
+static void full_speed_keeps_the_wal_small(void **state)
+{
+	(void)state;
+	struct load l = {.timeout_ms = 10000, .bytes = 3000, .us = 4 * S};
+	pid_t pid = start_writer(&l);
+	follow_start(&f, &cfg, NULL);
+	follow_writer(pid);
+	printf("%d commits, slowest %.0f ms, WAL %.1f MiB\n", report->commits,
+		(double)report->slowest_us / 1000, (double)f.wal_max / (1 << 20));
+	assert_true(report->commits > 400);
+	assert_true(f.wal_max < (64 << 20));
+	assert_same_at_the_end();
+}
+
+static void truncate_is_not_busy(void **state)
+{
+	(void)state;
+	struct load l = {.timeout_ms = 10000, .per_second = 300, .bytes = 1000, .us = 4 * S};
+	pid_t pid = start_writer(&l);
+	follow_start(&f, &cfg, NULL);
+	int quick = 0, busy = 0;
+	for (int i = 0; i < 50; i++) {
+		int64_t took = agent_sql_beside(&a, &f, "PRAGMA wal_checkpoint(truncate)");
+		busy += strcmp(strrchr(a.line, ' '), " 0") != 0;
+		quick += took >= 0 && took < 200 * MS;
+		follow_for(&f, 20 * MS);
+	}
+	printf("50 calls, %d quick, %d busy\n", quick, busy);
+	assert_int_equal(busy, 0);
+	assert_in_range(quick, 40, 50);
+	follow_writer(pid);
+	assert_same_at_the_end();
+}
+
+/* SIGSTOP for a while, with a pin held: everything must still be there. (Here: no turns.) */
+static void stopped_replicator_goes_on(void **state)
+{
+	(void)state;
+	struct load l = {.timeout_ms = 100, .per_second = 400, .bytes = 3000, .us = 3 * S};
+	pid_t pid = start_writer(&l);
+	follow_start(&f, &cfg, NULL);
+	for (int i = 0; i < 6; i++) {
+		follow_for(&f, (i * 37 % 100) * MS);
+		usleep((useconds_t)((100 + i * 71 % 200) * MS));
+	}
+	follow_writer(pid);
+	assert_true(report->commits > 300);
+	assert_same_at_the_end();
+}
+
+static void without_inotify(void **state)
+{
+	(void)state;
+	follow_open_with(&f, &cfg, NULL);
+	assert_int_equal(follow_attach(&f, NULL), ERR_OK);
+	agent_sql(&a, "INSERT INTO t(v) VALUES(1)");
+	follow_for(&f, 1200 * MS);
+	agent_sql(&a, "INSERT INTO t(v) VALUES(2)");
+	unsigned commits = f.commits;
+	follow_for(&f, 1500 * MS);
+	assert_true(f.commits > commits);
+	assert_same_at_the_end();
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+/* With an argument: only tests whose name fits that pattern. */
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(long_reader_and_no_busy_timeout), TEST(no_barrier_means_no_lock),
+		TEST(full_speed_keeps_the_wal_small), TEST(truncate_is_not_busy),
+		TEST(stopped_replicator_goes_on), TEST(without_inotify),
+		TEST(slow_fsync), /* last: it gives this process a slow VFS too */
+	};
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
