@@ -29,6 +29,14 @@ teardown_file() {
   refute_contains LIFEKEY
 }
 
+@test "functions for other plugins" {
+  run host sudo -u dokku bash -c "source $LIB_ROOT/plugins/available/litestream/functions
+    litestream_databases life && litestream_databases nobody && litestream_sync life 10 && echo synced"
+  assert_success
+  [ "$output" = "$DIR/life.db	$URL
+synced" ]
+}
+
 @test "rename: registration, credentials and worker move, the replica is continued" {
   local id txid
   id="$(host jq -r '.databases[0].id' "$DATA/desired/life.json")"

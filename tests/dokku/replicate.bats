@@ -192,6 +192,20 @@ restored() {
   [ "$(restored "file://$LIB_ROOT/replicas/one")" -eq 147 ]
 }
 
+@test "destroy without a daemon ends the registration and tells what is left" {
+  local id
+  dokku litestream:create run-app "$DIR" one.db "file://$LIB_ROOT/replicas/one-more"
+  dokku litestream:start run-app
+  id="$(host jq -r '.databases[0].id' "$DATA/desired/run-app.json")"
+  daemon_stop
+  run dokku --force litestream:destroy run-app
+  assert_success
+  assert_contains "sudo rm -r $DATA/state/$id"
+  run host test -e "$DATA/desired/run-app.json"
+  assert_status 1
+  daemon_start
+}
+
 @test "commands for an app that isn't registered or doesn't exist" {
   local verb
   for verb in start stop restart status sync logs; do

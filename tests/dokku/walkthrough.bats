@@ -116,6 +116,17 @@ stalled() {
   wait_until 30 state_is s3-refused replicating
 }
 
+# A versioned bucket takes every PUT, so nothing refuses a second writer: create says so.
+weak() {
+  export LITESTREAM_TEST_S3_ENDPOINT LITESTREAM_TEST_S3_ACCESS_KEY_ID LITESTREAM_TEST_S3_SECRET_ACCESS_KEY
+  "$REPO/tests/servers/s3.py" mb weak-bucket
+  "$REPO/tests/servers/s3.py" versioning weak-bucket
+  run dokku litestream:create s3-refused "$STORAGE/s3-refused--db" weak.db s3://weak-bucket/x
+  assert_success
+  assert_contains "Fencing is weak"
+  dokku --force litestream:destroy s3-refused weak.db
+}
+
 @test "the whole way on S3, and what is refused there" {
   s3_start
   local url="s3://$LITESTREAM_TEST_S3_BUCKET/dokku" secret="$LITESTREAM_TEST_S3_SECRET_ACCESS_KEY"
@@ -147,6 +158,7 @@ stalled() {
   dokku litestream:deauth s3-refused
   rotate "$STORAGE/s3-refused--db/x.db" "$url/rotated"
   stalled
+  weak
   walk s3-app "$url/s3-app"
   run host grep -rF "$secret" /var/log/dokku/litestream
   assert_status 1
