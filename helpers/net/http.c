@@ -275,7 +275,7 @@ static int transport_error(struct exchange *x, CURLcode code, const char *detail
 		*retryable = false;
 		return err_set(x->e, ERR_UNREACHABLE,
 			"the server's certificate is not trusted (%s); if it is signed by an authority of your "
-			"own, name that one's file (ca-file)",
+			"own, name its file in SSL_CERT_FILE",
 			why);
 	case CURLE_URL_MALFORMAT:
 	case CURLE_UNSUPPORTED_PROTOCOL:

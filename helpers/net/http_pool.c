@@ -44,8 +44,7 @@ static int copy_config(struct http_pool *p, const struct http_config *config, st
 	if ((config->ca_file && !p->config.ca_file) || !p->config.user_agent)
 		return err_nomem(e, "preparing requests");
 	if (config->ca_file && access(config->ca_file, R_OK))
-		return err_set(
-			e, ERR_USAGE, "the file of certificates (ca-file) %s can't be read", config->ca_file);
+		return err_set(e, ERR_USAGE, "the file of certificates %s can't be read", config->ca_file);
 	return ERR_OK;
 }
 
@@ -168,6 +167,7 @@ void http_pool_give_back(struct http_pool *p, CURL *curl)
 	pthread_mutex_unlock(&p->lock);
 	if (curl)
 		curl_easy_cleanup(curl);
+	http_pool_tidy(p); /* what a burst opened goes even if nobody tidies */
 }
 
 int64_t http_pool_tidy(struct http_pool *p)

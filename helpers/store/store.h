@@ -6,12 +6,14 @@
  * bounded time, and returns ERR_OK or
  *   ERR_UNREACHABLE  network, time-out, the server's own failure after all retries, clock skew
  *   ERR_DENIED       credentials or permissions
- *   ERR_NOT_FOUND    no such object (get, head); a missing bucket is ERR_DENIED's sibling: ERR_FAIL
+ *   ERR_NOT_FOUND    no such object (get, head)
  *   ERR_CONDITION    put with only_if_absent, and the object is there
  *   ERR_UNSUPPORTED  the store can't do that (only_if_absent where the server answers 501)
  *   ERR_CANCELLED    store_cancel was called
  *   ERR_DAMAGED      the answer was not what the protocol demands (HTML, broken XML, wrong size)
- *   ERR_NOMEM, ERR_IO, ERR_FAIL
+ *   ERR_FAIL         anything else: a bucket that is missing (store_head can't tell: there it is
+ *                    ERR_NOT_FOUND) or in another region
+ *   ERR_NOMEM, ERR_IO
  * with a sentence in *e that names the object (as a URL without secrets) and the answer.
  */
 #ifndef STORE_STORE_H
