@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define TURN_THREADS 2
@@ -177,11 +178,23 @@ static int make_parts(struct schedule *s, size_t turns, size_t works, struct err
 	return rc;
 }
 
+/* A followed database takes eight descriptors: the soft limit of 1024 is for select(2), not for us.
+ */
+static void raise_limit(void)
+{
+	struct rlimit l;
+	if (getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur < l.rlim_max) {
+		l.rlim_cur = l.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &l);
+	}
+}
+
 int schedule_new(struct schedule **out, size_t turn_threads, size_t work_threads, struct err *e)
 {
 	struct schedule *s = calloc(1, sizeof(*s));
 	if (!s)
 		return err_nomem(e, "starting a worker");
+	raise_limit();
 	pthread_mutex_init(&s->lock, NULL);
 	s->wake_fd = -1;
 	s->hook_due = INT64_MAX;

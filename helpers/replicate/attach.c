@@ -21,6 +21,7 @@
 #define DELAY_MAX_US (INT64_C(60) * 1000000)
 #define MISSING_US (INT64_C(5) * 1000000)
 #define BUSY_US INT64_C(10000)
+#define AFTER_YOU_US INT64_C(5000)
 
 /* delay_us < 0: the next of a growing series of delays. */
 void detach_and_drop(struct replicator *r, int64_t delay_us)
@@ -114,7 +115,7 @@ static int64_t attached(struct replicator *r, bool resumed)
 		replicator_set_phase(r, PHASE_PROVE);
 	} else if (resumed && !whole && !no_table) {
 		if (!t->audited)
-			log_info("%s: going on where the last run stopped", r->cfg.database);
+			log_info("%s: going on behind the last upload", r->cfg.database);
 		scan_begin(r);
 		t->audit = !t->audited;
 		t->unbounded = false;
@@ -177,10 +178,15 @@ int64_t attach_turn(struct replicator *r)
 	return attach_now(r, &e);
 }
 
-/* Something happened, or somebody asks: nothing less than an attach tells what was committed. */
+/*
+ * Something happened, or somebody asks: nothing less than an attach tells what was committed. But
+ * what happened is an app that opens the database, and two processes that open it at the same
+ * moment are in each other's way: the one without a busy timeout gets "database is locked". So it
+ * goes first.
+ */
 int64_t released_turn(struct replicator *r)
 {
 	replicator_set_phase(r, PHASE_ATTACH);
-	r->turn.not_before_us = 0;
-	return 0;
+	r->turn.not_before_us = clock_mono_us() + AFTER_YOU_US;
+	return AFTER_YOU_US;
 }

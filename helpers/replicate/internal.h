@@ -96,6 +96,7 @@ struct turn {
 	struct source *source;
 	struct staging *open;
 	int64_t since_ms; /* wall time of the first page in `open` */
+	bool known;       /* how this life began was told; later attaches are everyday */
 	bool listing;     /* PHASE_LIST: the work was told that there is a database */
 	bool have_point;
 	struct source_point point;
