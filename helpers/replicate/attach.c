@@ -178,14 +178,36 @@ int64_t attach_turn(struct replicator *r)
 	return attach_now(r, &e);
 }
 
+/* Nobody has opened it since we let go: an app that reads or writes makes a -wal first. */
+static bool is_untouched(const struct replicator *r)
+{
+	struct stat st, wal;
+	const struct stat *old = &r->turn.released;
+	char name[4096];
+	if (stat(r->cfg.database, &st) || st.st_ino != old->st_ino || st.st_dev != old->st_dev ||
+		st.st_size != old->st_size || st.st_mtim.tv_sec != old->st_mtim.tv_sec ||
+		st.st_mtim.tv_nsec != old->st_mtim.tv_nsec)
+		return false;
+	int n = snprintf(name, sizeof(name), "%s-wal", r->cfg.database);
+	return n > 0 && (size_t)n < sizeof(name) && stat(name, &wal) != 0;
+}
+
 /*
- * Something happened, or somebody asks: nothing less than an attach tells what was committed. But
- * what happened is an app that opens the database, and two processes that open it at the same
- * moment are in each other's way: the one without a busy timeout gets "database is locked". So it
- * goes first.
+ * Something happened, or somebody asks. What happened is an app that opens the database, and two
+ * processes that open it at the same moment are in each other's way: the one without a busy timeout
+ * gets "database is locked". So it goes first.
  */
 int64_t released_turn(struct replicator *r)
 {
+	pthread_mutex_lock(&r->lock);
+	uint64_t seq = r->shared.sync_seq;
+	pthread_mutex_unlock(&r->lock);
+	if (is_untouched(r)) {
+		pthread_mutex_lock(&r->lock);
+		r->shared.settled_seq = seq;
+		pthread_mutex_unlock(&r->lock);
+		return INT64_MAX;
+	}
 	replicator_set_phase(r, PHASE_ATTACH);
 	r->turn.not_before_us = clock_mono_us() + AFTER_YOU_US;
 	return AFTER_YOU_US;

@@ -90,8 +90,11 @@ static void lost(struct replicator *r, const char *reason)
 		replicator_set_phase(r, PHASE_PROVE);
 }
 
-static void released(struct replicator *r)
+/* `doubt`: somebody came in meanwhile, so look again whatever the file says. */
+static void released(struct replicator *r, bool doubt)
 {
+	if (doubt)
+		memset(&r->turn.released, 0, sizeof(r->turn.released));
 	r->turn.audit = false;
 	replicator_set_phase(r, PHASE_RELEASED);
 }
@@ -111,7 +114,7 @@ static bool handle_event(struct replicator *r, const struct source_result *res)
 		lost(r, res->reason);
 		return false;
 	case SOURCE_RELEASED:
-		released(r);
+		released(r, res->wait_us == 0);
 		return false;
 	}
 	return false;
@@ -141,6 +144,9 @@ bool capture(struct replicator *r, struct source_result *res)
 				   !r->shared.whole && staging_empty(r->turn.open) && !r->turn.audit;
 	pthread_mutex_unlock(&r->lock);
 	source_set_settled(r->turn.source, settled);
+	/* Should this turn let go: as the file was before, so that no write in between is missed. */
+	if (settled && stat(r->cfg.database, &r->turn.released))
+		memset(&r->turn.released, 0, sizeof(r->turn.released));
 	staging_set_max(r->turn.open, r->turn.unbounded ? 0 : r->cfg.staging_max);
 	memset(res, 0, sizeof(*res));
 	int rc = source_turn(r->turn.source, res, &e);

@@ -96,7 +96,6 @@ struct turn {
 	struct source *source;
 	struct staging *open;
 	int64_t since_ms; /* wall time of the first page in `open` */
-	bool known;       /* how this life began was told; later attaches are everyday */
 	bool listing;     /* PHASE_LIST: the work was told that there is a database */
 	bool have_point;
 	struct source_point point;
@@ -117,6 +116,8 @@ struct turn {
 	bool audited;  /* every page was read once in this life: a later resume needs no audit */
 	int64_t audit_us;
 	struct pagesums proof;
+
+	struct stat released; /* the database file when it was let go */
 
 	uint64_t wal_bytes;
 };

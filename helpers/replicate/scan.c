@@ -144,10 +144,9 @@ static int64_t scan_done(struct replicator *r)
 	if (whole)
 		log_info("%s: %" PRIu32 " pages for a first upload", r->cfg.database, r->turn.differ);
 	else
-		log_write(r->turn.known ? LOG_DEBUG : LOG_INFO,
+		log_write(r->turn.audited ? LOG_DEBUG : LOG_INFO,
 			"%s: compared all pages, %" PRIu32 " of %" PRIu32 " differ", r->cfg.database,
 			r->turn.differ, r->turn.differ + r->turn.equal);
-	r->turn.known = true;
 	r->turn.unproven = true;
 	r->turn.audited = true;
 	replicator_set_phase(r, PHASE_RUN);
