@@ -22,9 +22,9 @@ struct follow {
 	struct source_result last;
 	struct source_counts counts; /* filled by follow_stop */
 	unsigned lost, released, replaced, gone, attached, resumed, commits;
-	char reason[256]; /* of the last event that was not OK */
-	bool keep_up;     /* follow_turn attaches again and scans by itself after events */
-	bool unsettled;   /* don't allow letting go */
+	char reason[ERR_TEXT_MAX]; /* of the last event that was not OK */
+	bool keep_up;              /* follow_turn attaches again and scans by itself after events */
+	bool unsettled;            /* don't allow letting go */
 	uint64_t wal_max;
 	int64_t turn_max_us; /* the longest turn */
 };
