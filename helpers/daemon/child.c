@@ -272,6 +272,16 @@ static int take_status(struct child *c, const json_t *message, struct err *e)
 	return ERR_OK;
 }
 
+/* An idle worker may be silent for longer, if it said so. */
+static int take_alive(struct child *c, const json_t *message, struct err *e)
+{
+	struct message_alive m;
+	int rc = message_alive_decode(&m, message, e);
+	if (rc == ERR_OK)
+		c->seen_us += (int64_t)m.next_ms * MS;
+	return rc;
+}
+
 static int take_synced(struct child *c, const json_t *message, struct err *e)
 {
 	struct message_synced m;
@@ -316,7 +326,7 @@ static int take_message(struct child *c, const json_t *message, struct err *e)
 	case MESSAGE_STATUS:
 		return take_status(c, message, e);
 	case MESSAGE_ALIVE:
-		return ERR_OK; /* having been heard is all */
+		return take_alive(c, message, e);
 	case MESSAGE_SYNCED:
 		return take_synced(c, message, e);
 	case MESSAGE_BYE:

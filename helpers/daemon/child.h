@@ -63,7 +63,9 @@ struct child {
 	pid_t pid;          /* 0 = none */
 	struct channel channel;
 	int log_fd;
-	int64_t started_us, seen_us, kill_at_us, next_start_us, backoff_ms;
+	int64_t started_us;
+	int64_t seen_us; /* the watchdog counts from here: the last message, or when it promised one */
+	int64_t kill_at_us, next_start_us, backoff_ms;
 	uint64_t restarts; /* ends that nobody asked for */
 	char trouble[300]; /* how it ended last, or why it can't start; "" = well */
 	bool configured, has_status;

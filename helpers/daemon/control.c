@@ -412,7 +412,7 @@ int control_fd(const struct control *c)
 
 int control_timeout_ms(struct control *c)
 {
-	MHD_UNSIGNED_LONG_LONG ms;
+	unsigned long long ms;
 	if (MHD_get_timeout(c->daemon, &ms) != MHD_YES)
 		return -1;
 	return ms > 60000 ? 60000 : (int)ms;

@@ -21,7 +21,8 @@
 #include <unistd.h>
 
 #define MS 1000ll
-#define ALIVE_US (5000 * MS)       /* the watchdog hears from us at least so often */
+#define ALIVE_US (5000 * MS)       /* the watchdog hears from us at least so often … */
+#define IDLE_US (60000 * MS)       /* … and so often when nothing changed for as long */
 #define STATUS_EVERY_US (200 * MS) /* at most so often, however much changes */
 #define RETRY_US (10000 * MS)      /* a database that could not be opened */
 #define BYE_MS 2000
@@ -40,7 +41,7 @@ struct worker {
 	struct refused *refused; /* by the index of config.databases */
 	struct schedule *schedule;
 	struct buf told; /* the last status, as text */
-	int64_t alive_us, status_us, retry_us;
+	int64_t alive_us, status_us, retry_us, changed_us;
 };
 
 /* ---- talking ---- */
@@ -183,12 +184,22 @@ static void tell_changes(struct worker *w, int64_t now)
 	if (message && json_append(&text, message) == ERR_OK &&
 		(text.len != w->told.len || memcmp(text.data, w->told.data, text.len) != 0)) {
 		say(w, message);
+		w->changed_us = now;
 		buf_free(&w->told);
 		w->told = text;
 		return;
 	}
 	json_decref(message);
 	buf_free(&text);
+}
+
+/* Each wake-up costs both sides something, a day of idleness many times. */
+static void say_alive(struct worker *w, int64_t now)
+{
+	int64_t wait = now - w->changed_us >= IDLE_US ? IDLE_US : ALIVE_US;
+	const struct message_alive m = {(uint64_t)(wait / MS)};
+	say(w, message_alive_encode(&m));
+	w->alive_us = now + wait;
 }
 
 /* After each round of the schedule: that is when something can have changed. */
@@ -201,7 +212,7 @@ static int64_t on_round(void *ctx, int64_t now)
 	if (now >= w->status_us)
 		tell_changes(w, now);
 	if (now >= w->alive_us)
-		say(w, message_plain(MESSAGE_ALIVE));
+		say_alive(w, now);
 	int64_t next = w->alive_us;
 	/* What happens within STATUS_EVERY_US of a status is told right after it. */
 	if (w->status_us > now && w->status_us < next && w->status_us - now < STATUS_EVERY_US)

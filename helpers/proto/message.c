@@ -117,6 +117,10 @@ static const struct member job_members[] = {
 	NUMBER(struct message_job, "timestamp_ms", timestamp_ms),
 };
 
+static const struct member alive_members[] = {
+	COUNT(struct message_alive, "next_ms", next_ms, ALIVE_NEXT_MAX_MS),
+};
+
 static const struct member progress_members[] = {
 	COUNT(struct message_progress, "done", done, 0),
 	COUNT(struct message_progress, "total", total, 0),
@@ -312,6 +316,17 @@ int message_synced_decode(struct message_synced *m, const json_t *message, struc
 void message_synced_free(struct message_synced *m)
 {
 	members_free(synced_members, COUNT_OF(synced_members), m);
+}
+
+json_t *message_alive_encode(const struct message_alive *m)
+{
+	return typed(members_encode(alive_members, COUNT_OF(alive_members), m), MESSAGE_ALIVE);
+}
+
+int message_alive_decode(struct message_alive *m, const json_t *message, struct err *e)
+{
+	memset(m, 0, sizeof(*m));
+	return decode_flat(MESSAGE_ALIVE, alive_members, COUNT_OF(alive_members), m, message, e);
 }
 
 json_t *message_status_encode(const struct message_status *m)

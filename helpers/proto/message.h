@@ -25,7 +25,7 @@ enum message_type {
 	MESSAGE_SYNC,     /* daemon → worker */
 	MESSAGE_STOP,     /* daemon → worker */
 	MESSAGE_STATUS,   /* worker → daemon, when something changed */
-	MESSAGE_ALIVE,    /* worker → daemon, when there was nothing else for 5 s */
+	MESSAGE_ALIVE,    /* worker → daemon, when there was nothing else to say for some time */
 	MESSAGE_SYNCED,   /* worker → daemon */
 	MESSAGE_BYE,      /* worker → daemon, last */
 	MESSAGE_JOB,      /* daemon → job, once */
@@ -36,7 +36,7 @@ enum message_type {
 /* Which one it is: ERR_USAGE for another, or none. */
 int message_type(const json_t *message, enum message_type *type, struct err *e);
 
-/* A message of nothing but its type: MESSAGE_STOP, MESSAGE_ALIVE. */
+/* A message of nothing but its type: MESSAGE_STOP. */
 json_t *message_plain(enum message_type type);
 
 /* ---- hello ---- */
@@ -95,6 +95,16 @@ struct message_synced {
 json_t *message_synced_encode(const struct message_synced *m);
 int message_synced_decode(struct message_synced *m, const json_t *message, struct err *e);
 void message_synced_free(struct message_synced *m);
+
+/* ---- alive: it is heard of again within next_ms ---- */
+
+#define ALIVE_NEXT_MAX_MS 60000
+
+struct message_alive {
+	uint64_t next_ms;
+};
+json_t *message_alive_encode(const struct message_alive *m);
+int message_alive_decode(struct message_alive *m, const json_t *message, struct err *e);
 
 /* ---- status ---- */
 

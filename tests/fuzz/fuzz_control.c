@@ -24,6 +24,7 @@ static void try_messages(const json_t *m)
 	struct message_bye bye;
 	struct message_job job;
 	struct message_progress progress;
+	struct message_alive alive;
 	struct message_result result;
 	message_type(m, &type, &e);
 	message_hello_decode(&hello, m, &e);
@@ -44,6 +45,7 @@ static void try_messages(const json_t *m)
 	message_job_decode(&job, m, &e);
 	message_job_free(&job);
 	message_progress_decode(&progress, m, &e);
+	message_alive_decode(&alive, m, &e);
 	message_result_decode(&result, m, &e);
 	message_result_free(&result);
 }

@@ -94,7 +94,7 @@ begin() {
 }
 
 @test "a worker that doesn't answer a sync: the client is told in time" {
-  begin "echo '$HELLO' >&3; while :; do echo '$STATUS' >&3; sleep 0.3; done" -shutdown-timeout 0s -watchdog 5s
+  begin "echo '$HELLO' >&3; while ! read -r -t 0.3 line <&3 || [[ \$line != *stop* ]]; do echo '$STATUS' >&3; done" -watchdog 5s
   up() { [[ "$(ctl status -json one | jq -r '.apps[0].worker')" == running ]]; }
   poll up
   run ctl sync -timeout 1s one
