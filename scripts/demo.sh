@@ -12,6 +12,8 @@ BUILD="$(realpath -m "${BUILD:-$REPO/build}")"
 source "$REPO/tests/dokku/helper.bash"
 WORK="$(mktemp -d "${TMPDIR:-/tmp}/litestream-demo.XXXXXX")"
 chmod 0755 "$WORK"
+# Where the helper keeps the daemon's log and process id.
+daemon_files="$WORK" DAEMON_LOG="$WORK/litestreamd.log"
 PIDS=()
 
 step() { printf '\n=====> %s\n' "$*"; }

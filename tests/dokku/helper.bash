@@ -98,33 +98,37 @@ machine_stop() {
   real_dokku || standin_stop
 }
 
-# The daemon in the foreground of this part, with its output in a file.
+# The daemon in the foreground of this part, with its output and its process id in files: tests of a
+# file are processes of their own, and any of them may stop and start it.
+daemon_files="${BATS_FILE_TMPDIR:-${TMPDIR:-/tmp}/litestreamd.$$}"
+DAEMON_LOG="$daemon_files/litestreamd.log"
 daemon_start() {
-  local i
-  DAEMON_LOG="${BATS_FILE_TMPDIR:-$BATS_TMPDIR}/litestreamd.log"
+  local i pid
+  mkdir -p "$daemon_files"
   enter_words
   "${ENTER[@]}" "$LIBDIR/litestreamd" </dev/null >>"$DAEMON_LOG" 2>&1 3>&- &
-  DAEMON="$!"
-  export DAEMON DAEMON_LOG
+  pid="$!"
+  echo "$pid" >"$daemon_files/litestreamd.pid"
   for ((i = 0; i < 200; i++)); do
     ! host "$LIBDIR/litestream" ctl info >/dev/null 2>&1 || return 0
-    kill -0 "$DAEMON" 2>/dev/null || break
+    kill -0 "$pid" 2>/dev/null || break
     sleep 0.05
   done
   cat "$DAEMON_LOG" >&2
   return 1
 }
 daemon_stop() {
-  [[ -n "$DAEMON" ]] || return 0
-  local pid i
-  # On the stand-in DAEMON is nsenter, the daemon is its child.
-  pid="$(pgrep -P "$DAEMON" -x litestreamd || true)"
-  kill -TERM "${pid:-$DAEMON}" 2>/dev/null || true
+  [[ -f "$daemon_files/litestreamd.pid" ]] || return 0
+  local pid child i
+  pid="$(cat "$daemon_files/litestreamd.pid")"
+  # On the stand-in pid is nsenter, the daemon is its child.
+  child="$(pgrep -P "$pid" -x litestreamd || true)"
+  kill -TERM "${child:-$pid}" 2>/dev/null || true
   for ((i = 0; i < 700; i++)); do
-    kill -0 "$DAEMON" 2>/dev/null || break
+    kill -0 "$pid" 2>/dev/null || break
     sleep 0.05
   done
-  unset DAEMON
+  rm -f "$daemon_files/litestreamd.pid"
 }
 
 # Waits until the command succeeds, for that many seconds; fails with its last output.
