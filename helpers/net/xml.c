@@ -15,6 +15,7 @@
  * parser lives and dies within one call of xml_parse. Each block has its size before it.
  */
 static _Thread_local size_t memory_used;
+static _Thread_local bool limit_reached;
 
 union block {
 	size_t size;
@@ -25,8 +26,10 @@ static void *bounded_realloc(void *p, size_t n)
 {
 	union block *old = p ? (union block *)p - 1 : NULL;
 	size_t before = old ? old->size : 0;
-	if (n > XML_MAX_MEMORY || memory_used - before + n > XML_MAX_MEMORY)
+	if (n > XML_MAX_MEMORY || memory_used - before + n > XML_MAX_MEMORY) {
+		limit_reached = true;
 		return NULL;
+	}
 	union block *b = realloc(old, sizeof(*b) + n);
 	if (!b)
 		return NULL;
@@ -160,6 +163,8 @@ static int run(struct parse *p, const char *data, size_t n)
 			return p->rc;
 		if (status != XML_STATUS_OK) {
 			enum XML_Error why = XML_GetErrorCode(p->parser);
+			if (why == XML_ERROR_NO_MEMORY && !limit_reached)
+				return err_nomem(p->e, "parsing XML");
 			if (why == XML_ERROR_NO_MEMORY)
 				return err_set(p->e, ERR_DAMAGED,
 					"the XML needs more than %zu bytes of memory to be parsed", XML_MAX_MEMORY);
@@ -181,6 +186,7 @@ int xml_parse(const void *data, size_t n, const struct xml_handler *h, struct er
 		return err_nomem(e, "parsing XML");
 	p->h = h;
 	p->e = e;
+	limit_reached = false;
 	p->parser = XML_ParserCreate_MM(NULL, &memory, separator);
 	if (!p->parser) {
 		free(p);

@@ -34,7 +34,7 @@ struct listing {
 	void *ctx;
 	/* Of the page that is being parsed. */
 	bool is_list, truncated, encoded;
-	struct buf token;
+	struct buf token, last_token;
 	char key[XML_MAX_TEXT + 1];
 	uint64_t size;
 	int64_t modified_ms;
@@ -180,6 +180,9 @@ static int parse_page(struct listing *l, struct err *e)
 	struct xml_handler first = {.begin = on_begin, .end = on_end_first, .ctx = l};
 	struct xml_handler second = {.begin = on_begin, .end = on_end, .ctx = l};
 	l->is_list = l->truncated = l->encoded = false;
+	buf_reset(&l->last_token);
+	if (l->token.len && buf_append(&l->last_token, l->token.data, l->token.len))
+		return err_nomem(e, "listing");
 	buf_reset(&l->token);
 	int rc = xml_parse(body->data, body->len, &first, e);
 	if (rc)
@@ -193,6 +196,8 @@ static int parse_page(struct listing *l, struct err *e)
 	if (!rc && l->truncated && l->token.len == 0)
 		return err_set(
 			e, ERR_DAMAGED, "cannot list %s: the listing goes on, but not where", l->s->url);
+	if (!rc && l->truncated && !strcmp(buf_str(&l->token), buf_str(&l->last_token)))
+		return err_set(e, ERR_DAMAGED, "cannot list %s: the listing goes in circles", l->s->url);
 	return rc;
 }
 
@@ -260,6 +265,7 @@ int s3_list(struct store *s, const char *prefix, const char *after, size_t max, 
 	*l = (struct listing){.s = s, .after = after, .max = max, .fn = fn, .ctx = ctx};
 	buf_init(&query, 16384);
 	buf_init(&l->token, XML_MAX_TEXT);
+	buf_init(&l->last_token, XML_MAX_TEXT);
 	buf_init(&l->full_prefix, 4096);
 	int rc = buf_printf(&l->full_prefix, "%s/%s", s3->target.prefix, prefix)
 				 ? err_nomem(e, "listing")
@@ -268,6 +274,7 @@ int s3_list(struct store *s, const char *prefix, const char *after, size_t max, 
 		rc = list_page(l, &query, e);
 	buf_free(&l->full_prefix);
 	buf_free(&l->token);
+	buf_free(&l->last_token);
 	buf_free(&query);
 	free(l);
 	return rc;

@@ -170,7 +170,7 @@ static void keeps_what_is_there(void **state)
 
 struct racer {
 	struct store *s;
-	char body[16];
+	char body[24];
 	int rc;
 	struct err e;
 	pthread_barrier_t *start;

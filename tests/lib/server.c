@@ -132,6 +132,36 @@ static void put_into_environment(FILE *f)
 	}
 }
 
+/*
+ * A process that sees the end of this one, however it comes (a time-out's signal too), and stops
+ * the server then: nothing that a test started outlives it. It reads from a pipe whose other end
+ * only we hold.
+ */
+static void watch_over(const char *script, const char *dir)
+{
+	int pipes[2], null;
+	if (pipe2(pipes, O_CLOEXEC))
+		die("pipe");
+	pid_t pid = fork();
+	if (pid < 0)
+		die("fork");
+	if (pid > 0) {
+		close(pipes[0]);
+		return; /* pipes[1] stays open for as long as we live */
+	}
+	char c;
+	setsid();
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	for (int fd = 0; fd < 3; fd++)
+		dup2(null, fd);
+	close(pipes[1]);
+	while (read(pipes[0], &c, 1) < 0 && errno == EINTR)
+		;
+	wait_for(run_script(script, (const char *[]){"stop", dir, NULL}, -1, false));
+	fs_remove_tree(dir);
+	_exit(0);
+}
+
 bool server_start(const char *script, const char *probe)
 {
 	if (getenv(probe))
@@ -140,6 +170,7 @@ bool server_start(const char *script, const char *probe)
 	int pipes[2];
 	server_temp_dir(dir);
 	snprintf(things[n_things - 1].script, sizeof(things[0].script), "%s", script);
+	watch_over(script, dir);
 	if (pipe2(pipes, O_CLOEXEC))
 		die("pipe");
 	pid_t pid = run_script(script, (const char *[]){"start", dir, NULL}, pipes[1], false);

@@ -589,6 +589,10 @@ static void listing_that_is_none_is_damaged(void **state)
 		if (rc != ERR_DAMAGED)
 			fail_msg("case %zu: %d %s", i, rc, e.text);
 	}
+	scripted_answers(&server, "[" LIST("<IsTruncated>true</IsTruncated><NextContinuationToken>t"
+									   "</NextContinuationToken>") "]");
+	assert_code(list(NULL, 0), ERR_DAMAGED);
+	assert_int_equal(scripted_count(&server), 2);
 	scripted_answers(&server, "[" ERROR(404, "NoSuchBucket") "]");
 	assert_code(list(NULL, 0), ERR_FAIL);
 	/* A transfer that breaks is repeated, and nothing is given twice. */
