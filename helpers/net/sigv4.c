@@ -70,7 +70,7 @@ static int append_query(struct buf *out, const char *query)
 	for (const char *p = query; *p;) {
 		size_t n = strcspn(p, "&");
 		if (count == MAX_PARAMS)
-			return ERR_FAIL;
+			return ERR_FULL;
 		params[count++] = (struct param){p, n};
 		p += n + (p[n] == '&');
 	}
@@ -238,9 +238,10 @@ int sigv4_sign(const struct sigv4_request *r, struct buf *out, struct buf *canon
 		rc = buf_append(canonical, own.data, own.len);
 	if (!rc)
 		rc = append_authorization(r, sorted, &own, out, e);
-	else
-		err_set(e, (enum err_code)rc, "cannot sign a request: %s",
-			rc == ERR_NOMEM ? "out of memory" : "it is too long");
+	if (rc == ERR_NOMEM)
+		err_nomem(e, "signing a request");
+	else if (rc == ERR_FULL)
+		err_set(e, ERR_FULL, "cannot sign a request: it is too long");
 	buf_free(&own);
 	return rc;
 }

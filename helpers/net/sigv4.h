@@ -40,8 +40,8 @@ void sigv4_date(int64_t wall_ms, char out[SIGV4_DATE_LEN]);
 /*
  * Appends the value of the Authorization header to `out`. When `canonical` is not NULL the
  * canonical request is appended to it, which is what a server shows when it disagrees. ERR_NOMEM,
- * ERR_FULL (a buffer's ceiling), ERR_FAIL (more headers or query parameters than fit, or libcrypto
- * failed).
+ * ERR_FULL (a ceiling of a buffer or of query parameters), ERR_FAIL (more headers than fit, or
+ * libcrypto failed).
  */
 int sigv4_sign(
 	const struct sigv4_request *r, struct buf *out, struct buf *canonical, struct err *e);
