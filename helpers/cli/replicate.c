@@ -250,8 +250,8 @@ static void tell_unshipped(struct run *run)
 static void tune_memory(void)
 {
 	mallopt(M_ARENA_MAX, 2);
-	mallopt(M_TRIM_THRESHOLD, 128 * 1024);
-	mallopt(M_MMAP_THRESHOLD, 64 * 1024);
+	mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
+	mallopt(M_MMAP_THRESHOLD, 512 * 1024); /* the read buffer of each turn is below it */
 }
 
 static int take_signals(struct run *run, struct err *e)

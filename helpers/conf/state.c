@@ -167,34 +167,47 @@ uint64_t state_new_node_id(void)
 
 /* ---- who and where we are (F10) ---- */
 
-/* The first word of a small file; "" where there is none: two unknowns are equal. */
-static void read_word(const char *path, char out[64])
+/* The first word of a small file; "" where we can't read one. A failure that may pass is told: a
+ * machine that is unknown for a moment must not look like another one. */
+static int read_word(const char *path, char out[64], struct err *e)
 {
+	out[0] = '\0';
+	if (access(path, R_OK))
+		return ERR_OK;
 	struct buf b;
 	buf_init(&b, 256);
-	out[0] = '\0';
-	if (!fs_read_file(path, &b, NULL))
+	int rc = fs_read_file(path, &b, e);
+	if (!rc)
 		snprintf(out, 64, "%.*s", (int)strcspn(buf_str(&b), " \n"), buf_str(&b));
 	buf_free(&b);
+	return rc;
 }
+
+#define BOOT_ID "/proc/sys/kernel/random/boot_id"
 
 static int fill_identity(const struct state_dir *d, struct state *s, struct err *e)
 {
 	struct stat st;
 	if (stat(d->path, &st))
 		return err_errno(e, ERR_IO, errno, "cannot look at the state folder %s", d->path);
-	read_word("/etc/machine-id", s->machine_id);
-	read_word("/proc/sys/kernel/random/boot_id", s->boot_id);
+	int rc = read_word("/etc/machine-id", s->machine_id, e);
+	if (!rc)
+		rc = read_word(BOOT_ID, s->boot_id, e);
 	s->dir_dev = st.st_dev;
 	s->dir_ino = st.st_ino;
-	return ERR_OK;
+	return rc;
 }
 
 bool state_same_boot(const struct state *s)
 {
 	char now[64];
-	read_word("/proc/sys/kernel/random/boot_id", now);
-	return strcmp(now, s->boot_id) == 0;
+	return !read_word(BOOT_ID, now, NULL) && strcmp(now, s->boot_id) == 0;
+}
+
+/* Both known, and not the same. */
+static bool differ(const char *a, const char *b)
+{
+	return *a && *b && strcmp(a, b) != 0;
 }
 
 static int is_copied(const struct state_dir *d, const struct state *s, bool *copied, struct err *e)
@@ -203,8 +216,9 @@ static int is_copied(const struct state_dir *d, const struct state *s, bool *cop
 	int rc = fill_identity(d, &now, e);
 	if (rc)
 		return rc;
-	*copied = strcmp(now.machine_id, s->machine_id) != 0 || now.dir_ino != s->dir_ino ||
-			  (now.dir_dev != s->dir_dev && state_same_boot(s));
+	bool same_boot = strcmp(now.boot_id, s->boot_id) == 0;
+	*copied = differ(now.machine_id, s->machine_id) || now.dir_ino != s->dir_ino ||
+			  (now.dir_dev != s->dir_dev && same_boot);
 	return ERR_OK;
 }
 
@@ -280,6 +294,26 @@ static int read_object(
 	return ERR_OK;
 }
 
+static int parse(const struct state_dir *d, const struct buf *b, struct state *s, struct err *e)
+{
+	json_error_t why;
+	json_t *root = json_loadb(buf_str(b), b->len, JSON_REJECT_DUPLICATES, &why);
+	int rc = json_is_object(root)
+				 ? read_object(d, root, s, e)
+				 : err_set(e, ERR_DAMAGED, "%s is not a state file: %s", d->file, why.text);
+	json_decref(root);
+	return rc;
+}
+
+/* jansson does not always tell a want of memory from a text that is wrong, and a state must not be
+ * given up for the former. */
+static int parse_twice(
+	const struct state_dir *d, const struct buf *b, struct state *s, struct err *e)
+{
+	struct err first = ERR_INIT;
+	return parse(d, b, s, &first) ? parse(d, b, s, e) : ERR_OK;
+}
+
 int state_load(struct state_dir *d, struct state *s, bool *copied, struct err *e)
 {
 	memset(s, 0, sizeof(*s));
@@ -289,14 +323,8 @@ int state_load(struct state_dir *d, struct state *s, bool *copied, struct err *e
 	int rc = fs_read_file(d->file, &b, e);
 	if (rc == ERR_FULL)
 		rc = err_set(e, ERR_DAMAGED, "%s is larger than a state can be", d->file);
-	if (!rc) {
-		json_error_t why;
-		json_t *root = json_loadb(buf_str(&b), b.len, JSON_REJECT_DUPLICATES, &why);
-		rc = json_is_object(root)
-				 ? read_object(d, root, s, e)
-				 : err_set(e, ERR_DAMAGED, "%s is not a state file: %s", d->file, why.text);
-		json_decref(root);
-	}
+	else if (!rc)
+		rc = parse_twice(d, &b, s, e);
 	buf_free(&b);
 	if (!rc)
 		rc = is_copied(d, s, copied, e);

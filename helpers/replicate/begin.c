@@ -203,7 +203,7 @@ static int load_table(struct replicator *r, uint64_t txid, uint64_t checksum, st
 {
 	struct err why = ERR_INIT;
 	int rc = table_load(&r->table, state_dir_path(r->dir), r->store, txid, checksum, &why);
-	if (rc == ERR_UNREACHABLE || rc == ERR_DENIED || rc == ERR_CANCELLED) {
+	if (rc == ERR_UNREACHABLE || rc == ERR_DENIED || rc == ERR_CANCELLED || rc == ERR_NOMEM) {
 		*e = why;
 		return rc;
 	}

@@ -72,12 +72,12 @@ int ship_open(struct ship *s, const struct replicator_config *cfg)
 	memset(s, 0, sizeof(*s));
 	clock_set_ops(&moved_clock);
 	s->cfg = *cfg;
-	if (source_watch_new(&s->watch, &e))
-		abort();
+	int rc = source_watch_new(&s->watch, &e);
 	s->cfg.watch = s->watch;
 	s->cfg.user = s;
 	s->work_due = INT64_MAX;
-	int rc = replicator_open(&s->r, &s->cfg, &e);
+	if (!rc)
+		rc = replicator_open(&s->r, &s->cfg, &e);
 	if (rc)
 		fprintf(stderr, "replicator_open: %s\n", e.text);
 	return rc;
