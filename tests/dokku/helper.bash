@@ -23,8 +23,10 @@ standin_obstacle() {
     echo "the Dokku stand-in needs root"
   elif ! command -v sudo >/dev/null || ! command -v jq >/dev/null; then
     echo "the Dokku stand-in needs sudo and jq"
-  elif ! unshare --mount --pid --fork true 2>/dev/null; then
-    echo "the Dokku stand-in needs mount and process namespaces"
+  elif ! unshare --mount --pid --fork --mount-proc sh -c 'mount -t tmpfs try /mnt &&
+    mkdir /mnt/upper /mnt/work && mount -t overlay -o lowerdir=/etc,upperdir=/mnt/upper,workdir=/mnt/work try /etc' \
+    2>/dev/null; then
+    echo "the Dokku stand-in needs mount and process namespaces, and overlays in them"
   fi
 }
 
