@@ -2,9 +2,13 @@
 #   make                 build/bin/litestream and build/bin/litestreamd
 #   make demo [S3=1]     the main job, shown
 #   make test            everything that can be tested here
-# CC, CFLAGS, BUILD, PREFIX and DESTDIR can be set.
+# CC, CFLAGS, BUILD, PREFIX and DESTDIR can be set. V=1 shows the compiler's command lines.
 
 SHELL := /bin/bash
+MAKEFLAGS += --no-print-directory
+ifeq (,$(findstring j,$(filter-out --%,$(MAKEFLAGS))))
+MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 1)
+endif
 BUILD ?= build
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -21,11 +25,18 @@ CFLAGS ?=
 WARN := -Wall -Wextra -Werror
 ALL_CFLAGS = -std=gnu17 $(OPT) $(WARN) -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 \
 	-DLITESTREAM_VERSION='"$(VERSION)"' -fstack-protector-strong -pthread $(SAN) -Ihelpers $(CFLAGS)
-# Asked only when something is compiled: `make deps` runs before pkg-config is there.
-PKG_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(PACKAGES))
-PKG_LIBS = $(shell $(PKG_CONFIG) --libs $(PACKAGES))
-TEST_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(TEST_PACKAGES))
-TEST_LIBS = $(shell $(PKG_CONFIG) --libs $(TEST_PACKAGES))
+# Asked when the first file is compiled, and once: `make deps` runs before pkg-config is there.
+ask = $(eval $(1) := $(shell $(PKG_CONFIG) $(2)))$($(1))
+PKG_CFLAGS = $(call ask,PKG_CFLAGS,--cflags $(PACKAGES))
+PKG_LIBS = $(call ask,PKG_LIBS,--libs $(PACKAGES))
+TEST_CFLAGS = $(call ask,TEST_CFLAGS,--cflags $(TEST_PACKAGES))
+TEST_LIBS = $(call ask,TEST_LIBS,--libs $(TEST_PACKAGES))
+
+V ?= 0
+ifeq ($(V),0)
+Q := @
+say = @printf '  %-4s %s\n' '$(1)' '$(2)'
+endif
 
 MAINS := helpers/cli/main.c helpers/cli/litestreamd.c
 SOURCES := $(filter-out $(MAINS),$(wildcard helpers/*/*.c))
@@ -55,42 +66,51 @@ all: $(PROGRAMS)
 $(TEST_LIB_OBJECTS): ALL_CFLAGS += -Itests
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(PKG_CFLAGS) -MMD -MP -c $< -o $@
+	$(call say,CC,$<)
+	$(Q)$(CC) $(ALL_CFLAGS) $(PKG_CFLAGS) -MMD -MP -c $< -o $@
 
 $(LIB): $(OBJECTS)
 	@mkdir -p $(@D)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call say,AR,$@)
+	$(Q)$(AR) rcs $@ $^
 
 $(TEST_LIB): $(TEST_LIB_OBJECTS)
 	@mkdir -p $(@D)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call say,AR,$@)
+	$(Q)$(AR) rcs $@ $^
 
 $(BUILD)/bin/litestream: $(BUILD)/obj/helpers/cli/main.o $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ $(PKG_LIBS) -o $@
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ $(PKG_LIBS) -o $@
 
 $(BUILD)/bin/litestreamd: $(BUILD)/obj/helpers/cli/litestreamd.o $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ $(PKG_LIBS) -o $@
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ $(PKG_LIBS) -o $@
 
 $(BUILD)/tests/%: tests/%.c $(TEST_LIB) $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -Itests $(PKG_CFLAGS) $(TEST_CFLAGS) -MMD -MP -MF $@.d $(LDFLAGS) \
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) -Itests $(PKG_CFLAGS) $(TEST_CFLAGS) -MMD -MP -MF $@.d $(LDFLAGS) \
 		$< $(TEST_LIB) $(LIB) $(PKG_LIBS) $(TEST_LIBS) -o $@
 
 $(BUILD)/tools/%: tests/tools/%.c $(TEST_LIB) $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -Itests $(PKG_CFLAGS) -MMD -MP -MF $@.d $(LDFLAGS) $< $(TEST_LIB) $(LIB) $(PKG_LIBS) -o $@
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) -Itests $(PKG_CFLAGS) -MMD -MP -MF $@.d $(LDFLAGS) $< $(TEST_LIB) $(LIB) $(PKG_LIBS) -o $@
 
 $(BUILD)/bench/%: tests/bench/%.c $(TEST_LIB) $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -Itests $(PKG_CFLAGS) -MMD -MP -MF $@.d $(LDFLAGS) $< $(TEST_LIB) $(LIB) $(PKG_LIBS) -o $@
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) -Itests $(PKG_CFLAGS) -MMD -MP -MF $@.d $(LDFLAGS) $< $(TEST_LIB) $(LIB) $(PKG_LIBS) -o $@
 
 $(BUILD)/fuzz/%-replay: tests/fuzz/%.c tests/fuzz/replay.c $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(PKG_CFLAGS) $(LDFLAGS) $< tests/fuzz/replay.c $(LIB) $(PKG_LIBS) -o $@
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(PKG_CFLAGS) $(LDFLAGS) $< tests/fuzz/replay.c $(LIB) $(PKG_LIBS) -o $@
 
 .PHONY: programs-for-tests
 programs-for-tests: all $(TESTS) $(TOOLS) $(FUZZ_REPLAYS)
