@@ -178,6 +178,19 @@ restored() {
   [ -z "$output" ]
 }
 
+@test "the local state of a registered database is not forgotten, nor a path" {
+  local id
+  id="$(host jq -r '.databases[0].id' "$DATA/desired/run-app.json")"
+  run host "$LIBDIR/litestream" ctl forget "$id"
+  assert_status 1
+  assert_contains "is registered, by the app run-app"
+  host test -d "$DATA/state/$id"
+  run host "$LIBDIR/litestream" ctl forget ../desired
+  assert_status 2
+  run host "$LIBDIR/litestream" ctl forget nothing-of-that-name
+  assert_success
+}
+
 @test "destroy: the worker ends, its local state goes, the replica stays" {
   local id
   id="$(host jq -r '.databases[] | select(.file == "two.db") | .id' "$DATA/desired/run-app.json")"
