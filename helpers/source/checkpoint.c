@@ -43,6 +43,7 @@
 #define BACKOFF_LAST_US 5000000
 #define QUICK_US 3000 /* a PASSIVE that took less is worth trying again at once */
 #define QUICK_TRIES 3
+#define WRITERS_PAUSE_US 100000 /* nobody is quicker than us now */
 #define ZERO_TRIES 20
 #define ZERO_STEP_US 50
 #define BEHIND_TRIES 8 /* behind the barrier */
@@ -169,7 +170,8 @@ static bool due(struct source *s, const struct shm_view *v, int64_t now_us)
 		return true;
 	if (foreign_checkpoint_runs(s, v, now_us))
 		return false; /* the app does it itself */
-	return p->tried_at == 0 || p->quick > 0 ||
+	bool paused = now_us - s->wake.commit_us >= WRITERS_PAUSE_US && p->tried_at < s->chain.frame;
+	return p->tried_at == 0 || p->quick > 0 || paused ||
 		   (s->cfg.no_barrier && s->chain.frame - p->tried_at >= frames_due(s));
 }
 

@@ -66,6 +66,22 @@ int source_watch_fd(const struct source_watch *w)
 	return w->fd;
 }
 
+static bool no_inotify(const struct watch_entry *en)
+{
+	return !en->w || en->w->fd < 0;
+}
+
+bool watch_blind(const struct watch_entry *en)
+{
+	if (no_inotify(en))
+		return true;
+	pthread_mutex_lock(&en->w->mutex);
+	bool blind =
+		en->wd[WATCH_FOLDER] < 0 || en->wd[WATCH_DB] < 0 || (en->wd[WATCH_WAL] < 0 && !en->muted);
+	pthread_mutex_unlock(&en->w->mutex);
+	return blind;
+}
+
 struct watch_entry *watch_add(struct source_watch *w, const char *path, void *user)
 {
 	struct watch_entry *en = calloc(1, sizeof(*en));
@@ -103,7 +119,7 @@ static bool drop(struct watch_entry *en, int kind)
 
 void watch_deafen(struct watch_entry *en)
 {
-	if (watch_blind(en))
+	if (no_inotify(en))
 		return;
 	pthread_mutex_lock(&en->w->mutex);
 	drop(en, WATCH_WAL);
@@ -114,7 +130,7 @@ void watch_deafen(struct watch_entry *en)
 
 void watch_hear(struct watch_entry *en)
 {
-	if (watch_blind(en))
+	if (no_inotify(en))
 		return;
 	pthread_mutex_lock(&en->w->mutex);
 	/* Where another source watches the same file nothing is ignored: better to hear ourselves. */
@@ -154,7 +170,7 @@ static void watch_one(struct watch_entry *en, int kind, const char *path, uint32
 
 bool watch_refresh(struct watch_entry *en)
 {
-	if (watch_blind(en))
+	if (no_inotify(en))
 		return false;
 	char *dir = fs_dirname(en->path), *wal = NULL;
 	if (!dir || asprintf(&wal, "%s-wal", en->path) < 0) {
@@ -175,7 +191,7 @@ bool watch_refresh(struct watch_entry *en)
 
 void watch_mute_wal(struct watch_entry *en, bool mute)
 {
-	if (watch_blind(en) || en->muted == mute)
+	if (no_inotify(en) || en->muted == mute)
 		return;
 	en->muted = mute;
 	if (!mute) {
@@ -196,11 +212,6 @@ bool watch_taken(struct watch_entry *en)
 	en->event = false;
 	pthread_mutex_unlock(&en->w->mutex);
 	return event;
-}
-
-bool watch_blind(const struct watch_entry *en)
-{
-	return !en->w || en->w->fd < 0;
 }
 
 /* A name in the folder that is the database's or begins with it ("-wal", "-shm", "-journal"). */

@@ -43,7 +43,8 @@ void watch_mute_wal(struct watch_entry *en, bool mute);
 /* Was there an event since the last call? */
 bool watch_taken(struct watch_entry *en);
 
-/* No inotify: whoever waits must look by itself. */
+/* While attached: something isn't watched (no inotify instance, no watches left), so whoever waits
+ * must look by itself. */
 bool watch_blind(const struct watch_entry *en);
 
 #endif
