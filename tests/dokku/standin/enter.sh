@@ -10,15 +10,17 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 ready="$1"
 
 private_folders() {
-  local scratch=/tmp/standin dir
-  mount -t tmpfs -o mode=0755 standin "$(dirname "$ready")/ns"
+  local scratch dir
   scratch="$(dirname "$ready")/ns"
+  mount -t tmpfs -o mode=0755 standin "$scratch"
   for dir in /etc /home /var /usr/local /run; do
     mkdir -p "$scratch$dir"/{upper,work}
     mount -t overlay -o "lowerdir=$dir,upperdir=$scratch$dir/upper,workdir=$scratch$dir/work" overlay "$dir"
   done
   # A database on an overlay is what the programs warn about; Dokku's own folders are plain ones.
-  mkdir -p /var/lib/dokku /var/log/dokku
+  # A real Dokku's, where there is one, are not seen.
+  mkdir -p /var/lib/dokku /var/log/dokku /home/dokku
+  mount -t tmpfs -o mode=0755 dokku-home /home/dokku
   mount -t tmpfs -o mode=0755 dokku /var/lib/dokku
   mount -t tmpfs -o mode=0775 dokku-log /var/log/dokku
 }
@@ -27,8 +29,8 @@ user_and_sudo() {
   # An account of that name on this machine isn't ours to use: the copy of /etc may forget it.
   ! id dokku >/dev/null 2>&1 || userdel -f dokku
   groupadd -f dokku
-  useradd --gid dokku --home-dir /home/dokku --create-home --shell /bin/bash dokku
-  chmod 0755 /home/dokku
+  useradd --gid dokku --home-dir /home/dokku --no-create-home --shell /bin/bash dokku
+  chown dokku:dokku /home/dokku
   mkdir -p /etc/sudoers.d
   {
     echo 'Defaults env_keep += "DOKKU_LIB_ROOT"'
