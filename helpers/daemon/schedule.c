@@ -1,12 +1,8 @@
-#include "daemon/schedule.h"
+#include "daemon/schedule_internal.h"
 
 #include "base/clock.h"
-#include "base/log.h"
-#include "base/thread.h"
 
 #include <errno.h>
-#include <poll.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -15,150 +11,6 @@
 
 #define TURN_THREADS 2
 #define WORK_THREADS 4
-
-struct entry {
-	struct schedule *owner;
-	struct replicator *r;
-	char *id;
-
-	/* under schedule.lock */
-	int64_t turn_due, work_due; /* monotonic us; INT64_MAX = not before something happens */
-	bool turn_running, work_running;
-	bool turn_again; /* something happened while the turn ran */
-	bool closed;     /* runs nothing any more */
-
-	/* the waiting thread's */
-	bool leaving;
-	uint64_t ticket;
-	int64_t leave_by;
-	schedule_gone_fn gone;
-	void *gone_ctx;
-};
-
-struct request {
-	struct entry *entry;
-	uint64_t ticket;
-};
-
-/* One schedule_sync: a ticket for each database. */
-struct syncing {
-	struct request *list;
-	size_t count;
-	int64_t deadline;
-	schedule_synced_fn fn;
-	void *ctx;
-	struct syncing *next;
-};
-
-struct watched_fd {
-	int fd;
-	void (*fn)(void *ctx);
-	void *ctx;
-};
-
-struct schedule {
-	pthread_mutex_t lock; /* of the entries' times and flags; never held across a blocking call */
-	struct entry **entries;
-	size_t count, cap;
-	struct source_watch *watch;
-	struct pool *turns, *works;
-	int wake_fd;
-
-	struct syncing *syncing;
-	struct watched_fd *fds;
-	size_t n_fds;
-	struct pollfd *polls;
-	int64_t (*hook)(void *ctx, int64_t now_us);
-	void *hook_ctx;
-	int64_t hook_due;
-	bool stopping;
-};
-
-/* ---- jobs ---- */
-
-static void wake(struct schedule *s)
-{
-	uint64_t one = 1;
-	/* A full counter wakes as well as one more would. */
-	ssize_t ignored = write(s->wake_fd, &one, sizeof(one));
-	(void)ignored;
-}
-
-static int64_t after(int64_t wait_us)
-{
-	int64_t now = clock_mono_us(), due;
-	return __builtin_add_overflow(now, wait_us, &due) ? INT64_MAX : due;
-}
-
-static void turn_job(void *arg);
-static void work_job(void *arg);
-
-/* Queues what is due. The queues have room for every entry, so this never waits. Lock held. */
-static void start_due(struct entry *en, int64_t now)
-{
-	if (en->closed)
-		return;
-	if (!en->turn_running && en->turn_due <= now) {
-		en->turn_running = true;
-		en->turn_again = false;
-		en->turn_due = INT64_MAX;
-		pool_run(en->owner->turns, turn_job, en);
-	}
-	if (!en->work_running && en->work_due <= now) {
-		en->work_running = true;
-		en->work_due = INT64_MAX;
-		pool_run(en->owner->works, work_job, en);
-	}
-}
-
-static void earlier(int64_t *due, int64_t other)
-{
-	if (other < *due)
-		*due = other;
-}
-
-static void turn_job(void *arg)
-{
-	struct entry *en = arg;
-	struct schedule *s = en->owner;
-	int64_t wait = INT64_MAX;
-	bool work = false;
-	replicator_turn(en->r, &wait, &work);
-	pthread_mutex_lock(&s->lock);
-	en->turn_running = false;
-	earlier(&en->turn_due, en->turn_again ? 0 : after(wait));
-	if (work)
-		en->work_due = 0;
-	start_due(en, clock_mono_us());
-	pthread_mutex_unlock(&s->lock);
-	wake(s);
-}
-
-static void work_job(void *arg)
-{
-	struct entry *en = arg;
-	struct schedule *s = en->owner;
-	int64_t wait = INT64_MAX;
-	replicator_work(en->r, &wait);
-	pthread_mutex_lock(&s->lock);
-	en->work_running = false;
-	earlier(&en->work_due, after(wait));
-	/* What was settled lets the turn go on. */
-	en->turn_again = en->turn_running;
-	en->turn_due = 0;
-	start_due(en, clock_mono_us());
-	pthread_mutex_unlock(&s->lock);
-	wake(s);
-}
-
-static void ask_turn(struct entry *en)
-{
-	pthread_mutex_lock(&en->owner->lock);
-	en->turn_again = en->turn_running;
-	en->turn_due = 0;
-	start_due(en, clock_mono_us());
-	pthread_mutex_unlock(&en->owner->lock);
-}
 
 /* ---- making and freeing ---- */
 
@@ -238,12 +90,7 @@ void schedule_free(struct schedule *s)
 	pool_free(s->turns);
 	pool_free(s->works);
 	source_watch_free(s->watch);
-	while (s->syncing) {
-		struct syncing *y = s->syncing;
-		s->syncing = y->next;
-		free(y->list);
-		free(y);
-	}
+	schedule_forget_syncing(s);
 	if (s->wake_fd >= 0)
 		close(s->wake_fd);
 	pthread_mutex_destroy(&s->lock);
@@ -255,7 +102,7 @@ void schedule_free(struct schedule *s)
 
 /* ---- databases ---- */
 
-static struct entry *find(const struct schedule *s, const char *id)
+struct entry *schedule_find(const struct schedule *s, const char *id)
 {
 	for (size_t i = 0; i < s->count; i++)
 		if (strcmp(s->entries[i]->id, id) == 0)
@@ -281,7 +128,7 @@ static int make_room(struct schedule *s, struct err *e)
 int schedule_add(
 	struct schedule *s, const char *id, const struct replicator_config *cfg, struct err *e)
 {
-	if (find(s, id))
+	if (schedule_find(s, id))
 		return err_set(e, ERR_EXISTS, "%s is replicated already", id);
 	int rc = make_room(s, e);
 	if (rc)
@@ -309,7 +156,7 @@ int schedule_add(
 int schedule_remove(struct schedule *s, const char *id, int64_t timeout_ms, schedule_gone_fn fn,
 	void *ctx, struct err *e)
 {
-	struct entry *en = find(s, id);
+	struct entry *en = schedule_find(s, id);
 	if (!en)
 		return err_set(e, ERR_NOT_FOUND, "%s is not replicated here", id);
 	if (!en->leaving) {
@@ -317,10 +164,10 @@ int schedule_remove(struct schedule *s, const char *id, int64_t timeout_ms, sche
 		en->leave_by = INT64_MAX;
 	}
 	en->leaving = true;
-	earlier(&en->leave_by, after(timeout_ms * 1000));
+	schedule_earlier(&en->leave_by, schedule_after(timeout_ms * 1000));
 	en->gone = fn;
 	en->gone_ctx = ctx;
-	ask_turn(en);
+	schedule_ask_turn(en);
 	return ERR_OK;
 }
 
@@ -344,98 +191,6 @@ const char *schedule_database(struct schedule *s, size_t i)
 	return replicator_database(s->entries[i]->r);
 }
 
-/* ---- sync ---- */
-
-int schedule_sync(struct schedule *s, const char *id, int64_t timeout_ms, schedule_synced_fn fn,
-	void *ctx, struct err *e)
-{
-	if (id && !find(s, id))
-		return err_set(e, ERR_NOT_FOUND, "%s is not replicated here", id);
-	struct syncing *y = calloc(1, sizeof(*y));
-	struct request *list = calloc(s->count + 1, sizeof(*list));
-	if (!y || !list) {
-		free(y);
-		free(list);
-		return err_nomem(e, "taking a sync request");
-	}
-	*y = (struct syncing){.list = list, .fn = fn, .ctx = ctx, .next = s->syncing};
-	y->deadline = after(timeout_ms * 1000);
-	for (size_t i = 0; i < s->count; i++) {
-		struct entry *en = s->entries[i];
-		if (id && strcmp(en->id, id) != 0)
-			continue;
-		list[y->count++] = (struct request){en, replicator_sync(en->r)};
-		ask_turn(en);
-	}
-	s->syncing = y;
-	wake(s);
-	return ERR_OK;
-}
-
-/* ERR_AGAIN while any database is not done; a failure of one ends it. */
-static int sync_state(struct syncing *y, struct err *e)
-{
-	int rc = ERR_OK;
-	struct err one = ERR_INIT;
-	for (size_t i = 0; i < y->count; i++) {
-		int code = replicator_sync_done(y->list[i].entry->r, y->list[i].ticket, &one);
-		if (code && (!rc || rc == ERR_AGAIN)) {
-			rc = code;
-			*e = one;
-			err_wrap(e, "%s", replicator_database(y->list[i].entry->r));
-		}
-	}
-	return rc;
-}
-
-static void check_syncing(struct schedule *s, int64_t now)
-{
-	struct syncing **at = &s->syncing;
-	while (*at) {
-		struct syncing *y = *at;
-		struct err e = ERR_INIT;
-		int rc = sync_state(y, &e);
-		if (rc == ERR_AGAIN && now < y->deadline) {
-			at = &y->next;
-			continue;
-		}
-		if (rc == ERR_AGAIN) {
-			err_wrap(&e, "timed out");
-			rc = ERR_UNREACHABLE;
-		}
-		*at = y->next;
-		y->fn(y->ctx, rc, e.text);
-		free(y->list);
-		free(y);
-	}
-}
-
-/* Answers what can't come true any more: *at is unlinked and freed. */
-static void end_syncing(struct syncing **at)
-{
-	struct syncing *y = *at;
-	struct err e = ERR_INIT;
-	int rc = sync_state(y, &e);
-	*at = y->next;
-	y->fn(y->ctx, rc == ERR_AGAIN ? ERR_CANCELLED : rc, e.text);
-	free(y->list);
-	free(y);
-}
-
-/* A database that goes away answers for its tickets now. */
-static void end_syncing_of(struct schedule *s, const struct entry *en)
-{
-	for (struct syncing **at = &s->syncing; *at;) {
-		bool concerned = false;
-		for (size_t i = 0; i < (*at)->count; i++)
-			concerned = concerned || (*at)->list[i].entry == en;
-		if (concerned)
-			end_syncing(at);
-		else
-			at = &(*at)->next;
-	}
-}
-
 /* ---- leaving ---- */
 
 static bool is_running(struct entry *en)
@@ -456,7 +211,7 @@ static void close_entry(struct schedule *s, size_t i)
 {
 	struct entry *en = s->entries[i];
 	struct replicator_status last;
-	end_syncing_of(s, en);
+	schedule_end_syncing_of(s, en);
 	replicator_get_status(en->r, &last);
 	memmove(&s->entries[i], &s->entries[i + 1], (s->count - i - 1) * sizeof(*s->entries));
 	s->count--;
@@ -524,7 +279,7 @@ static void note_event(void *ctx, void *user)
 {
 	struct entry *en = user;
 	(void)ctx;
-	ask_turn(en);
+	schedule_ask_turn(en);
 }
 
 /* When the next thing is due; starts what is due already. */
@@ -534,17 +289,17 @@ static int64_t start_all(struct schedule *s, int64_t now)
 	pthread_mutex_lock(&s->lock);
 	for (size_t i = 0; i < s->count; i++) {
 		struct entry *en = s->entries[i];
-		start_due(en, now);
+		schedule_start_due(en, now);
 		if (!en->closed && !en->turn_running)
-			earlier(&next, en->turn_due);
+			schedule_earlier(&next, en->turn_due);
 		if (!en->closed && !en->work_running)
-			earlier(&next, en->work_due);
+			schedule_earlier(&next, en->work_due);
 		if (en->leaving && !en->closed)
-			earlier(&next, en->leave_by);
+			schedule_earlier(&next, en->leave_by);
 	}
 	pthread_mutex_unlock(&s->lock);
 	for (const struct syncing *y = s->syncing; y; y = y->next)
-		earlier(&next, y->deadline);
+		schedule_earlier(&next, y->deadline);
 	return next;
 }
 
@@ -598,7 +353,7 @@ void schedule_run(struct schedule *s)
 {
 	for (;;) {
 		int64_t now = clock_mono_us();
-		check_syncing(s, now);
+		schedule_check_syncing(s, now);
 		check_leaving(s, now);
 		if (s->hook)
 			s->hook_due = s->hook(s->hook_ctx, now);
@@ -607,7 +362,7 @@ void schedule_run(struct schedule *s)
 		wait_events(s, start_all(s, clock_mono_us()));
 	}
 	cancel_all(s);
-	check_syncing(s, INT64_MAX); /* nobody waits for ever */
+	schedule_check_syncing(s, INT64_MAX); /* nobody waits for ever */
 }
 
 void schedule_stop(struct schedule *s, int64_t timeout_ms)
@@ -617,7 +372,7 @@ void schedule_stop(struct schedule *s, int64_t timeout_ms)
 	for (size_t i = 0; i < s->count; i++)
 		schedule_remove(
 			s, s->entries[i]->id, timeout_ms, s->entries[i]->gone, s->entries[i]->gone_ctx, &e);
-	wake(s);
+	schedule_wake(s);
 }
 
 bool schedule_stopping(const struct schedule *s)

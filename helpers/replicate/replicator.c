@@ -210,8 +210,8 @@ static int64_t wait_for_file(struct replicator *r, bool *work)
 	}
 	r->turn.listing = false;
 	if (e.code) {
-		replicator_trouble(r, HEALTH_SOURCE,
-			e.code == ERR_DATABASE ? REPLICATOR_UNUSABLE : REPLICATOR_BEHIND, &e);
+		replicator_trouble(
+			r, HEALTH_SOURCE, e.code == ERR_DATABASE ? REPLICATOR_UNUSABLE : REPLICATOR_BEHIND, &e);
 		return MISSING_US;
 	}
 	err_set(&e, ERR_NOT_FOUND, "there is no database at %s yet", r->cfg.database);

@@ -63,8 +63,7 @@ static int setup(void **state)
 	quick.fsync = no_fsync;
 	fs_set_ops(&quick);
 	b->dir = tmpdir_new();
-	if (store_fault_register("f", NULL, &b->e))
-		return -1;
+	assert_int_equal(store_fault_register("f", NULL, &b->e), ERR_OK);
 	node_init(b, &b->a, "a");
 	node_init(b, &b->b, "b");
 	*state = b;

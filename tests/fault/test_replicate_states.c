@@ -51,8 +51,7 @@ static int setup(void **state)
 	snprintf(b->db, sizeof(b->db), "%s/app.db", b->dir);
 	snprintf(b->url, sizeof(b->url), "fault://f");
 	snprintf(b->inner, sizeof(b->inner), "mem://f");
-	if (store_fault_register("f", NULL, &e))
-		return -1;
+	assert_int_equal(store_fault_register("f", NULL, &e), ERR_OK);
 	app_create(b->db, 100);
 	b->cfg = ship_config(b->db, b->url);
 	*state = b;

@@ -212,7 +212,8 @@ static void run(const char *fmt, ...)
 
 void app_sql(const char *db, const char *sql)
 {
-	run("sqlite3 -cmd '.timeout 5000' -cmd 'PRAGMA synchronous = OFF' '%s' \"%s\" >/dev/null", db, sql);
+	run("sqlite3 -cmd '.timeout 5000' -cmd 'PRAGMA synchronous = OFF' '%s' \"%s\" >/dev/null", db,
+		sql);
 }
 
 void app_create(const char *db, int rows)

@@ -111,12 +111,14 @@ static void test_each_is_a_flag(void **state)
 
 static void bound(char *out, size_t size, enum option_type type, int64_t v)
 {
-	if (type == OPTION_DURATION)
-		snprintf(out, size, v % 3600000 ? "%" PRId64 "ms" : "%" PRId64 "h",
-			v % 3600000 ? v : v / 3600000);
+	if (type == OPTION_DURATION && v % 3600000)
+		snprintf(out, size, "%" PRId64 "ms", v);
+	else if (type == OPTION_DURATION)
+		snprintf(out, size, "%" PRId64 "h", v / 3600000);
+	else if (type == OPTION_SIZE && v >> 30)
+		snprintf(out, size, "%" PRId64 "GiB", v >> 30);
 	else if (type == OPTION_SIZE)
-		snprintf(
-			out, size, v >> 30 ? "%" PRId64 "GiB" : "%" PRId64 "MiB", v >> 30 ? v >> 30 : v >> 20);
+		snprintf(out, size, "%" PRId64 "MiB", v >> 20);
 	else
 		snprintf(out, size, "%" PRId64, v);
 }

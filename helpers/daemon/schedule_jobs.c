@@ -1,0 +1,89 @@
+#include "daemon/schedule_internal.h"
+
+#include "base/clock.h"
+
+#include <unistd.h>
+
+void schedule_wake(struct schedule *s)
+{
+	uint64_t one = 1;
+	/* A full counter wakes as well as one more would. */
+	ssize_t ignored = write(s->wake_fd, &one, sizeof(one));
+	(void)ignored;
+}
+
+int64_t schedule_after(int64_t wait_us)
+{
+	int64_t now = clock_mono_us(), due;
+	return __builtin_add_overflow(now, wait_us, &due) ? INT64_MAX : due;
+}
+
+static void turn_job(void *arg);
+static void work_job(void *arg);
+
+/* Queues what is due. The queues have room for every entry, so this never waits. Lock held. */
+void schedule_start_due(struct entry *en, int64_t now)
+{
+	if (en->closed)
+		return;
+	if (!en->turn_running && en->turn_due <= now) {
+		en->turn_running = true;
+		en->turn_again = false;
+		en->turn_due = INT64_MAX;
+		pool_run(en->owner->turns, turn_job, en);
+	}
+	if (!en->work_running && en->work_due <= now) {
+		en->work_running = true;
+		en->work_due = INT64_MAX;
+		pool_run(en->owner->works, work_job, en);
+	}
+}
+
+void schedule_earlier(int64_t *due, int64_t other)
+{
+	if (other < *due)
+		*due = other;
+}
+
+static void turn_job(void *arg)
+{
+	struct entry *en = arg;
+	struct schedule *s = en->owner;
+	int64_t wait = INT64_MAX;
+	bool work = false;
+	replicator_turn(en->r, &wait, &work);
+	pthread_mutex_lock(&s->lock);
+	en->turn_running = false;
+	schedule_earlier(&en->turn_due, en->turn_again ? 0 : schedule_after(wait));
+	if (work)
+		en->work_due = 0;
+	schedule_start_due(en, clock_mono_us());
+	pthread_mutex_unlock(&s->lock);
+	schedule_wake(s);
+}
+
+static void work_job(void *arg)
+{
+	struct entry *en = arg;
+	struct schedule *s = en->owner;
+	int64_t wait = INT64_MAX;
+	replicator_work(en->r, &wait);
+	pthread_mutex_lock(&s->lock);
+	en->work_running = false;
+	schedule_earlier(&en->work_due, schedule_after(wait));
+	/* What was settled lets the turn go on. */
+	en->turn_again = en->turn_running;
+	en->turn_due = 0;
+	schedule_start_due(en, clock_mono_us());
+	pthread_mutex_unlock(&s->lock);
+	schedule_wake(s);
+}
+
+void schedule_ask_turn(struct entry *en)
+{
+	pthread_mutex_lock(&en->owner->lock);
+	en->turn_again = en->turn_running;
+	en->turn_due = 0;
+	schedule_start_due(en, clock_mono_us());
+	pthread_mutex_unlock(&en->owner->lock);
+}

@@ -1,0 +1,106 @@
+#include "daemon/schedule_internal.h"
+
+#include "base/clock.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int schedule_sync(struct schedule *s, const char *id, int64_t timeout_ms, schedule_synced_fn fn,
+	void *ctx, struct err *e)
+{
+	if (id && !schedule_find(s, id))
+		return err_set(e, ERR_NOT_FOUND, "%s is not replicated here", id);
+	struct syncing *y = calloc(1, sizeof(*y));
+	struct request *list = calloc(s->count + 1, sizeof(*list));
+	if (!y || !list) {
+		free(y);
+		free(list);
+		return err_nomem(e, "taking a sync request");
+	}
+	*y = (struct syncing){.list = list, .fn = fn, .ctx = ctx, .next = s->syncing};
+	y->deadline = schedule_after(timeout_ms * 1000);
+	for (size_t i = 0; i < s->count; i++) {
+		struct entry *en = s->entries[i];
+		if (id && strcmp(en->id, id) != 0)
+			continue;
+		list[y->count++] = (struct request){en, replicator_sync(en->r)};
+		schedule_ask_turn(en);
+	}
+	s->syncing = y;
+	schedule_wake(s);
+	return ERR_OK;
+}
+
+/* ERR_AGAIN while any database is not done; a failure of one ends it. */
+static int sync_state(struct syncing *y, struct err *e)
+{
+	int rc = ERR_OK;
+	struct err one = ERR_INIT;
+	for (size_t i = 0; i < y->count; i++) {
+		int code = replicator_sync_done(y->list[i].entry->r, y->list[i].ticket, &one);
+		if (code && (!rc || rc == ERR_AGAIN)) {
+			rc = code;
+			*e = one;
+			err_wrap(e, "%s", replicator_database(y->list[i].entry->r));
+		}
+	}
+	return rc;
+}
+
+void schedule_check_syncing(struct schedule *s, int64_t now)
+{
+	struct syncing **at = &s->syncing;
+	while (*at) {
+		struct syncing *y = *at;
+		struct err e = ERR_INIT;
+		int rc = sync_state(y, &e);
+		if (rc == ERR_AGAIN && now < y->deadline) {
+			at = &y->next;
+			continue;
+		}
+		if (rc == ERR_AGAIN) {
+			err_wrap(&e, "timed out");
+			rc = ERR_UNREACHABLE;
+		}
+		*at = y->next;
+		y->fn(y->ctx, rc, e.text);
+		free(y->list);
+		free(y);
+	}
+}
+
+/* Answers what can't come true any more: *at is unlinked and freed. */
+static void end_syncing(struct syncing **at)
+{
+	struct syncing *y = *at;
+	struct err e = ERR_INIT;
+	int rc = sync_state(y, &e);
+	*at = y->next;
+	y->fn(y->ctx, rc == ERR_AGAIN ? ERR_CANCELLED : rc, e.text);
+	free(y->list);
+	free(y);
+}
+
+/* A database that goes away answers for its tickets now. */
+void schedule_end_syncing_of(struct schedule *s, const struct entry *en)
+{
+	for (struct syncing **at = &s->syncing; *at;) {
+		bool concerned = false;
+		for (size_t i = 0; i < (*at)->count; i++)
+			concerned = concerned || (*at)->list[i].entry == en;
+		if (concerned)
+			end_syncing(at);
+		else
+			at = &(*at)->next;
+	}
+}
+
+void schedule_forget_syncing(struct schedule *s)
+{
+	while (s->syncing) {
+		struct syncing *y = s->syncing;
+		s->syncing = y->next;
+		free(y->list);
+		free(y);
+	}
+}
