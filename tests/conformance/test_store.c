@@ -577,6 +577,26 @@ static int run_suite(struct subject *x)
 	return cmocka_run_group_tests_name(x->kind, tests, NULL, NULL);
 }
 
+/* Swift insists on its region, as AWS does, and radosgw doesn't. */
+static void names_the_right_region(void **state)
+{
+	struct subject *x = *state;
+	x->opts.region = "eu-west-1";
+	assert_int_equal(open_fresh(state), 0);
+	struct names v = {0};
+	assert_code(store_list(x->s, "", NULL, 0, note_name, &v, &e), ERR_FAIL);
+	assert_non_null(strstr(e.text, "region us-east-1"));
+	assert_code(put(x->s, "a", "x", 1, false), ERR_FAIL);
+}
+
+static int run_region_test(struct subject *x)
+{
+	const struct CMUnitTest tests[] = {
+		{"names_the_right_region", names_the_right_region, NULL, close_store, x},
+	};
+	return cmocka_run_group_tests_name(x->kind, tests, NULL, NULL);
+}
+
 static int run_s3(const char *kind, const char *prefix, bool conditional, const char *path)
 {
 	char name[64];
@@ -595,7 +615,8 @@ static int run_s3(const char *kind, const char *prefix, bool conditional, const 
 	snprintf(x.url, sizeof(x.url), "s3://%s%s?endpoint=%s", v[1], path, v[0]);
 	x.opts.access_key_id = v[2];
 	x.opts.secret_access_key = v[3];
-	return run_suite(&x);
+	int failed = run_suite(&x);
+	return conditional ? failed : failed + run_region_test(&x);
 }
 
 int main(void)

@@ -124,6 +124,7 @@ ENV
 
 write_configs() {
   local dir="$1" proxy="$2" account="$3" container="$4" object="$5" memcached="$6"
+  rm -rf "$dir/node" "$dir/recon" # a start is a start from empty
   mkdir -p "$dir/etc" "$dir/node/d1" "$dir/recon" "$dir/lock" "$dir/log"
   printf '[swift-hash]\nswift_hash_path_suffix = test\nswift_hash_path_prefix = test\n' >"$dir/etc/swift.conf"
   write_storage_config "$dir" account "$account"
