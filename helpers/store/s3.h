@@ -1,7 +1,8 @@
 /*
  * The S3 store's inside: one opened store, and one call to the server with its retries.
  *
- *   s3.c            the driver: open, put, get, head
+ *   s3.c            the driver: open, put, head
+ *   s3_get.c        get: ranges, and transfers that break
  *   s3_request.c    a request: address, headers, signature, sending, retries
  *   s3_error.c      what an answer that isn't 2xx means
  *   s3_list.c       ListObjectsV2
@@ -103,6 +104,11 @@ int s3_append_key(struct buf *out, const struct s3_target *t, const char *name);
 /* Appends text escaped for XML; ERR_NOMEM or ERR_FULL. */
 int s3_append_xml(struct buf *out, const char *text);
 
+/* Every S3 server answers a stored object with its ETag; who does not is none: ERR_DAMAGED. */
+int s3_require_etag(const struct store *s, const struct s3_call *c, struct err *e);
+
+int s3_get(struct store *s, const char *name, uint64_t offset, uint64_t length, store_sink sink,
+	void *ctx, struct err *e);
 int s3_put_parts(struct store *s, const char *name, const struct store_body *body,
 	const struct store_put_opts *opts, struct err *e);
 int s3_list(struct store *s, const char *prefix, const char *after, size_t max, store_list_fn fn,
