@@ -22,9 +22,10 @@ static int make_parts(struct schedule *s, size_t turns, size_t works, struct err
 	s->polls = calloc(2, sizeof(*s->polls));
 	if (!s->polls)
 		return err_nomem(e, "starting a worker");
+	s->n_turns = turns ? turns : TURN_THREADS;
 	int rc = source_watch_new(&s->watch, e);
 	if (!rc)
-		rc = pool_new(&s->turns, turns ? turns : TURN_THREADS, SCHEDULE_MAX, e);
+		rc = pool_new(&s->turns, s->n_turns, SCHEDULE_MAX, e);
 	if (!rc)
 		rc = pool_new(&s->works, works ? works : WORK_THREADS, SCHEDULE_MAX, e);
 	return rc;
@@ -149,7 +150,9 @@ int schedule_add(
 		free(en);
 		return rc;
 	}
+	pthread_mutex_lock(&s->lock);
 	s->entries[s->count++] = en;
+	pthread_mutex_unlock(&s->lock);
 	return ERR_OK;
 }
 
@@ -214,7 +217,9 @@ static void close_entry(struct schedule *s, size_t i)
 	schedule_end_syncing_of(s, en);
 	replicator_get_status(en->r, &last);
 	memmove(&s->entries[i], &s->entries[i + 1], (s->count - i - 1) * sizeof(*s->entries));
+	pthread_mutex_lock(&s->lock);
 	s->count--;
+	pthread_mutex_unlock(&s->lock);
 	if (en->gone)
 		en->gone(en->gone_ctx, en->id, &last);
 	entry_free(en);

@@ -50,11 +50,13 @@ struct watched_fd {
 };
 
 struct schedule {
-	pthread_mutex_t lock; /* of the entries' times and flags; never held across a blocking call */
+	pthread_mutex_t lock; /* of the entries' times and flags, and of writing `count`; never held
+							 across a blocking call */
 	struct entry **entries;
 	size_t count, cap;
 	struct source_watch *watch;
 	struct pool *turns, *works;
+	size_t n_turns; /* threads of `turns` */
 	int wake_fd;
 
 	struct syncing *syncing;

@@ -4,6 +4,9 @@
 
 #include <unistd.h>
 
+#define SHORT_US 2000
+#define STAY_US 50000
+
 void schedule_wake(struct schedule *s)
 {
 	uint64_t one = 1;
@@ -45,21 +48,40 @@ void schedule_earlier(int64_t *due, int64_t other)
 		*due = other;
 }
 
+/*
+ * What a turn asked for. True: the thread waits itself and takes the next turn, because a busy
+ * database asks for one each millisecond, every hand-over costs two switches of context, and no
+ * other database wants this thread. Not for long: who waits for news looks after each job.
+ */
+static bool settle_turn(struct entry *en, int64_t wait, bool work, int64_t until)
+{
+	struct schedule *s = en->owner;
+	int64_t now = clock_mono_us();
+	pthread_mutex_lock(&s->lock);
+	if (work)
+		en->work_due = 0;
+	bool asked = en->turn_again || en->turn_due <= now;
+	bool stay = !en->closed && !asked && wait <= SHORT_US && now < until && s->count <= s->n_turns;
+	if (!stay) {
+		en->turn_running = false;
+		schedule_earlier(&en->turn_due, en->turn_again ? 0 : schedule_after(wait));
+	}
+	schedule_start_due(en, now);
+	pthread_mutex_unlock(&s->lock);
+	return stay;
+}
+
 static void turn_job(void *arg)
 {
 	struct entry *en = arg;
-	struct schedule *s = en->owner;
-	int64_t wait = INT64_MAX;
+	int64_t wait = INT64_MAX, until = clock_mono_us() + STAY_US;
 	bool work = false;
 	replicator_turn(en->r, &wait, &work);
-	pthread_mutex_lock(&s->lock);
-	en->turn_running = false;
-	schedule_earlier(&en->turn_due, en->turn_again ? 0 : schedule_after(wait));
-	if (work)
-		en->work_due = 0;
-	schedule_start_due(en, clock_mono_us());
-	pthread_mutex_unlock(&s->lock);
-	schedule_wake(s);
+	while (settle_turn(en, wait, work, until)) {
+		clock_sleep_us(wait);
+		replicator_turn(en->r, &wait, &work);
+	}
+	schedule_wake(en->owner);
 }
 
 static void work_job(void *arg)
