@@ -6,6 +6,7 @@
 #include "lib/server.h"
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/thread.h"
 #include "store/store.h"
 
@@ -178,6 +179,34 @@ static void another_users_bucket_is_denied(void **state)
 	other.secret_access_key = env("LITESTREAM_TEST_S3_OTHER_SECRET_ACCESS_KEY");
 	open_own(endpoint, "", other);
 	assert_all_fail(ERR_DENIED, "AccessDenied");
+}
+
+static int64_t twenty_minutes_on(void)
+{
+	return (int64_t)time(NULL) * 1000 + 20 * 60000;
+}
+
+static int64_t still(void)
+{
+	return 0;
+}
+
+static void no_sleep(int64_t us)
+{
+	(void)us;
+}
+
+static void wrong_clock_is_told(void **state)
+{
+	(void)state;
+	static const struct clock_ops wrong = {twenty_minutes_on, still, still, no_sleep};
+	open_own(endpoint, "", options());
+	clock_set_ops(&wrong);
+	int rc = put("0000/a", "x");
+	clock_set_ops(NULL);
+	assert_code(rc, ERR_UNREACHABLE);
+	if (!strstr(e.text, "clock is 20 minutes ahead"))
+		fail_msg("%s", e.text);
 }
 
 static void missing_bucket_is_told(void **state)
@@ -381,6 +410,7 @@ int main(void)
 		TEST(tls_with_an_authority_of_our_own),
 		TEST(wrong_credentials_are_denied),
 		TEST(another_users_bucket_is_denied),
+		TEST(wrong_clock_is_told),
 		TEST(missing_bucket_is_told),
 		TEST(keys_of_an_empty_path_begin_with_a_slash),
 		TEST(transfers_go_on_where_they_broke),
