@@ -89,7 +89,7 @@ static pid_t run_script(const char *script, const char *const *args, int out, bo
 	char path[PATH_MAX];
 	char *argv[8] = {path};
 	script_path(script, path);
-	for (size_t i = 0; args[i] && i < 6; i++)
+	for (size_t i = 0; i < 6 && args[i]; i++)
 		argv[i + 1] = (char *)args[i];
 	pid_t pid = fork();
 	if (pid < 0)
