@@ -3,11 +3,14 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* Is the last file the one that our state says we settled, or proved to have and began to claim? */
+/* Is the last file the one that our state says we settled, or proved to have and began to claim? (A
+ * state that was only restored names the same file, and is not ours yet.) */
 static bool is_our_last(const struct start_facts *f)
 {
 	const struct state *s = f->state;
 	if (!s || f->copied || s->txid != f->max_txid || !f->last_is_l0)
+		return false;
+	if (s->restored && !s->claim_due)
 		return false;
 	if (f->last.node_id != s->last_l0_node_id || f->last.node_id == 0)
 		return false;

@@ -344,6 +344,23 @@ static void test_restored(void **state)
 	check_fenced(&b->a);
 }
 
+/* Restored and never written: it claims all the same, so the first node hears of it at once. */
+static void test_restored_and_idle(void **state)
+{
+	struct bed *b = *state;
+	app_create(b->a.db, 20);
+	start(&b->a);
+	check_same(b, &b->a);
+	ship_close(&b->a.s);
+	restore_to(b, &b->b, 0);
+	start(&b->b);
+	check_same(b, &b->b);
+	assert_int_equal(ship_max_txid(URL), 2);
+	app_change(b->a.db);
+	start(&b->a);
+	check_fenced(&b->a);
+}
+
 /* The timeline stays one: what comes after turns the last state into the restored one. */
 static void test_restored_to_an_older_point(void **state)
 {
@@ -547,6 +564,7 @@ int main(void)
 		TEST(test_renamed_folder),
 		TEST(test_lost_state),
 		TEST(test_restored),
+		TEST(test_restored_and_idle),
 		TEST(test_restored_to_an_older_point),
 		TEST(test_restored_too_early),
 		TEST(test_emptied_replica),

@@ -170,6 +170,16 @@ static void test_restored(void **state)
 	st.restored = true;
 	st.last_l0_node_id = 0;
 	assert_int_equal(decide(), START_RESTORED);
+	/* Restore notes whose file it was. That file is settled by nobody here. */
+	st.last_l0_node_id = f.last.node_id;
+	assert_int_equal(decide(), START_RESTORED);
+	/* The claim began before a crash: it goes on with the bytes that may be on their way. */
+	st.claim_due = true;
+	f.frozen_txid = 6;
+	assert_int_equal(decide(), START_CONTINUE);
+	assert_true(p.resend);
+	st.claim_due = false;
+	f.frozen_txid = 0;
 	/* To an older point, of this replica as it was then… */
 	st.txid = 3;
 	st.restored_of = 5;
