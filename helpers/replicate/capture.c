@@ -120,11 +120,16 @@ static bool handle_event(struct replicator *r, const struct source_result *res)
 	return false;
 }
 
-/* Tickets that this turn covers are in the open staging, in flight, or settled. */
+/* Tickets that this turn covers are in the open staging, in flight, or settled. Or dropped, when a
+ * flight ended in an order that the next turn obeys: a later turn covers them then. */
 static void note_tickets(struct replicator *r, uint64_t seq)
 {
 	pthread_mutex_lock(&r->lock);
 	struct shared *s = &r->shared;
+	if (s->order != ORDER_NONE) {
+		pthread_mutex_unlock(&r->lock);
+		return;
+	}
 	if (!staging_empty(r->turn.open) || s->claim || s->whole)
 		r->turn.seq = seq;
 	else if (s->flight != FLIGHT_NONE)
@@ -140,8 +145,9 @@ bool capture(struct replicator *r, struct source_result *res)
 	pthread_mutex_lock(&r->lock);
 	uint64_t seq = r->shared.sync_seq;
 	enum phase phase = r->shared.phase;
-	bool settled = phase == PHASE_RUN && r->shared.flight == FLIGHT_NONE && !r->shared.claim &&
-				   !r->shared.whole && staging_empty(r->turn.open) && !r->turn.audit;
+	bool settled = phase == PHASE_RUN && r->shared.order == ORDER_NONE &&
+				   r->shared.flight == FLIGHT_NONE && !r->shared.claim && !r->shared.whole &&
+				   staging_empty(r->turn.open) && !r->turn.audit;
 	pthread_mutex_unlock(&r->lock);
 	source_set_settled(r->turn.source, settled);
 	/* Should this turn let go: as the file was before, so that no write in between is missed. */
@@ -150,7 +156,7 @@ bool capture(struct replicator *r, struct source_result *res)
 	staging_set_max(r->turn.open, r->turn.unbounded ? 0 : r->cfg.staging_max);
 	memset(res, 0, sizeof(*res));
 	int rc = source_turn(r->turn.source, res, &e);
-	if (rc == ERR_AGAIN && staging_clean(r->turn.open)) {
+	if (rc == ERR_AGAIN && staging_clean(r->turn.open) && source_attached(r->turn.source)) {
 		*res = (struct source_result){.wait_us = BUSY_US, .wal_bytes = r->turn.wal_bytes};
 		return true;
 	}

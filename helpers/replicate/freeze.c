@@ -143,7 +143,7 @@ int freeze(const char *folder, const struct staging *staging, const struct ltx_h
 	if (!rc)
 		rc = sum_pages(staging, pages, sums, table, h.commit, &h.after_checksum, e);
 	/* Room first: nothing may fail once the file is there. */
-	if (!rc && h.commit > table->n_page && pagesums_resize(table, h.commit))
+	if (!rc && pagesums_reserve(table, h.commit))
 		rc = err_nomem(e, "updating the page table");
 	h.ours = true;
 	if (!rc)

@@ -40,13 +40,23 @@ static void retry_later(struct work *w, int64_t max_us)
 	w->retry_us = clock_mono_us() + w->delay_us;
 }
 
-void store_works(struct replicator *r)
+/* The replica was just seen to be ours (F4): only what the store itself said counts. */
+static void confirm(struct work *w)
 {
-	struct work *w = &r->work;
-	w->retry_us = w->delay_us = 0;
 	w->state.confirmed_wall_ms = clock_wall_ms();
 	w->state.confirmed_boot_ms = clock_boot_ms();
+}
+
+static void all_is_well(struct replicator *r)
+{
+	r->work.retry_us = r->work.delay_us = 0;
 	replicator_trouble(r, HEALTH_STORE, REPLICATOR_REPLICATING, NULL);
+}
+
+void store_works(struct replicator *r)
+{
+	confirm(&r->work);
+	all_is_well(r);
 }
 
 static void give_order(struct replicator *r, enum order order, int64_t delay_us)
@@ -397,12 +407,17 @@ static void send_frozen(struct replicator *r)
 {
 	struct work *w = &r->work;
 	struct err e = ERR_INIT;
-	int rc = w->put ? ERR_OK : put_frozen(r, &e);
-	if (!rc) {
-		w->put = true;
-		store_works(r);
-		rc = settle(r, &e);
+	int rc = ERR_OK;
+	if (!w->put) {
+		rc = put_frozen(r, &e);
+		if (!rc)
+			confirm(w);
+		w->put = rc == ERR_OK;
 	}
+	if (!rc)
+		rc = settle(r, &e);
+	if (!rc)
+		all_is_well(r);
 	if (rc == ERR_FENCED)
 		become_fenced(r, &e);
 	else if (rc)

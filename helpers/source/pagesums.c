@@ -46,7 +46,7 @@ void pagesums_free(struct pagesums *p)
 	pagesums_init(p, p->page_size);
 }
 
-static int reserve(struct pagesums *p, uint32_t n_page)
+int pagesums_reserve(struct pagesums *p, uint32_t n_page)
 {
 	if (n_page <= p->cap)
 		return ERR_OK;
@@ -64,7 +64,7 @@ static int reserve(struct pagesums *p, uint32_t n_page)
 int pagesums_resize(struct pagesums *p, uint32_t n_page)
 {
 	if (n_page > p->n_page) {
-		if (reserve(p, n_page))
+		if (pagesums_reserve(p, n_page))
 			return ERR_NOMEM;
 		memset(p->sums + p->n_page, 0, (size_t)(n_page - p->n_page) * sizeof(*p->sums));
 	}

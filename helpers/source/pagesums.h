@@ -28,6 +28,10 @@ void pagesums_free(struct pagesums *p);
  * right. ERR_OK or ERR_NOMEM. */
 int pagesums_set(struct pagesums *p, uint32_t pgno, uint64_t sum);
 
+/* Room for n_page pages: what sets them, and pagesums_resize up to there, can't fail. Changes
+ * nothing else. ERR_OK or ERR_NOMEM. */
+int pagesums_reserve(struct pagesums *p, uint32_t n_page);
+
 /* Drops pages past n_page, or grows with unknown ones. ERR_OK or ERR_NOMEM. */
 int pagesums_resize(struct pagesums *p, uint32_t n_page);
 

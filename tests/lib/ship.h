@@ -8,6 +8,7 @@
 #ifndef TESTS_LIB_SHIP_H
 #define TESTS_LIB_SHIP_H
 
+#include "base/clock.h"
 #include "replicate/replicator.h"
 
 #include <stdbool.h>
@@ -42,6 +43,9 @@ struct replicator_status ship_status(struct ship *s);
 
 /* Moves the clock: monotonic, boot and wall. */
 void ship_skip(int64_t ms);
+
+/* The clock that ship_skip moves, for a test that puts its own before it. */
+const struct clock_ops *ship_clock(void);
 
 /* ---- the app, the store ---- */
 

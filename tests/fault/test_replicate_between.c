@@ -1,0 +1,225 @@
+/* What goes wrong between two steps: between freeze and settle, turn and work, one life and the
+ * next.
+ */
+#include "lib/ship.h"
+#include "lib/tmpdir.h"
+
+#include "base/fs.h"
+#include "base/log.h"
+#include "replicate/freeze.h"
+#include "store/fault.h"
+#include "store/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#define URL "fault://f"
+#define INNER "mem://f" /* the same store, never broken */
+
+struct bed {
+	char *dir;
+	char db[256];
+	struct replicator_config cfg;
+	struct ship s;
+};
+
+/* ---- a disk that fails when told to ---- */
+
+static int fsyncs_until_failure;
+static bool no_journal;
+
+static int quick_fsync(int fd)
+{
+	(void)fd;
+	if (fsyncs_until_failure == 0 || --fsyncs_until_failure > 0)
+		return 0; /* the machine stays up */
+	errno = ENOSPC;
+	return -1;
+}
+
+static int quick_renameat(int od, const char *o, int nd, const char *n)
+{
+	if (!no_journal || !strstr(n, "state.json"))
+		return renameat(od, o, nd, n);
+	errno = EIO;
+	return -1;
+}
+
+static int setup(void **state)
+{
+	static struct fs_ops ops;
+	struct bed *b = calloc(1, sizeof(*b));
+	struct err e = ERR_INIT;
+	log_set_level(getenv("SHOW") ? LOG_DEBUG : LOG_ERROR + 1);
+	fsyncs_until_failure = 0;
+	no_journal = false;
+	ops = fs_system_ops;
+	ops.fsync = quick_fsync;
+	ops.renameat = quick_renameat;
+	fs_set_ops(&ops);
+	b->dir = tmpdir_new();
+	snprintf(b->db, sizeof(b->db), "%s/app.db", b->dir);
+	assert_int_equal(store_fault_register("f", NULL, &e), ERR_OK);
+	app_create(b->db, 100);
+	b->cfg = ship_config(b->db, URL);
+	*state = b;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct bed *b = *state;
+	if (b->s.r)
+		ship_close(&b->s);
+	fs_set_ops(NULL);
+	store_fault_forget();
+	store_mem_forget(NULL);
+	tmpdir_free(b->dir);
+	free(b);
+	return 0;
+}
+
+static void start(struct bed *b)
+{
+	assert_int_equal(ship_open(&b->s, &b->cfg), 0);
+}
+
+static void check_same(struct bed *b)
+{
+	assert_int_equal(ship_sync(&b->s, 0), ERR_OK);
+	assert_true(ship_same(b->db, INNER, b->dir));
+}
+
+/* Turns until there is a cut for the work. */
+static void cut(struct bed *b)
+{
+	int64_t wait;
+	bool work = false;
+	for (int i = 0; i < 1000 && !work; i++)
+		replicator_turn(b->s.r, &wait, &work);
+	assert_true(work);
+}
+
+/* ---- freeze ---- */
+
+/* A freeze that fails leaves no trace in the page table, nor in its file: pages that were not
+ * shipped do not count as shipped in the next life. */
+static void test_failed_freeze(void **state)
+{
+	struct bed *b = *state;
+	struct err e = ERR_INIT;
+	struct staging *pages;
+	struct pagesums table;
+	struct frozen frozen;
+	struct source_point point = {.n_page = 3, .min_n_page = 1};
+	struct ltx_header h = {.page_size = 512, .commit = 3, .min_txid = 2, .max_txid = 2};
+	char path[300], page[512] = "a page";
+	snprintf(path, sizeof(path), "%s/staging-x", b->dir);
+	assert_int_equal(staging_new(&pages, path, &e), 0);
+	staging_reset(pages, 512, 1);
+	for (uint32_t pgno = 2; pgno <= 3; pgno++)
+		assert_int_equal(staging_put(pages, pgno, page, STAGING_FRAME, &e), 0);
+	assert_int_equal(staging_commit(pages, &point, &e), 0);
+	pagesums_init(&table, 512);
+	assert_int_equal(pagesums_set(&table, 1, LTX_CHECKSUM_FLAG | 7), 0);
+	uint64_t before = table.checksum;
+	fsyncs_until_failure = 1;
+	assert_int_equal(freeze(b->dir, pages, &h, &table, &frozen, &e), ERR_FULL);
+	assert_int_equal(table.n_page, 1);
+	assert_true(table.checksum == before);
+	assert_int_equal(freeze(b->dir, pages, &h, &table, &frozen, &e), 0);
+	assert_int_equal(table.n_page, 3);
+	assert_true(table.checksum == frozen.header.after_checksum);
+	staging_free(pages);
+	pagesums_free(&table);
+}
+
+/* ---- turn and work ---- */
+
+static struct ship *interrupted;
+static struct clock_ops between;
+
+/* The work runs while a turn is under way: at the moment when it asks for the time. */
+static int64_t work_between(void)
+{
+	struct ship *s = interrupted;
+	int64_t wait;
+	interrupted = NULL;
+	clock_set_ops(ship_clock());
+	replicator_work(s->r, &wait);
+	return clock_mono_us();
+}
+
+/* A cut that is dropped while a turn is under way answers no ticket. */
+static void test_a_dropped_cut_answers_no_sync(void **state)
+{
+	struct bed *b = *state;
+	struct err e = ERR_INIT;
+	int64_t wait;
+	bool work;
+	start(b);
+	check_same(b);
+	app_change(b->db);
+	uint64_t ticket = replicator_sync(b->s.r);
+	cut(b);
+	fsyncs_until_failure = 1;
+	between = *ship_clock();
+	between.mono_us = work_between;
+	interrupted = &b->s;
+	clock_set_ops(&between);
+	replicator_turn(b->s.r, &wait, &work);
+	assert_null(interrupted);
+	assert_int_equal(fsyncs_until_failure, 0);
+	assert_int_equal(replicator_sync_done(b->s.r, ticket, &e), ERR_AGAIN);
+	check_same(b);
+}
+
+/* ---- put and settle ---- */
+
+/* Attempts to write the journal are no word from the store: who could not write it for hours looks
+ * at the replica again before the next file (F4). */
+static void test_journal_fails_for_hours(void **state)
+{
+	struct bed *b = *state;
+	start(b);
+	check_same(b);
+	app_change(b->db);
+	no_journal = true;
+	assert_true(ship_until(&b->s, REPLICATOR_BEHIND));
+	for (int i = 0; i < 4; i++) {
+		ship_skip(3600000);
+		ship_for(&b->s, 10);
+	}
+	assert_int_equal(ship_max_txid(INNER), 2);
+	assert_int_equal(ship_status(&b->s).txid, 1);
+	no_journal = false;
+	assert_int_equal(ship_sync(&b->s, 0), ERR_OK);
+	assert_int_equal(ship_status(&b->s).txid, 2);
+	uint64_t lists = store_fault_calls("f", STORE_OP_LIST);
+	app_change(b->db);
+	assert_int_equal(ship_sync(&b->s, 0), ERR_OK);
+	assert_int_equal(ship_status(&b->s).txid, 3);
+	assert_int_equal(store_fault_calls("f", STORE_OP_LIST), lists + 1);
+	check_same(b);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_failed_freeze),
+		TEST(test_a_dropped_cut_answers_no_sync),
+		TEST(test_journal_fails_for_hours),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
