@@ -90,15 +90,21 @@ one() {
   rm -rf "${WORK:?}/$1"
 }
 
-# The files to run: runner and path, a line each.
+programs() {
+  local file
+  for file in "$@"; do
+    [[ -x "$file" && "$file" != *.d ]] && echo "run_c $file"
+  done
+}
+
+# The files to run: runner and path, a line each. Those that take long come first.
 chosen() {
   local file
+  programs "$BUILD"/tests/{fault,conformance}/test_*
   if [[ "$1" == all ]]; then
     printf 'run_bats %s\n' tests/*/*.bats
   fi
-  for file in "$BUILD"/tests/*/test_*; do
-    [[ -x "$file" && "$file" != *.d ]] && echo "run_c $file"
-  done
+  programs "$BUILD"/tests/unit/test_*
   for file in "$BUILD"/fuzz/*-replay; do
     [[ -x "$file" ]] && echo "run_replay $file"
   done
