@@ -50,6 +50,9 @@
 #define BEHIND_BUSY_TRIES 50
 #define BEHIND_STEP_US 200
 #define GUARD_PAUSE_US 300
+#define WAITED_LOOKS 2       /* for a checkpoint that waits, after 3 and 9 ms */
+#define WAITED_MOST_LOOKS 12 /* while there is one: each after twice the time, 6 s in all */
+#define WAITED_FIRST_US 3000
 
 static bool backfilled(const struct source *s, const struct shm_view *v)
 {
@@ -76,6 +79,10 @@ static bool renew(struct source *s, const struct shm_view *v, int64_t now_us)
 		return false;
 	}
 	s->dirty = false;
+	s->plan.looks = 0;
+	s->plan.waited = false;
+	s->plan.look_us = now_us + WAITED_FIRST_US;
+	wake_within(&s->wake, WAITED_FIRST_US);
 	if (backfilled(s, v) && s->pin.held->mark != 0)
 		wake_within(&s->wake, wake_backoff(&s->zero_pause_us, 500, 100000));
 	else
@@ -357,6 +364,30 @@ static int checkpoint(struct source *s, bool *captured, struct err *e)
 	return after_passive(s, took_us, captured, e);
 }
 
+/*
+ * The pin is at the end of the WAL, and a checkpoint that holds writers out waits for it all the
+ * same: it looked at our mark just before the mark was renewed (pin_sidestep). Nothing tells of it,
+ * so after each renewal we look twice, and more often while there is one: one that is seen twice
+ * without having begun is waiting.
+ */
+static void step_aside(struct source *s, const struct shm_view *v, int64_t now_us)
+{
+	struct checkpoint_plan *p = &s->plan;
+	if (s->dirty || s->pin.held->mark < 1 || mark_is_old(s) || backfilled(s, v) ||
+		s->chain.frame != v->h.mx_frame || now_us < p->look_us)
+		return;
+	bool waits = pin_is_waited_for(s->kept_shm);
+	if (p->looks >= (waits ? WAITED_MOST_LOOKS : WAITED_LOOKS))
+		return;
+	if (waits && p->waited && v->attempted <= v->backfill) {
+		log_debug("%s: the pin steps aside for a checkpoint of the app", s->paths.db);
+		pin_sidestep(&s->pin, &s->shm, v->h.mx_frame, v->h.salt);
+	}
+	p->waited = waits;
+	p->look_us = now_us + (WAITED_FIRST_US << p->looks++);
+	wake_within(&s->wake, p->look_us - now_us);
+}
+
 int checkpoint_turn(
 	struct source *s, const struct shm_view *v, int64_t now_us, bool *captured, struct err *e)
 {
@@ -366,6 +397,8 @@ int checkpoint_turn(
 	/* Once in a turn only: the header that I3 speaks of was read at its beginning. */
 	if (want_zero || (moved && (is_due || !hold(s, !*captured, now_us))))
 		renew(s, v, now_us);
+	else
+		step_aside(s, v, now_us);
 	/* Own checkpoints only on a mark >= 1: nothing can start the WAL anew meanwhile. */
 	return is_due && s->pin.held->mark > 0 ? checkpoint(s, captured, e) : ERR_OK;
 }

@@ -28,6 +28,9 @@ struct checkpoint_plan {
 	int64_t took_us;     /* how long our recent checkpoints took, at most */
 	int64_t barrier_us;  /* when the last barrier ended */
 	uint64_t barrier_at; /* bytes in the WAL that call for one: grows while they come fast */
+	int64_t look_us;     /* when to look next for a checkpoint that waits for our pin in vain */
+	int looks;           /* so many since the pin was renewed */
+	bool waited;         /* there was one at the last look */
 };
 
 /* What explains writes to the database file. */

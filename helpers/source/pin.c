@@ -61,6 +61,19 @@ int pin_renew(struct pin *p, const uint8_t salt[8], struct err *e)
 	return ERR_OK;
 }
 
+bool pin_sidestep(struct pin *p, const struct shm *m, uint32_t frame, const uint8_t salt[8])
+{
+	int was = p->held->mark;
+	for (int k = was + 1; was > 0 && k < WAL_INDEX_READ_MARKS; k++) {
+		if (!connection_try_lock(p->spare, CONNECTION_LOCK_READ + k))
+			continue;
+		shm_set_read_mark(m, k, frame);
+		connection_unlock(p->spare, CONNECTION_LOCK_READ + k);
+		return pin_renew(p, salt, NULL) == ERR_OK && p->held->mark != was;
+	}
+	return false;
+}
+
 static bool lock_free(struct pin *p, int lock)
 {
 	if (!connection_try_lock(p->helper, lock))

@@ -33,6 +33,7 @@
 #include "base/err.h"
 #include "source/connection.h"
 #include "source/dbfile.h"
+#include "source/shm.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -77,6 +78,16 @@ bool pin_may_renew(struct pin *p, const struct dbfile *shm, const uint8_t salt[8
 
 /* Does one process hold CKPT and WRITE, as a FULL, RESTART or TRUNCATE does that waits for us? */
 bool pin_is_waited_for(const struct dbfile *shm);
+
+/*
+ * A FULL, RESTART or TRUNCATE looks at a mark, finds it old, and waits for that mark's lock without
+ * looking at the mark again. If it is given its present value and our pin in between, it waits for
+ * a pin that stands in nobody's way, holding the write lock, until its busy timeout is over. So:
+ * gives a free mark with a higher number the same value `frame`, the end of the WAL, and exchanges
+ * the pin, which takes the highest of equal marks. I3 is the caller's part. True when the pin is on
+ * another mark now.
+ */
+bool pin_sidestep(struct pin *p, const struct shm *m, uint32_t frame, const uint8_t salt[8]);
 
 /* I5: recovers an invalid wal-index. ERR_AGAIN when a writer is alive. The held pin is a new one
  * then; position and salts must be read anew. */

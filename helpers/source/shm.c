@@ -62,6 +62,12 @@ uint32_t shm_read_mark(const struct shm *m, int k)
 	return load(m->head + WAL_INDEX_READ_MARK(k));
 }
 
+void shm_set_read_mark(const struct shm *m, int k, uint32_t frame)
+{
+	volatile uint32_t *at = (volatile uint32_t *)(uintptr_t)(m->head + WAL_INDEX_READ_MARK(k));
+	__atomic_store_n(at, frame, __ATOMIC_SEQ_CST);
+}
+
 uint32_t shm_backfill(const struct shm *m)
 {
 	return load(m->head + WAL_INDEX_NBACKFILL);

@@ -46,6 +46,11 @@ bool shm_look(const struct shm *m, struct shm_view *v);
 
 uint32_t shm_read_mark(const struct shm *m, int k);
 uint32_t shm_backfill(const struct shm *m);
+
+/* Sets read mark k, as a reader's begin does (src/wal.c, walTryBeginRead): only while that mark's
+ * lock is held exclusively, only to a frame that is committed and guarded by a pin of ours. */
+void shm_set_read_mark(const struct shm *m, int k, uint32_t frame);
+
 uint32_t shm_attempted(const struct shm *m);
 
 /*
