@@ -74,7 +74,7 @@ static bool is_other_file(struct replicator *r, const struct stat *st)
 {
 	pthread_mutex_lock(&r->lock);
 	const struct shared *s = &r->shared;
-	bool known = s->ino != 0 && !r->cfg.accept && !s->whole;
+	bool known = s->ino != 0 && !s->accept && !s->whole;
 	bool other = s->ino != st->st_ino || (s->same_boot && s->dev != st->st_dev);
 	pthread_mutex_unlock(&r->lock);
 	return known && other;
@@ -161,6 +161,9 @@ static int64_t attach_now(struct replicator *r, struct err *e)
 	if (rc)
 		return attach_failed(r, rc, e);
 	r->turn.force_scan = false;
+	/* What was attached is what stands there now, and that may be newer than the first look. */
+	if (!stat(r->cfg.database, &st) && is_other_file(r, &st))
+		return become_replaced(r, "another file has taken the database's place");
 	return attached(r, resumed && use);
 }
 

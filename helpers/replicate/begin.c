@@ -237,7 +237,8 @@ static void lead_on(struct replicator *r, const struct start_facts *f, const str
 		s->whole = false; /* the frozen file is that */
 	s->base_txid = w->plan.base_txid;
 	memset(&s->settled_pos, 0, sizeof(s->settled_pos));
-	if (kind == START_CONTINUE && !w->plan.resend)
+	/* What was judged to be another database is judged again, whatever its WAL looks like. */
+	if (kind == START_CONTINUE && !w->plan.resend && strcmp(w->state.stopped, "replaced") != 0)
 		s->settled_pos = w->state.pos;
 	if (kind == START_CONTINUE || kind == START_RESTORED) {
 		s->dev = w->state.dev;

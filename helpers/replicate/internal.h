@@ -72,6 +72,7 @@ struct shared {
 	bool whole;  /* the next cut holds every page */
 	bool prove;  /* compare with prove_checksum and prove_n_page first */
 	bool judge;  /* after a comparison ask whether this is still the same database */
+	bool accept; /* a person's word for what stands there now: good for one upload */
 	bool proven; /* the turn found the checksum; the table is in turn.proof */
 	uint64_t prove_checksum;
 	uint32_t prove_n_page, prove_page_size;

@@ -122,6 +122,7 @@ int replicator_open(struct replicator **out, const struct replicator_config *cfg
 		replicator_close(r);
 		return rc;
 	}
+	r->shared.accept = cfg->accept;
 	*out = r;
 	return ERR_OK;
 }

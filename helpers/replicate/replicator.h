@@ -34,7 +34,8 @@ struct replicator_config {
 	uint64_t barrier_bytes;
 	bool no_barrier, any_filesystem;
 	bool takeover; /* F7: a person's word, for this start only */
-	bool accept;   /* state `replaced`: a person accepted the new database */
+	bool accept; /* state `replaced`: a person accepted the database that stands there now; another
+					one after the next upload has to be accepted anew */
 
 	/* For the manifest (litestream.json); NULL / 0 for what is unknown. */
 	const char *app, *storage_name, *container_path;

@@ -117,9 +117,9 @@ static const char *judge(struct replicator *r)
 	uint32_t n_page = 0;
 	struct err e = ERR_INIT;
 	pthread_mutex_lock(&r->lock);
-	bool asked = r->shared.judge;
+	bool asked = r->shared.judge && !r->shared.accept;
 	pthread_mutex_unlock(&r->lock);
-	if (!asked || r->cfg.accept || r->turn.differ == 0)
+	if (!asked || r->turn.differ == 0)
 		return NULL;
 	if (source_scan(r->turn.source, 1, 1, look_at_first, &first, &n_page, &e))
 		return NULL;
@@ -181,6 +181,17 @@ int64_t scan_turn(struct replicator *r)
 
 /* ---- audit ---- */
 
+/*
+ * A few pages that no frame told of are what a crash of the machine leaves. When most differ,
+ * another database was copied over the file: no piece of it is shipped before all is compared and
+ * judged.
+ */
+static bool finds_another(const struct replicator *r)
+{
+	const struct turn *t = &r->turn;
+	return t->differ >= JUDGE_PAGES && t->differ > t->equal;
+}
+
 int64_t audit_slice(struct replicator *r)
 {
 	int64_t now = clock_mono_us();
@@ -194,6 +205,12 @@ int64_t audit_slice(struct replicator *r)
 	r->turn.audit_us = now + AUDIT_US;
 	if (rc)
 		return scan_failed(r, rc, &e);
+	if (finds_another(r)) {
+		staging_reset(
+			r->turn.open, source_page_size(r->turn.source), source_n_page(r->turn.source));
+		scan_begin(r);
+		return 0;
+	}
 	if (done) {
 		r->turn.audit = false;
 		r->turn.audited = true;

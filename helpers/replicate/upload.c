@@ -377,6 +377,7 @@ static void tell_settled(struct replicator *r)
 		s->dev = w->cut.dev;
 		s->ino = w->cut.ino;
 		s->same_boot = true;
+		s->accept = false;
 	}
 	health_claimed(&s->health, r->cfg.database);
 	pthread_mutex_unlock(&r->lock);

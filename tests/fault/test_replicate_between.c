@@ -212,6 +212,75 @@ static void test_journal_fails_for_hours(void **state)
 	check_same(b);
 }
 
+/* ---- one database and the next ---- */
+
+/* Another database is copied over the file; the -wal of the former one stays. */
+static void copy_over(struct bed *b)
+{
+	char command[1200];
+	snprintf(command, sizeof(command),
+		"sqlite3 '%s/other.db' 'PRAGMA journal_mode = WAL; CREATE TABLE u(a); WITH RECURSIVE n(i) "
+		"AS "
+		"(SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 900) INSERT INTO u SELECT "
+		"randomblob(400) FROM n' >/dev/null && cat '%s/other.db' >'%s'",
+		b->dir, b->dir, b->db);
+	assert_int_equal(system(command), 0);
+}
+
+/* Stops with something staged, so that the -wal stays and the position in it is right. */
+static void stop_amid(struct bed *b)
+{
+	app_sql(b->db, "UPDATE t SET b = 1 WHERE a = 1");
+	ship_for(&b->s, 20);
+	assert_int_equal(ship_status(&b->s).txid, 2);
+	assert_true(ship_status(&b->s).pending_bytes > 0);
+	ship_close(&b->s);
+}
+
+/* Copied over while nobody looked: the position is still in the WAL, the pages are another
+ * database's. That needs a person's word, in this life and the next. */
+static void test_copied_over_at_a_good_position(void **state)
+{
+	struct bed *b = *state;
+	app_sql(b->db, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 900)"
+				   "INSERT INTO t(b) SELECT randomblob(400) FROM n");
+	b->cfg.sync_interval_ms = 3600000;
+	start(b);
+	check_same(b);
+	app_sql(b->db, "UPDATE t SET b = 2 WHERE a = 1");
+	check_same(b);
+	stop_amid(b);
+	copy_over(b);
+	for (int life = 0; life < 2; life++) {
+		start(b);
+		assert_true(ship_until(&b->s, REPLICATOR_REPLACED));
+		ship_for(&b->s, 20);
+		assert_int_equal(ship_max_txid(INNER), 3); /* what was staged, out of the WAL */
+		ship_close(&b->s);
+	}
+	b->cfg.accept = true;
+	start(b);
+	assert_int_equal(ship_sync(&b->s, 0), ERR_OK);
+	assert_int_equal(ship_max_txid(INNER), 4);
+}
+
+/* A word of acceptance is for one database, not for every later one. */
+static void test_accepted_once(void **state)
+{
+	struct bed *b = *state;
+	char other[300];
+	b->cfg.accept = true;
+	start(b);
+	check_same(b);
+	app_change(b->db);
+	check_same(b);
+	snprintf(other, sizeof(other), "%s/other.db", b->dir);
+	app_create(other, 10);
+	assert_int_equal(rename(other, b->db), 0);
+	assert_true(ship_until(&b->s, REPLICATOR_REPLACED));
+	assert_int_equal(ship_max_txid(INNER), 2);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -220,6 +289,8 @@ int main(void)
 		TEST(test_failed_freeze),
 		TEST(test_a_dropped_cut_answers_no_sync),
 		TEST(test_journal_fails_for_hours),
+		TEST(test_copied_over_at_a_good_position),
+		TEST(test_accepted_once),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
