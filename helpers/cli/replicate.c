@@ -227,22 +227,28 @@ static int64_t look(void *ctx, int64_t now_us)
 }
 
 /* What a clean exit must tell. */
+static void tell_one(const char *path, const struct replicator_status *st)
+{
+	bool well = st->state == REPLICATOR_REPLICATING;
+	/* Of these states a start alone does not lead out. */
+	bool stuck = st->state == REPLICATOR_FENCED || st->state == REPLICATOR_REPLACED ||
+				 st->state == REPLICATOR_UNUSABLE;
+	if (st->state == REPLICATOR_WAITING)
+		log_info("%s: there was no database", path);
+	else if (well && st->pending_bytes == 0)
+		log_info("%s: all shipped, TXID %016" PRIx64, path, st->txid);
+	else
+		log_warn("%s: not all is shipped (%s, last TXID %016" PRIx64 ", %" PRIu64 " bytes wait)%s",
+			path, replicator_state_name(st->state), st->txid, st->pending_bytes,
+			stuck ? "" : ": the next start ships the rest");
+}
+
 static void tell_unshipped(struct run *run)
 {
 	for (size_t i = 0; i < schedule_count(run->schedule); i++) {
 		struct replicator_status st;
 		schedule_status(run->schedule, i, &st);
-		bool well = st.state == REPLICATOR_REPLICATING || st.state == REPLICATOR_WAITING;
-		const char *path = schedule_database(run->schedule, i);
-		if (well && st.pending_bytes == 0)
-			log_info("%s: all shipped, TXID %016" PRIx64, path, st.txid);
-		else if (st.state == REPLICATOR_WAITING)
-			log_info("%s: there was no database", path);
-		else
-			log_warn("%s: not all is shipped: %s, %" PRIu64 " bytes wait, last TXID %016" PRIx64
-					 "; the next start ships the rest%s%s",
-				path, replicator_state_name(st.state), st.pending_bytes, st.txid,
-				st.reason[0] ? ": " : "", st.reason);
+		tell_one(schedule_database(run->schedule, i), &st);
 	}
 }
 
