@@ -67,10 +67,17 @@ int capture_frames(
 	return rc;
 }
 
+/* A recovery that went back, and new frames up to the very same number: the checksum differs. */
+static bool is_rewritten(const struct walread_chain *c, const struct wal_index_header *h)
+{
+	return c->known && c->frame > 0 && c->frame == h->mx_frame &&
+		   memcmp(c->cksum, h->frame_cksum, sizeof(c->cksum)) != 0;
+}
+
 bool capture_follow(struct source *s, const struct shm_view *v, int64_t now_us, const char **why)
 {
 	bool same = memcmp(v->h.salt, s->chain.salt, sizeof(s->chain.salt)) == 0;
-	if (same && v->h.mx_frame >= s->chain.frame)
+	if (same && v->h.mx_frame >= s->chain.frame && !is_rewritten(&s->chain, &v->h))
 		return true;
 	if (same) {
 		*why = "a recovery of the WAL went back behind what was captured";

@@ -43,6 +43,7 @@ void foreign_begin(struct source *s, const struct shm_view *v)
 {
 	note_progress(&s->foreign, v);
 	s->foreign.running_since = 0;
+	s->foreign.owed = false;
 	take_stamp(s);
 }
 
@@ -80,6 +81,13 @@ bool foreign_write_seen(
 {
 	struct foreign_watch *f = &s->foreign;
 	bool still_running = foreign_checkpoint_runs(s, v, now_us);
+	bool too_soon = f->reported_us != 0 && now_us - f->reported_us < REPORT_EVERY_US;
+	if (f->owed && !too_soon) {
+		f->reported_us = now_us;
+		return true;
+	}
+	if (f->owed)
+		wake_within(&s->wake, f->reported_us + REPORT_EVERY_US - now_us);
 	if (progressed(f, v)) {
 		note_progress(f, v);
 		take_stamp(s);
@@ -92,7 +100,9 @@ bool foreign_write_seen(
 		f->stamp = *stamp;
 		return false;
 	}
-	if (f->reported_us != 0 && now_us - f->reported_us < REPORT_EVERY_US) {
+	if (too_soon) {
+		/* Progress from here on would explain it away. */
+		f->owed = true;
 		wake_within(&s->wake, f->reported_us + REPORT_EVERY_US - now_us);
 		return false;
 	}

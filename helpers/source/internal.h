@@ -40,6 +40,7 @@ struct foreign_watch {
 	uint32_t backfill, attempted;
 	int64_t running_since; /* a checkpoint runs since then (monotonic us), 0 = none */
 	int64_t reported_us;   /* the last unexplained write that was reported, 0 = none */
+	bool owed;             /* there was another one since, too soon to be reported */
 };
 
 /* The database file as we left it; valid until attached again. */

@@ -8,7 +8,8 @@
  * What the file looked like then is remembered. If it looks the same at the next attach, and
  * nothing of the new WAL was backfilled, then nobody wrote it in between: the new WAL holds all
  * that happened. File times are as coarse as the kernel's tick, so the file must have been quiet
- * for STAMP_AGE_MS before its stamp counts.
+ * for STAMP_AGE_MS before its stamp counts. A stamp that no checkpoint explains (foreign.c) does
+ * not count either: what it stands for was not compared yet.
  */
 #include "source/internal.h"
 
@@ -55,7 +56,19 @@ static void remember(struct source *s, const struct stat *before)
 	identity_stamp_of(before, &was);
 	l->file = s->id.db;
 	l->valid = old_enough(before) && identity_stamp_equal(&was, &l->stamp, true) &&
+			   identity_stamp_equal(&was, &s->foreign.stamp, false) && !s->foreign.owed &&
 			   access(s->paths.wal, F_OK) != 0;
+}
+
+/* Is the file that stands there as we left it, and no -wal beside it? */
+static bool nobody_came(const struct source *s)
+{
+	struct stat st;
+	if (!s->left.valid || stat(s->paths.db, &st))
+		return false;
+	struct identity_stamp now;
+	identity_stamp_of(&st, &now);
+	return identity_stamp_equal(&s->left.stamp, &now, true) && access(s->paths.wal, F_OK) != 0;
 }
 
 static void let_go(struct source *s, const struct stat *before, bool *again)
@@ -67,7 +80,8 @@ static void let_go(struct source *s, const struct stat *before, bool *again)
 	source_detach(s);
 	s->alone_since_us = 0;
 	watch_hear(s->watch);
-	*again = !s->left.valid || access(s->paths.wal, F_OK) == 0;
+	/* Whoever came and went while we were deaf left the file changed, if anything. */
+	*again = !nobody_came(s);
 }
 
 /* The last thing done is to look: whatever is committed after that is found at the next start, in
