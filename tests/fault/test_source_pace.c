@@ -6,6 +6,7 @@
  *   the barrier switched off                             no_barrier_means_no_lock
  *   slow fsync                                           slow_fsync
  *   a writer at full speed                               full_speed_keeps_the_wal_small
+ *   the pin in a WAL beyond the automatic checkpoint     pin_stays_in_a_large_wal
  *   the app's own TRUNCATE                               truncate_is_not_busy
  *   a replicator that was stopped and goes on            stopped_replicator_goes_on
  *   no inotify instances left                            without_inotify
@@ -216,6 +217,35 @@ static void full_speed_keeps_the_wal_small(void **state)
 	assert_same_at_the_end();
 }
 
+/* Each move of the pin would give the app's automatic checkpoint something to do, at every commit.
+ */
+static void pin_stays_in_a_large_wal(void **state)
+{
+	(void)state;
+	cfg.no_barrier = true;
+	cfg.checkpoint_frames = 1000000;
+	agent_sql(&a, "PRAGMA wal_autocheckpoint=0");
+	follow_start(&f, &cfg, NULL);
+	agent_sql(&a, "WITH RECURSIVE i(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM i WHERE x<900) "
+				  "INSERT INTO t(v) SELECT randomblob(3500) FROM i");
+	follow_catch_up(&f);
+	struct source_counts before, after;
+	source_get_counts(f.source, &before);
+	for (int i = 0; i < 50; i++) {
+		agent_sql(&a, "INSERT INTO t(v) VALUES(1)");
+		f.last.wait_us = 0;
+		follow_turn(&f, 0);
+		assert_true(f.last.captured);
+	}
+	source_get_counts(f.source, &after);
+	assert_int_equal(after.renewals, before.renewals);
+	/* But whoever waits for it does not wait long. */
+	int64_t took = agent_sql_beside(&a, &f, "PRAGMA wal_checkpoint(truncate)");
+	assert_in_range(took, 0, 1000 * MS);
+	assert_memory_equal(strrchr(a.line, ' '), " 0", 3);
+	assert_same_at_the_end();
+}
+
 static void truncate_is_not_busy(void **state)
 {
 	(void)state;
@@ -273,8 +303,8 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(long_reader_and_no_busy_timeout), TEST(no_barrier_means_no_lock),
-		TEST(full_speed_keeps_the_wal_small), TEST(truncate_is_not_busy),
-		TEST(stopped_replicator_goes_on), TEST(without_inotify),
+		TEST(full_speed_keeps_the_wal_small), TEST(pin_stays_in_a_large_wal),
+		TEST(truncate_is_not_busy), TEST(stopped_replicator_goes_on), TEST(without_inotify),
 		TEST(slow_fsync), /* last: it gives this process a slow VFS too */
 	};
 	if (argc > 1)
