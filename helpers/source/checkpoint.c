@@ -338,7 +338,7 @@ static bool must_hold_writers(const struct source *s, int64_t now_us)
 /* A slow one is remembered for a while: disks have moods. */
 static void note_duration(struct source *s, int64_t took_us)
 {
-	int64_t before = s->plan.took_us - s->plan.took_us / 8;
+	int64_t before = s->plan.took_us - s->plan.took_us / 32;
 	s->plan.took_us = took_us > before ? took_us : before;
 }
 
