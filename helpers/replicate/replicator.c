@@ -311,6 +311,14 @@ static void journal_stop(struct replicator *r)
 		log_warn("%s: %s", r->cfg.database, e.text);
 }
 
+/* A connection that nobody uses any more costs its memory here and a place at the server. */
+static void tidy(struct replicator *r, int64_t *wait_us)
+{
+	int64_t ms = store_tidy(r->store);
+	if (ms >= 0 && *wait_us > (ms + 1) * 1000)
+		*wait_us = (ms + 1) * 1000;
+}
+
 void replicator_work(struct replicator *r, int64_t *wait_us)
 {
 	struct work *w = &r->work;
@@ -332,6 +340,7 @@ void replicator_work(struct replicator *r, int64_t *wait_us)
 	}
 	if (w->retry_us)
 		*wait_us = early > 0 ? early : 0;
+	tidy(r, wait_us);
 }
 
 void replicator_cancel(struct replicator *r)
