@@ -59,8 +59,11 @@ static int check_filesystem(const char *path, bool any, struct err *e)
 			return err_set(e, ERR_DATABASE,
 				"%s is on %s: %s, so its WAL can't be followed safely; move it to a local disk",
 				path, filesystems[i].name, filesystems[i].why);
-		log_warn("%s is on %s: what is written to it from elsewhere may not be seen", path,
-			filesystems[i].name);
+		/* Once: every attach comes by here. */
+		static bool warned;
+		if (!__atomic_exchange_n(&warned, true, __ATOMIC_RELAXED))
+			log_warn("%s is on %s: what is written to it from elsewhere may not be seen", path,
+				filesystems[i].name);
 	}
 	return ERR_OK;
 }
