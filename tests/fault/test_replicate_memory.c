@@ -2,6 +2,7 @@
  * Allocations of a replicator fail: it says so or does without, tries again, and ships everything
  * in the end. (Not under a sanitizer, which has an allocator of its own.)
  */
+#include "lib/no_memory.h"
 #include "lib/ship.h"
 #include "lib/tmpdir.h"
 
@@ -19,43 +20,13 @@
 #include <string.h>
 #include <cmocka.h>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__GLIBC__)
+#if !NO_MEMORY_POSSIBLE
 static void test_allocations_fail(void **state)
 {
 	(void)state;
 	skip();
 }
 #else
-
-void *__libc_malloc(size_t n);
-void *__libc_calloc(size_t n, size_t size);
-void *__libc_realloc(void *p, size_t n);
-
-static bool armed;
-static unsigned calls, fail_at;
-
-static bool strikes(void)
-{
-	if (!armed || ++calls != fail_at)
-		return false;
-	errno = ENOMEM;
-	return true;
-}
-
-void *malloc(size_t n)
-{
-	return strikes() ? NULL : __libc_malloc(n);
-}
-
-void *calloc(size_t n, size_t size)
-{
-	return strikes() ? NULL : __libc_calloc(n, size);
-}
-
-void *realloc(void *p, size_t n)
-{
-	return strikes() ? NULL : __libc_realloc(p, n);
-}
 
 static struct fs_ops quick;
 

@@ -3,6 +3,7 @@
  * and never leaves half of something behind. (Not under a sanitizer, which has an allocator of its
  * own.)
  */
+#include "lib/no_memory.h"
 #include "lib/restore_bed.h"
 
 #include "base/fs.h"
@@ -11,45 +12,13 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__GLIBC__)
+#if !NO_MEMORY_POSSIBLE
 static void test_every_allocation_fails(void **state)
 {
 	(void)state;
 	skip();
 }
 #else
-
-void *__libc_malloc(size_t n);
-void *__libc_calloc(size_t n, size_t size);
-void *__libc_realloc(void *p, size_t n);
-
-static int armed;
-static unsigned calls, fail_at;
-
-static bool strikes(void)
-{
-	if (!__atomic_load_n(&armed, __ATOMIC_ACQUIRE))
-		return false;
-	if (__atomic_add_fetch(&calls, 1, __ATOMIC_RELAXED) != fail_at)
-		return false;
-	errno = ENOMEM;
-	return true;
-}
-
-void *malloc(size_t n)
-{
-	return strikes() ? NULL : __libc_malloc(n);
-}
-
-void *calloc(size_t n, size_t size)
-{
-	return strikes() ? NULL : __libc_calloc(n, size);
-}
-
-void *realloc(void *p, size_t n)
-{
-	return strikes() ? NULL : __libc_realloc(p, n);
-}
 
 static int restore_once(struct bed *b, struct restore_options *o)
 {
