@@ -148,7 +148,9 @@ int64_t cut_when_due(struct replicator *r, bool caught_up, bool *work)
 	if (!staging_clean(t->open))
 		return 0;
 	int64_t due = t->last_cut_us + r->cfg.sync_interval_ms * 1000 - clock_mono_us();
-	if (due > 0 && t->last_cut_us && !(asked && caught_up))
+	/* A long interval is no reason to run into the bound, and to compare all pages for it. */
+	bool large = staging_bytes(t->open) >= r->cfg.staging_max / 2;
+	if (due > 0 && t->last_cut_us && !large && !(asked && caught_up))
 		return asked && due > SOON_US ? SOON_US : due;
 	return cut_now(r, claim, whole, caught_up, work);
 }

@@ -136,11 +136,21 @@ static int keep_snapshot(struct replicator *r, struct err *e)
 	return state_save(r->dir, &w->state, e);
 }
 
+/* F5: nothing more is put when another node owns the replica, though an order to stop may still
+ * wait for the turn. */
+static bool stops(struct replicator *r)
+{
+	pthread_mutex_lock(&r->lock);
+	bool stop = r->shared.order == ORDER_STOP || r->shared.phase == PHASE_STOPPED;
+	pthread_mutex_unlock(&r->lock);
+	return stop;
+}
+
 void keep(struct replicator *r)
 {
 	struct work *w = &r->work;
 	struct err e = ERR_INIT;
-	if (atomic_load(&r->cancelled))
+	if (atomic_load(&r->cancelled) || stops(r))
 		return;
 	if (w->state.snapshot_txid && w->state.txid >= w->state.snapshot_txid) {
 		int rc = keep_snapshot(r, &e);

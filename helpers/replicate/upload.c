@@ -157,13 +157,14 @@ static int adopt(struct replicator *r, struct err *e)
 static struct ltx_header make_header(struct replicator *r, const struct cut *cut)
 {
 	const struct state *s = &r->work.state;
-	int64_t now = clock_wall_ms();
+	int64_t now = clock_wall_ms(), least = s->timestamp_ms; /* read from a replica: any number */
+	least += least < INT64_MAX;
 	struct ltx_header h = {
 		.page_size = staging_page_size(cut->pages),
 		.commit = cut->point.n_page,
 		.min_txid = s->txid + 1,
 		.max_txid = s->txid + 1,
-		.timestamp = now > s->timestamp_ms ? now : s->timestamp_ms + 1, /* F9 */
+		.timestamp = now > least ? now : least, /* F9 */
 		.node_id = s->node_id,
 		.before_checksum = s->checksum,
 	};

@@ -183,6 +183,25 @@ static void test_a_dropped_cut_answers_no_sync(void **state)
 	check_same(b);
 }
 
+/* A long sync interval does not let the staging run into its bound: that would cost a comparison of
+ * all pages for every bound's worth of writes. */
+static void test_large_cuts_before_their_time(void **state)
+{
+	struct bed *b = *state;
+	b->cfg.sync_interval_ms = 3600000;
+	b->cfg.staging_max = 400000;
+	start(b);
+	check_same(b);
+	for (int i = 0; i < 10; i++) {
+		app_sql(b->db, "INSERT INTO t(b) VALUES (randomblob(100000))");
+		ship_for(&b->s, 20);
+		assert_int_equal(ship_status(&b->s).state, REPLICATOR_REPLICATING);
+	}
+	assert_true(ship_max_txid(INNER) > 3);
+	assert_int_equal(ship_status(&b->s).last_error_ms, 0);
+	check_same(b);
+}
+
 /* ---- put and settle ---- */
 
 /* Attempts to write the journal are no word from the store: who could not write it for hours looks
@@ -288,6 +307,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_failed_freeze),
 		TEST(test_a_dropped_cut_answers_no_sync),
+		TEST(test_large_cuts_before_their_time),
 		TEST(test_journal_fails_for_hours),
 		TEST(test_copied_over_at_a_good_position),
 		TEST(test_accepted_once),
