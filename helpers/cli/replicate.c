@@ -227,15 +227,14 @@ static int64_t look(void *ctx, int64_t now_us)
 }
 
 /* What a clean exit must tell. */
-static void tell_one(const char *path, const struct replicator_status *st)
+static void tell_one(const char *path, const struct replicator_status *st, bool shipped)
 {
-	bool well = st->state == REPLICATOR_REPLICATING;
 	/* Of these states a start alone does not lead out. */
 	bool stuck = st->state == REPLICATOR_FENCED || st->state == REPLICATOR_REPLACED ||
 				 st->state == REPLICATOR_UNUSABLE;
 	if (st->state == REPLICATOR_WAITING)
 		log_info("%s: there was no database", path);
-	else if (well && st->pending_bytes == 0)
+	else if (shipped)
 		log_info("%s: all shipped, TXID %016" PRIx64, path, st->txid);
 	else
 		log_warn("%s: not all is shipped (%s, last TXID %016" PRIx64 ", %" PRIu64 " bytes wait)%s",
@@ -248,7 +247,7 @@ static void tell_unshipped(struct run *run)
 	for (size_t i = 0; i < schedule_count(run->schedule); i++) {
 		struct replicator_status st;
 		schedule_status(run->schedule, i, &st);
-		tell_one(schedule_database(run->schedule, i), &st);
+		tell_one(schedule_database(run->schedule, i), &st, schedule_shipped(run->schedule, i));
 	}
 }
 
@@ -332,7 +331,8 @@ const struct command command_replicate = {
 	.arguments = "[flags] DB URL [DB URL …]",
 	.summary = "Replicates databases until it is told to stop",
 	.details =
-		"SIGTERM and SIGINT: ships what is left, then ends. One database alone: ends with 8\n"
+		"SIGTERM and SIGINT: ships what is left, then ends with 0; the log says what could not\n"
+		"be shipped, and a second signal ends it at once. One database alone: ends with 8\n"
 		"when another node owns the replica, 9 when the database is unusable, 6 when the\n"
 		"store refuses it.\n",
 	.examples = "    litestream replicate /data/app.db s3://bucket/app\n"

@@ -95,6 +95,7 @@ void child_free(struct child *c)
 		kill(c->pid, SIGKILL);
 	drop_process(c);
 	message_status_free(&c->status);
+	message_bye_free(&c->bye);
 	free(c);
 }
 
@@ -135,6 +136,7 @@ static void start(struct child *c)
 	c->started_us = c->seen_us = clock_mono_us();
 	c->configured = c->has_status = false;
 	message_status_free(&c->status);
+	message_bye_free(&c->bye);
 	if (try_start(c, &e) == ERR_OK) {
 		c->state = CHILD_STARTING;
 		log_info("%s: worker %d started for uid %u", c->app, (int)c->pid, (unsigned)c->uid);
@@ -306,12 +308,18 @@ static int take_bye(struct child *c, const json_t *message, struct err *e)
 {
 	struct message_bye m;
 	int rc = message_bye_decode(&m, message, e);
-	for (size_t i = 0; rc == ERR_OK && i < m.n_unshipped; i++)
-		applog_write(c->cfg->log_dir, c->app, c->cfg->log_gid, LOG_WARN,
-			"stopped before everything of %s was uploaded; the rest follows at the next start",
-			m.unshipped[i]);
-	message_bye_free(&m);
-	return rc;
+	if (rc != ERR_OK) {
+		message_bye_free(&m);
+		return rc;
+	}
+	/* The app's log has it from the worker. */
+	for (size_t i = 0; i < m.n_unshipped; i++) {
+		clean_text(m.unshipped[i]);
+		log_warn("%s: %s was stopped before everything was uploaded", c->app, m.unshipped[i]);
+	}
+	message_bye_free(&c->bye);
+	c->bye = m;
+	return ERR_OK;
 }
 
 static int take_message(struct child *c, const json_t *message, struct err *e)
@@ -455,4 +463,12 @@ const char *child_state_name(const struct child *c)
 		return "restarting";
 	}
 	return "unknown";
+}
+
+bool child_left_unshipped(const struct child *c, const char *database)
+{
+	for (size_t i = 0; i < c->bye.n_unshipped; i++)
+		if (strcmp(c->bye.unshipped[i], database) == 0)
+			return true;
+	return false;
 }

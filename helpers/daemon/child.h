@@ -70,6 +70,7 @@ struct child {
 	char trouble[300]; /* how it ended last, or why it can't start; "" = well */
 	bool configured, has_status;
 	struct message_status status; /* the last one; empty before has_status */
+	struct message_bye bye;       /* what the last worker said at its end; empty since a start */
 	struct child_sync *syncs;
 	uint64_t next_sync;
 };
@@ -100,6 +101,9 @@ void child_exited(struct child *c, int status);
 uint64_t child_sync(
 	struct child *c, const char *database, int64_t timeout_ms, child_sync_fn done, void *ctx);
 void child_sync_cancel(struct child *c, uint64_t ticket);
+
+/* Whether the last worker ended before everything of that database (a path) was uploaded. */
+bool child_left_unshipped(const struct child *c, const char *database);
 
 /* "running", "starting", "restarting", "stopping", "stopped". */
 const char *child_state_name(const struct child *c);

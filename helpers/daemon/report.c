@@ -110,6 +110,7 @@ static json_t *database_of(const struct app *a, size_t i, int64_t now_ms)
 	if (rc == ERR_OK) {
 		json_put_int(o, "uid", d->uid, &rc);
 		json_put_int(o, "pid", c ? c->pid : 0, &rc);
+		json_put_flag(o, "unshipped", c && child_left_unshipped(c, d->path), &rc);
 	}
 	return finish(o, rc);
 }

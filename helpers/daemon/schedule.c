@@ -384,3 +384,11 @@ bool schedule_stopping(const struct schedule *s)
 {
 	return s->stopping;
 }
+
+bool schedule_shipped(const struct schedule *s, size_t i)
+{
+	const struct entry *en = s->entries[i];
+	struct err e = ERR_INIT;
+	int rc = replicator_sync_done(en->r, en->ticket, &e);
+	return rc == ERR_OK || rc == ERR_NOT_FOUND;
+}

@@ -80,5 +80,9 @@ void schedule_run(struct schedule *s);
  * second call shortens the time. */
 void schedule_stop(struct schedule *s, int64_t timeout_ms);
 bool schedule_stopping(const struct schedule *s);
+/* After schedule_run: whether what database i had committed when schedule_stop was called is in its
+ * replica; true where there is no database. What was committed later doesn't count: an app that
+ * goes on writing never has nothing left. */
+bool schedule_shipped(const struct schedule *s, size_t i);
 
 #endif

@@ -395,14 +395,12 @@ static void say_bye(struct worker *w)
 	size_t n = schedule_count(w->schedule);
 	struct message_bye m = {calloc(n + 1, sizeof(char *)), 0};
 	for (size_t i = 0; m.unshipped && i < n; i++) {
-		struct replicator_status status;
-		schedule_status(w->schedule, i, &status);
-		bool well = status.state == REPLICATOR_REPLICATING || status.state == REPLICATOR_WAITING;
-		if (!well || status.pending_bytes > 0)
+		if (!schedule_shipped(w->schedule, i))
 			m.unshipped[m.n_unshipped++] = (char *)schedule_database(w->schedule, i);
 	}
 	for (size_t i = 0; i < m.n_unshipped; i++)
-		log_warn("stopped before everything of %s was uploaded", m.unshipped[i]);
+		log_warn("%s: stopped before everything was uploaded; the rest follows at the next start",
+			m.unshipped[i]);
 	say(w, message_bye_encode(&m));
 	channel_drain(&w->channel, BYE_MS);
 	free(m.unshipped);
@@ -417,9 +415,11 @@ int worker_run(int fd, struct err *e)
 	buf_init(&w.told, PROTO_LINE_MAX);
 	int rc = begin(&w, e);
 	if (rc == ERR_OK) {
-		log_info("worker %d: %zu databases", (int)getpid(), w.config.n_databases);
+		log_info("worker %d: %zu %s", (int)getpid(), w.config.n_databases,
+			w.config.n_databases == 1 ? "database" : "databases");
 		add_all(&w);
 		schedule_run(w.schedule);
+		tell_changes(&w, clock_mono_us());
 		say_bye(&w);
 	}
 	schedule_free(w.schedule);

@@ -168,7 +168,36 @@ static void test_many(void **state)
 		schedule_status(b->s, i, &st);
 		assert_int_equal(st.state, REPLICATOR_REPLICATING);
 		assert_int_equal(st.pending_bytes, 0);
+		assert_true(schedule_shipped(b->s, i));
 	}
+}
+
+/* ---- an app goes on writing while we stop: what it wrote before is shipped, and that is told ----
+ */
+
+static int64_t busy(struct bed *b, int64_t now)
+{
+	(void)now;
+	struct replicator_status st;
+	schedule_status(b->s, 0, &st);
+	if (st.txid < 1)
+		return INT64_MAX;
+	app_change(b->db[0]);
+	if (b->step++ == 0)
+		schedule_stop(b->s, 15000);
+	return 1000;
+}
+
+static void test_stop_of_a_busy_database(void **state)
+{
+	struct bed *b = *state;
+	app_create(b->db[0], 10);
+	add(b, 0);
+	add(b, 1); /* there is no such database: nothing of it is missing */
+	run(b, busy);
+	assert_true(b->step > 0);
+	assert_true(schedule_shipped(b->s, 0));
+	assert_true(schedule_shipped(b->s, 1));
 }
 
 /* ---- events alone wake it ---- */
@@ -235,6 +264,7 @@ static void test_a_store_that_hangs(void **state)
 	struct replicator_status st;
 	schedule_status(b->s, 0, &st);
 	assert_int_equal(st.txid, 0);
+	assert_false(schedule_shipped(b->s, 0));
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -243,6 +273,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_many),
+		TEST(test_stop_of_a_busy_database),
 		TEST(test_events),
 		TEST(test_a_store_that_hangs),
 	};
