@@ -6,7 +6,8 @@
 
 SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
-ifeq (,$(findstring j,$(filter-out --%,$(MAKEFLAGS))))
+# A make that another one started shares its jobs.
+ifeq (,$(findstring jobserver,$(MAKEFLAGS))$(findstring j,$(filter-out --%,$(MAKEFLAGS))))
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 1)
 endif
 BUILD ?= build
@@ -157,8 +158,8 @@ fuzz:
 
 .PHONY: demo
 demo: deps
-	$(MAKE) all $(TOOLS)
-	BUILD=$(BUILD) S3=$(S3) scripts/demo.sh
+	@$(MAKE) -s all $(TOOLS)
+	@BUILD=$(BUILD) S3=$(S3) scripts/demo.sh
 
 # `make bench BENCH='--only quiet'`: some of it. Takes about half an hour; bench-quick five minutes.
 .PHONY: bench bench-quick

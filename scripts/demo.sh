@@ -57,7 +57,8 @@ same() {
   local size
   size="$("${ENTER[@]}" stat -c %s "$1")"
   "${ENTER[@]}" cmp "$1" "$2"
-  echo "    $size bytes: identical"
+  echo
+  echo "The restored database is what the app had committed, byte for byte ($size bytes)."
 }
 
 # What the database holds once everything in its log is in the file: the copy is checkpointed, not
@@ -116,7 +117,8 @@ demo_dokku() {
   step "Bring it back"
   typed dokku litestream:restore "$dir" production.sqlite3 "$URL"
   typed host ls -ln "$dir"
-  typed host sqlite3 "$db" 'PRAGMA integrity_check'
+  echo "\$ sqlite3 $db 'PRAGMA integrity_check'"
+  host sqlite3 "$db" 'PRAGMA integrity_check' | sed 's/^/    /'
   same /var/lib/dokku/last-state "$db"
 }
 
@@ -156,7 +158,8 @@ demo_plain() {
 
   step "Bring it back"
   typed "$BUILD/bin/litestream" restore -o "$db" "$URL"
-  typed sqlite3 "$db" 'PRAGMA integrity_check'
+  echo "\$ sqlite3 $db 'PRAGMA integrity_check'"
+  sqlite3 "$db" 'PRAGMA integrity_check' | sed 's/^/    /'
   same "$WORK/last-state" "$db"
 }
 

@@ -77,7 +77,7 @@ static int run_status(struct args *a, struct err *e)
 const struct command command_sync = {
 	.name = "sync",
 	.arguments = "[flags] DB",
-	.summary = "Wait until everything committed so far is in the replica",
+	.summary = "Waits until everything committed so far is in the replica",
 	.examples = "    litestream sync -socket /run/app.sock /data/app.db\n",
 	.flags = sync_flags,
 	.min_args = 1,
@@ -88,7 +88,7 @@ const struct command command_sync = {
 const struct command command_status = {
 	.name = "status",
 	.arguments = "[flags]",
-	.summary = "Show how the replication of each database is doing",
+	.summary = "Shows how the replication of each database is doing",
 	.examples = "    litestream status -socket /run/app.sock\n",
 	.flags = status_flags,
 	.min_args = 0,

@@ -120,6 +120,8 @@ int command_main(const struct command *const *table, const char *program, int ar
 		return fflush(stdout) ? ERR_FAIL : ERR_OK;
 	}
 	const char *name = help ? argv[2] : argv[1];
+	if (strcmp(name, "-version") == 0 || strcmp(name, "--version") == 0)
+		name = "version";
 	const struct command *c = find_command(table, name);
 	if (!c)
 		return unknown_command(table, program, name);

@@ -316,7 +316,7 @@ const struct command command_ctl = {
 	.arguments = "[flags] info | list | status [APP] | reload APP | sync APP | wait APP |\n"
 				 "        forget ID | check APP STORAGE-DIR FILE REPLICA-URL |\n"
 				 "        restore STORAGE-DIR FILE REPLICA-URL",
-	.summary = "Ask litestreamd",
+	.summary = "Asks litestreamd",
 	.details = "wait returns when the first upload of every database of the app is settled.\n"
 			   "check tells, as JSON, what would keep a database from being replicated.\n",
 	.examples = "    litestream ctl status my-app\n"

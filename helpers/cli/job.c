@@ -20,7 +20,7 @@ static int run(struct args *a, struct err *e)
 const struct command command_job = {
 	.name = "job",
 	.arguments = "-fd N",
-	.summary = "Check or restore for litestreamd",
+	.summary = "Checks or restores for litestreamd",
 	.flags = flags,
 	.min_args = 0,
 	.max_args = 0,

@@ -131,7 +131,7 @@ static int run(struct args *args, struct err *e)
 static const struct command command_litestreamd = {
 	.name = "litestreamd",
 	.arguments = "[flags]",
-	.summary = "Keep the SQLite databases of every app replicated",
+	.summary = "Keeps the SQLite databases of every app replicated",
 	.details = "Reads what is wanted from the data folder, runs one worker for each app and owner "
 			   "of\ndatabases, and answers `litestream ctl` on the control socket.\n",
 	.examples =

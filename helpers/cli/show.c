@@ -108,7 +108,8 @@ void show_restore_line(const json_t *line)
 		bool proven = strcmp(json_text(result, "proof"), "proven") == 0;
 		printf("restored TXID %s of %s, %" PRId64 " bytes", field(result, "txid"),
 			field(result, "timestamp"), json_int(result, "bytes"));
-		printf(" from %" PRId64 " files%s\n", json_int(result, "files"),
+		int64_t files = json_int(result, "files");
+		printf(" from %" PRId64 " %s%s\n", files, files == 1 ? "file" : "files",
 			proven ? ", checksum proven" : "; not proven: no checksum was recorded");
 	}
 	fflush(stdout);

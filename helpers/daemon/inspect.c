@@ -24,7 +24,9 @@ static int check_folder(const char *path, struct err *e)
 	if (!dir)
 		return err_nomem(e, "looking at a database");
 	int rc = ERR_OK;
-	if (access(dir, R_OK | W_OK | X_OK) != 0)
+	if (access(dir, F_OK) != 0 && errno == ENOENT)
+		rc = err_set(e, ERR_DATABASE, "there is no folder %s: make it first", dir);
+	else if (access(dir, R_OK | W_OK | X_OK) != 0)
 		rc = err_errno(e, ERR_DATABASE, errno,
 			"uid %u can't write to the folder %s, and SQLite must, for the -wal and -shm files",
 			(unsigned)geteuid(), dir);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define REPEAT_US (INT64_C(30) * 1000000)
+#define REPEAT_MAX_US (INT64_C(3600) * 1000000)
 
 const char *replicator_state_name(enum replicator_state s)
 {
@@ -65,20 +66,30 @@ static enum log_level level_of(enum replicator_state s)
 	return s == REPLICATOR_WAITING || rank(s) == 0 ? LOG_INFO : LOG_WARN;
 }
 
+static int64_t next_pause(const struct repeat *r, enum log_level level, bool same)
+{
+	if (level == LOG_INFO)
+		return INT64_MAX;
+	int64_t pause = same ? r->pause_us * 2 : REPEAT_US;
+	return pause < REPEAT_MAX_US ? pause : REPEAT_MAX_US;
+}
+
 static bool log_trouble(struct repeat *r, const char *name, const struct trouble *t)
 {
 	int64_t now = clock_mono_us();
 	bool same = strncmp(r->text, t->reason, sizeof(r->text) - 1) == 0;
 	r->count++;
-	if (same && now - r->logged_us < REPEAT_US)
+	if (same && now - r->logged_us < r->pause_us)
 		return false;
+	enum log_level level = level_of(t->state);
 	const char *state = replicator_state_name(t->state);
 	if (same)
-		log_write(level_of(t->state), "%s: %s: %s (%u times)", name, state, t->reason, r->count);
+		log_write(level, "%s: %s: %s (%u times)", name, state, t->reason, r->count);
 	else
-		log_write(level_of(t->state), "%s: %s: %s", name, state, t->reason);
+		log_write(level, "%s: %s: %s", name, state, t->reason);
 	copy_text(r->text, sizeof(r->text), t->reason);
 	r->logged_us = now;
+	r->pause_us = next_pause(r, level, same);
 	r->count = 0;
 	return true;
 }
@@ -101,6 +112,7 @@ void health_set(struct health *h, const char *name, enum health_side side,
 	t->code = rank(state) && why ? (int)why->code : ERR_OK;
 	copy_text(t->reason, sizeof(t->reason), rank(state) && why ? why->text : "");
 	if (!rank(state)) {
+		h->repeat[side].pause_us = REPEAT_US;
 		log_recovery(h, name);
 		return;
 	}

@@ -20,10 +20,11 @@ struct trouble {
 	char reason[512];
 };
 
-/* The same line again is logged every 30 s at most, with how often it came. */
+/* The same line again is logged after 30 s at the earliest, then after twice as long each time, up
+ * to an hour, with how often it came; what is no warning is not said again while it lasts. */
 struct repeat {
 	char text[256];
-	int64_t logged_us;
+	int64_t logged_us, pause_us;
 	unsigned count;
 };
 

@@ -232,8 +232,9 @@ int store_url_check_params(const struct store_url *u, const char *const *known, 
 			found = same_param(u->params[i].name, known[k]);
 		if (!found)
 			return err_set(e, ERR_USAGE,
-				"unknown query parameter '%.40s' in the replica URL %s://%s", u->params[i].name,
-				u->scheme, u->host);
+				"unknown query parameter '%.40s' in the replica URL %s://%s: docs/URLS.md lists "
+				"them all",
+				u->params[i].name, u->scheme, u->host);
 		for (size_t k = 0; k < i; k++)
 			if (same_param(u->params[i].name, u->params[k].name))
 				return err_set(e, ERR_USAGE,

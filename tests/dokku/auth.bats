@@ -53,6 +53,32 @@ secrets() { host jq -r "$2" "$DATA/secrets/$1.json"; }
   [ "$(secrets --global .secret_access_key)" = secret ]
 }
 
+@test "auth: an endpoint or a region that can't be one, and a line too many, save nothing" {
+  LINES_IN=(ID secret)
+  run auth --endpoint s3:/x
+  assert_status 2
+  assert_contains "'s3:/x' is no endpoint"
+  run auth --endpoint 'user:pass@host'
+  assert_status 2
+  run auth --region 'eu west'
+  assert_status 2
+  assert_contains "is no region"
+  LINES_IN=(ID secret more)
+  run auth
+  assert_status 2
+  assert_contains "more lines"
+  refute_contains secret$'\n'
+  LINES_IN=(ID secret)
+  run auth --access-key-id ID
+  assert_status 2
+  assert_contains "more lines"
+  [ -z "$(host ls -A "$DATA/secrets")" ]
+  for endpoint in localhost:9000 '[::1]:9000' https://ref.supabase.co/storage/v1/s3; do
+    run auth --endpoint "$endpoint"
+    assert_success
+  done
+}
+
 @test "auth: an app's own credentials, by argument or --app" {
   dokku apps:create auth-app
   LINES_IN=(APPKEY appsecret)
