@@ -2,7 +2,7 @@
 # run.sh unit|all [WORD] - runs the built tests of $BUILD (default build) and counts them.
 # unit: cmocka programs and fuzz corpora. all: those and every bats file below tests/. With WORD, only
 # files whose path holds it. TEST_JOBS files (default: one a processor) run at a time: most of them wait
-# most of the time. Each one's output comes when it ends, with how long it took.
+# most of the time; files that say "# alone" run by themselves, first. Each one's output comes when it ends, with how long it took.
 # A bats file that can't run here (no root, no server) skips its tests and says why.
 set -o pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
@@ -97,13 +97,26 @@ programs() {
   done
 }
 
+# Files that say "# alone" measure the machine, too: nothing else runs beside them.
+is_alone() { grep -qx '# alone' "$1"; }
+
+bats_files() {
+  local file
+  for file in tests/*/*.bats; do
+    if is_alone "$file"; then
+      [[ "$1" == alone ]] && echo "run_bats $file"
+    else
+      [[ "$1" == together ]] && echo "run_bats $file"
+    fi
+  done
+}
+
 # The files to run: runner and path, a line each. Those that take long come first.
 chosen() {
   local file
+  [[ "$1" != all ]] || bats_files alone
   programs "$BUILD"/tests/{fault,conformance}/test_*
-  if [[ "$1" == all ]]; then
-    printf 'run_bats %s\n' tests/*/*.bats
-  fi
+  [[ "$1" != all ]] || bats_files together
   programs "$BUILD"/tests/unit/test_*
   for file in "$BUILD"/fuzz/*-replay; do
     [[ -x "$file" ]] && echo "run_replay $file"
@@ -119,6 +132,7 @@ main() {
     done
     number=$((number + 1))
     one "$number" "$runner" "$file" &
+    [[ "$file" != *.bats ]] || ! is_alone "$file" || wait
   done < <(chosen "$kind" | grep -F -- "$word")
   wait
   [[ "$number" -eq "$(cat "$WORK"/*.counts 2>/dev/null | wc -l)" ]] || echo "1 1 0 the test runner itself" >"$WORK/0.counts"

@@ -106,6 +106,9 @@ sync_now() {
 
 restore() { "$LITESTREAM" restore -o "$@"; }
 
+# Is this a build with a sanitizer?
+sanitised() { grep -qE '__(asan|tsan)_init' "$LITESTREAM"; }
+
 # ---- apps ----
 
 # acked FILE: the number that a writer noted last, from outside of SQLite.

@@ -3,8 +3,10 @@
 # replicator runs beside them. What was acknowledged before a sync is in the store, and what is in the
 # store is one state of the source, page for page.
 #
-# FULL=1 writes for 30 s and demands the speeds too; otherwise it is 8 s and they are only told:
-# `make asan` runs the same tests with a build that is several times slower.
+# FULL=1 writes for 30 s and demands the durations too; otherwise it is 8 s and they are only told. The
+# WAL's size is demanded of every build but a sanitised one: there the replicator is several times slower
+# and SQLite in the writers is not.
+# alone
 
 load ../lib/scenario
 
@@ -72,7 +74,7 @@ full_speed() {
   "$TOOLS/checker" after.db "1:$(acked ack1)" "2:$(acked ack2)"
   # Really at speed: a few thousand commits between the two syncs, not two.
   [[ "$(acked ack1)" -gt 1000 && "$(acked ack2)" -gt 1000 ]]
-  [[ "$wal" -lt $((64 * 1048576)) ]]
+  sanitised || [[ "$wal" -lt $((64 * 1048576)) ]]
 }
 
 @test "full speed to a folder: nothing acknowledged is missing, all pages are the same" {
