@@ -195,6 +195,17 @@ static int64_t running_pause(int64_t since_us)
 									: (pause > RUNNING_LAST_US ? RUNNING_LAST_US : pause);
 }
 
+/*
+ * A writer that holds the lock has written its frames, which made an event, and may be at its
+ * fsync, for as long as the disk takes; what publishes the commit then makes no event. Asked before
+ * the header is read: if the lock was free then, what was written is published.
+ */
+static bool commit_under_way(const struct source *s, int64_t now_us)
+{
+	return wake_is_late(&s->wake, now_us) &&
+		   dbfile_foreign_shm_lock(s->kept_shm, CONNECTION_LOCK_WRITE, NULL) != DBFILE_UNLOCKED;
+}
+
 int source_turn(struct source *s, struct source_result *r, struct err *e)
 {
 	memset(r, 0, sizeof(*r));
@@ -207,6 +218,8 @@ int source_turn(struct source *s, struct source_result *r, struct err *e)
 	int64_t now_us = clock_mono_us();
 	if (watch_taken(s->watch))
 		wake_moved(&s->wake, now_us);
+	if (commit_under_way(s, now_us))
+		wake_within(&s->wake, WAKE_WRITER_US);
 	struct shm_view v;
 	int rc = ERR_OK;
 	if (shm_look(&s->shm, &v)) {

@@ -6,6 +6,11 @@ void wake_moved(struct wake *w, int64_t now_us)
 	w->pause_us = WAKE_FIRST_US;
 }
 
+bool wake_is_late(const struct wake *w, int64_t now_us)
+{
+	return !w->steady && (w->pause_us >= WAKE_LATE_US || now_us - w->moved_us >= WAKE_LATE_US);
+}
+
 bool wake_commits(struct wake *w, bool captured, int64_t now_us)
 {
 	bool was = w->steady;

@@ -17,6 +17,8 @@
 
 #define WAKE_FIRST_US 1000
 #define WAKE_QUIET_US 1000000
+#define WAKE_LATE_US 200000   /* pauses have grown to this: is a writer still at it? */
+#define WAKE_WRITER_US 100000 /* if so, look again in this time */
 #define WAKE_SLOW_US (30 * INT64_C(1000000))
 #define WAKE_BLIND_US 1000000 /* no inotify */
 #define WAKE_STEADY_US 2000
@@ -35,6 +37,9 @@ struct wake {
 
 /* Something happened (an event, the header moved): begin with short pauses again. */
 void wake_moved(struct wake *w, int64_t now_us);
+
+/* Have the pauses after the last event grown long? */
+bool wake_is_late(const struct wake *w, int64_t now_us);
 
 /* A turn is over; did it capture commits? Returns true when w->steady changed. */
 bool wake_commits(struct wake *w, bool captured, int64_t now_us);

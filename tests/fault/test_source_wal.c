@@ -267,6 +267,30 @@ static void writer_stopped_between_header_copies(void **state)
 	assert_same_at_the_end();
 }
 
+/* The last write to the WAL made an event, the commit is published when the disk has it: no event
+ * tells of that. */
+static void commit_whose_sync_takes_seconds(void **state)
+{
+	(void)state;
+	follow_start(&f, &cfg, NULL);
+	insert_rows(&a, 3, 500);
+	follow_for(&f, 20 * MS);
+	agent_sql(&b, "PRAGMA synchronous=FULL");
+	agent_do(&b, "pause wal-sync");
+	agent_send(&b, "sql INSERT INTO t(v) VALUES('slow')");
+	assert_string_equal(agent_answer(&b), "paused");
+	follow_for(&f, 2500 * MS);
+	unsigned before = f.commits;
+	agent_send(&b, "go");
+	/* As long as the source asks for, which must not be its slow timer. */
+	int64_t began = clock_mono_us();
+	while (f.commits == before && clock_mono_us() - began < 4 * S)
+		follow_turn(&f, 5 * S);
+	assert_in_range(clock_mono_us() - began, 0, 1 * S);
+	assert_int_equal(strncmp(agent_answer(&b), "ok", 2), 0);
+	assert_same_at_the_end();
+}
+
 /* Frames with a valid commit behind mxFrame: not committed, until a recovery finds them. */
 static void phantom_commit_of_the_next_recovery(void **state)
 {
@@ -674,6 +698,7 @@ int main(int argc, char **argv)
 		TEST(all_marks_taken_then_released),
 		TEST(writer_dead_between_header_copies),
 		TEST(writer_stopped_between_header_copies),
+		TEST(commit_whose_sync_takes_seconds),
 		TEST(phantom_commit_of_the_next_recovery),
 		TEST(recovery_that_goes_back_is_noticed),
 		TEST(frames_without_checksums),
