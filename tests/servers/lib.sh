@@ -50,7 +50,7 @@ wait_for() {
 # A zombie is gone: it waits only for a parent that may be slow to ask.
 is_running() {
   local stat
-  { stat="$(<"/proc/$1/stat")"; } 2>/dev/null || return 1
+  stat="$(cat "/proc/$1/stat" 2>/dev/null)" || return 1
   [[ "${stat##*) }" != Z* ]]
 }
 

@@ -31,6 +31,8 @@ user_and_sudo() {
   groupadd -f dokku
   useradd --gid dokku --home-dir /home/dokku --no-create-home --shell /bin/bash dokku
   chown dokku:dokku /home/dokku
+  # A machine without an entry for its own name makes sudo say so at every call.
+  grep -qwF "$(uname -n)" /etc/hosts 2>/dev/null || echo "127.0.1.1 $(uname -n)" >>/etc/hosts
   mkdir -p /etc/sudoers.d
   {
     echo 'Defaults env_keep += "DOKKU_LIB_ROOT"'
