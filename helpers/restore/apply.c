@@ -44,7 +44,7 @@ struct apply {
 	pthread_mutex_t lock; /* for what follows */
 	pthread_cond_t freed;
 	struct batch *free;
-	uint64_t xor ;
+	uint64_t checksum; /* XOR of the pages written so far */
 	struct err failure;
 };
 
@@ -96,7 +96,7 @@ static void run_batch(void *arg)
 	uint64_t sum = 0;
 	int rc = write_batch(a, b, &sum, &e);
 	pthread_mutex_lock(&a->lock);
-	a->xor ^= sum;
+	a->checksum ^= sum;
 	if (rc && !a->failure.code)
 		a->failure = e;
 	b->count = 0;
@@ -270,7 +270,7 @@ static int count_holes(struct apply *a, uint32_t *holes, uint32_t *first, struct
 		if ((*holes)++ == 0)
 			*first = pgno;
 		uint64_t sum = ltx_page_checksum(pgno, zeros, a->page_size);
-		a->xor ^= sum;
+		a->checksum ^= sum;
 		if (a->sums)
 			a->sums[pgno - 1] = sum;
 	}
@@ -288,6 +288,6 @@ int apply_finish(
 		return a->failure.code;
 	}
 	int rc = count_holes(a, holes, first_hole, e);
-	*checksum = LTX_CHECKSUM_FLAG | a->xor ;
+	*checksum = LTX_CHECKSUM_FLAG | a->checksum;
 	return rc;
 }
