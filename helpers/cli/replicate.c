@@ -236,6 +236,9 @@ static void tell_one(const char *path, const struct replicator_status *st, bool 
 		log_info("%s: there was no database", path);
 	else if (shipped)
 		log_info("%s: all shipped, TXID %016" PRIx64, path, st->txid);
+	else if (st->txid == 0)
+		log_warn("%s: not all is shipped (%s)%s", path, replicator_state_name(st->state),
+			stuck ? "" : ": the next start ships the rest");
 	else
 		log_warn("%s: not all is shipped (%s, last TXID %016" PRIx64 ", %" PRIu64 " bytes wait)%s",
 			path, replicator_state_name(st->state), st->txid, st->pending_bytes,
@@ -244,6 +247,8 @@ static void tell_one(const char *path, const struct replicator_status *st, bool 
 
 static void tell_unshipped(struct run *run)
 {
+	if (run->why[0]) /* the last line tells it */
+		return;
 	for (size_t i = 0; i < schedule_count(run->schedule); i++) {
 		struct replicator_status st;
 		schedule_status(run->schedule, i, &st);
