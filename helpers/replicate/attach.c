@@ -8,6 +8,7 @@
 #include "replicate/internal.h"
 
 #include "base/clock.h"
+#include "base/endian.h"
 #include "base/log.h"
 
 #include <errno.h>
@@ -21,6 +22,7 @@
 #define DELAY_MAX_US (INT64_C(60) * 1000000)
 #define MISSING_US (INT64_C(5) * 1000000)
 #define BUSY_US INT64_C(10000)
+#define LINEAGE_MAX UINT32_C(10000)
 #define AFTER_YOU_US INT64_C(5000)
 
 /* delay_us < 0: the next of a growing series of delays. */
@@ -96,12 +98,36 @@ static int check_space(struct replicator *r, const struct stat *st, struct err *
 		need >> 20, state_dir_path(r->dir), have >> 20);
 }
 
+void note_lineage(struct replicator *r)
+{
+	struct turn *t = &r->turn;
+	struct source_point point;
+	enum phase phase = replicator_phase(r);
+	if (!t->source || !source_attached(t->source) ||
+		!(phase == PHASE_RUN || (phase == PHASE_SCAN && t->known)))
+		return;
+	source_get_point(t->source, &point);
+	memcpy(t->lineage, point.pos.salt, sizeof(t->lineage));
+}
+
+/*
+ * Each restart of a WAL counts its first salt up by one; a WAL that was made anew begins with a
+ * random one. So a few more than before means that the WAL was never deleted since: an app that
+ * rewrote everything (VACUUM) while our staging was full did not put another database there.
+ */
+static bool is_same_wal(const uint8_t was[8], const uint8_t now[8])
+{
+	static const uint8_t none[8];
+	return memcmp(was, none, sizeof(none)) != 0 && get_be32(now) - get_be32(was) < LINEAGE_MAX;
+}
+
 /* After a successful attach: what comes now? */
 static int64_t attached(struct replicator *r, bool resumed)
 {
 	struct turn *t = &r->turn;
 	source_get_point(t->source, &t->point);
 	t->have_point = true;
+	t->known = is_same_wal(t->lineage, t->point.pos.salt);
 	staging_reset(t->open, source_page_size(t->source), t->point.n_page);
 	pthread_mutex_lock(&r->lock);
 	bool whole = r->shared.whole, prove = r->shared.prove;

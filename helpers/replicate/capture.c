@@ -64,6 +64,8 @@ static void failed(struct replicator *r, int rc, const struct err *e)
 {
 	enum replicator_state state = rc == ERR_DATABASE ? REPLICATOR_UNUSABLE : REPLICATOR_BEHIND;
 	bool bound = rc == ERR_FULL && staging_at_max(r->turn.open);
+	if (rc == ERR_FULL)
+		note_lineage(r);
 	detach_and_drop(r, bound ? 0 : -1);
 	replicator_trouble(r, HEALTH_SOURCE, state, e);
 }
@@ -74,6 +76,7 @@ static void replaced(struct replicator *r, const char *reason)
 	struct err e;
 	err_set(&e, ERR_FAIL, "%s", reason);
 	log_warn("%s: %s", r->cfg.database, reason);
+	memset(r->turn.lineage, 0, sizeof(r->turn.lineage));
 	detach_and_drop(r, 0); /* attach looks at the inode and decides */
 }
 
@@ -81,7 +84,8 @@ static void lost(struct replicator *r, const char *reason)
 {
 	log_warn("%s: comparing all pages: %s", r->cfg.database, reason);
 	staging_reset(r->turn.open, source_page_size(r->turn.source), source_n_page(r->turn.source));
-	r->turn.have_point = false;
+	r->turn.have_point = r->turn.known = false;
+	memset(r->turn.lineage, 0, sizeof(r->turn.lineage));
 	pthread_mutex_lock(&r->lock);
 	bool prove = r->shared.prove;
 	pthread_mutex_unlock(&r->lock);
@@ -95,7 +99,8 @@ static void released(struct replicator *r, bool doubt)
 {
 	if (doubt)
 		memset(&r->turn.released, 0, sizeof(r->turn.released));
-	r->turn.audit = false;
+	r->turn.audit = r->turn.known = false;
+	memset(r->turn.lineage, 0, sizeof(r->turn.lineage));
 	replicator_set_phase(r, PHASE_RELEASED);
 }
 

@@ -105,8 +105,11 @@ struct turn {
 	bool unproven;    /* pages from an image: no cut before a turn caught up */
 	bool settled_now; /* nothing staged, nothing in flight: what the source was told */
 
-	bool unbounded;                  /* until the next cut: a comparison must be held whole */
-	bool force_scan;                 /* the next attach must compare, whatever the position says */
+	bool unbounded;  /* until the next cut: a comparison must be held whole */
+	bool force_scan; /* the next attach must compare, whatever the position says */
+	uint8_t
+		lineage[8]; /* salts of the WAL when we dropped what we had of a good database; 0 = not */
+	bool known;     /* it is that WAL still: what differs was committed, and needs no judging */
 	int64_t not_before_us, delay_us; /* of the next attach */
 
 	/* The scan (scan.c). */
@@ -174,6 +177,8 @@ int64_t attach_turn(struct replicator *r);
 /* Lets go and forgets what was staged; a comparison follows the next attach, which comes no sooner
  * than after delay_us (below 0: the next of a growing series). */
 void detach_and_drop(struct replicator *r, int64_t delay_us);
+/* Before dropping what is good: so that the comparison that follows knows the database again. */
+void note_lineage(struct replicator *r);
 int64_t released_turn(struct replicator *r);
 /* Another database is there: lets go and waits for a person. `what` begins the reason. */
 int64_t become_replaced(struct replicator *r, const char *what);

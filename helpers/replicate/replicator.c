@@ -193,6 +193,8 @@ static void obey_order(struct replicator *r)
 	pthread_mutex_unlock(&r->lock);
 	if (order == ORDER_NONE)
 		return;
+	if (order == ORDER_DROP)
+		note_lineage(r);
 	detach_and_drop(r, delay);
 	if (order == ORDER_STOP)
 		replicator_set_phase(r, PHASE_STOPPED);

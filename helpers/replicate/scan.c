@@ -119,7 +119,7 @@ static const char *judge(struct replicator *r)
 	pthread_mutex_lock(&r->lock);
 	bool asked = r->shared.judge && !r->shared.accept;
 	pthread_mutex_unlock(&r->lock);
-	if (!asked || r->turn.differ == 0)
+	if (!asked || r->turn.known || r->turn.differ == 0)
 		return NULL;
 	if (source_scan(r->turn.source, 1, 1, look_at_first, &first, &n_page, &e))
 		return NULL;
@@ -149,6 +149,8 @@ static int64_t scan_done(struct replicator *r)
 			r->turn.differ, r->turn.differ + r->turn.equal);
 	r->turn.unproven = true;
 	r->turn.audited = true;
+	r->turn.known = false;
+	memset(r->turn.lineage, 0, sizeof(r->turn.lineage));
 	replicator_set_phase(r, PHASE_RUN);
 	return 0;
 }

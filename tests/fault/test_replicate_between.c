@@ -283,6 +283,28 @@ static void test_copied_over_at_a_good_position(void **state)
 	assert_int_equal(ship_max_txid(INNER), 4);
 }
 
+/* An app rewrites everything while the store is away and the staging is full: it is the same
+ * database, as its WAL shows, and no person is asked. */
+static void test_rewritten_beside_a_full_staging(void **state)
+{
+	struct bed *b = *state;
+	struct store_fault down = {
+		.op = STORE_OP_ANY, .action = STORE_FAULT_FAIL, .code = ERR_UNREACHABLE};
+	app_sql(b->db, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 900)"
+				   "INSERT INTO t(b) SELECT randomblob(400) FROM n");
+	b->cfg.staging_max = 100000;
+	start(b);
+	check_same(b);
+	assert_int_equal(store_fault_add("f", &down), 0);
+	app_sql(b->db, "INSERT INTO t(b) VALUES (1)");
+	assert_true(ship_until(&b->s, REPLICATOR_BEHIND));
+	app_sql(b->db, "UPDATE t SET b = randomblob(400)");
+	ship_for(&b->s, 50);
+	assert_int_equal(ship_status(&b->s).pending_bytes < 300000, 1);
+	store_fault_heal("f");
+	check_same(b);
+}
+
 /* A word of acceptance is for one database, not for every later one. */
 static void test_accepted_once(void **state)
 {
@@ -310,6 +332,7 @@ int main(void)
 		TEST(test_large_cuts_before_their_time),
 		TEST(test_journal_fails_for_hours),
 		TEST(test_copied_over_at_a_good_position),
+		TEST(test_rewritten_beside_a_full_staging),
 		TEST(test_accepted_once),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
