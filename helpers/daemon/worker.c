@@ -399,8 +399,7 @@ static void say_bye(struct worker *w)
 			m.unshipped[m.n_unshipped++] = (char *)schedule_database(w->schedule, i);
 	}
 	for (size_t i = 0; i < m.n_unshipped; i++)
-		log_warn("%s: stopped before everything was uploaded; the rest follows at the next start",
-			m.unshipped[i]);
+		log_warn("%s: stopped before everything was uploaded", m.unshipped[i]);
 	say(w, message_bye_encode(&m));
 	channel_drain(&w->channel, BYE_MS);
 	free(m.unshipped);

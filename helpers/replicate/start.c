@@ -40,7 +40,8 @@ static bool is_restored(const struct start_facts *f)
 
 static const char *advice(void)
 {
-	return "stop the other one and restore from the replica here, or start once with -takeover "
+	return "stop the other one and restore from the replica here, or start litestream replicate "
+		   "once with -takeover "
 		   "to replace its state by this database";
 }
 
@@ -55,7 +56,8 @@ static void explain(const struct start_facts *f, struct err *why)
 	else if (s && !f->copied && s->txid > f->max_txid)
 		err_set(why, ERR_FENCED,
 			"the replica ends at TXID %016" PRIx64 ", but this node had written up to %016" PRIx64
-			": files were removed, or this is another replica's place; start once with -takeover "
+			": files were removed, or this is another replica's place; start litestream replicate "
+			"once with -takeover "
 			"to write the whole database there",
 			f->max_txid, s->txid);
 	else if (s && !f->copied && s->txid)

@@ -133,3 +133,36 @@ synced" ]
   dokku --force apps:destroy litestream
   [ "$(host jq -r .access_key_id "$DATA/secrets/--global.json")" = K ]
 }
+
+@test "start: another node's replica is left alone, and the way out is said and works" {
+  local dir="$STORAGE/fence-app--db" url=file:///var/lib/dokku/backup/fence
+  host install -d -o 32767 -g 32767 /var/lib/dokku/backup
+  app_create fence-app
+  as 32767 sqlite3 "$dir/a.db" 'PRAGMA journal_mode=WAL; CREATE TABLE t(x); INSERT INTO t VALUES (1)'
+  dokku litestream:create fence-app "$dir" a.db "$url"
+  dokku litestream:start fence-app
+  dokku litestream:destroy fence-app --force
+  # A new host: the app made a database of its own before anybody restored.
+  host sh -c "rm $dir/a.db*"
+  as 32767 sqlite3 "$dir/a.db" 'PRAGMA journal_mode=WAL; CREATE TABLE other(x)'
+  dokku litestream:create fence-app "$dir" a.db "$url"
+  run dokku litestream:start fence-app
+  assert_status 8
+  assert_contains "dokku litestream:restore"
+  assert_contains "dokku litestream:destroy fence-app <db-file>"
+  run dokku litestream:stop fence-app
+  assert_success
+  assert_contains "Not everything of $dir/a.db was uploaded: the replica holds"
+  [ "$(dokku litestream:status fence-app --format json | jq -r '.databases[0].unshipped')" = true ]
+  host sh -c "rm $dir/a.db*"
+  dokku litestream:restore "$dir" a.db "$url"
+  run dokku litestream:restore "$dir" a.db "$url"
+  assert_status 4
+  assert_contains "Move that file away"
+  run dokku litestream:start fence-app
+  assert_success
+  [ "$(as 32767 sqlite3 "$dir/a.db" 'SELECT x FROM t')" = 1 ]
+  [ "$(dokku litestream:status fence-app --format json | jq -r '.databases[0].unshipped')" = false ]
+  run dokku litestream:stop fence-app
+  refute_contains "Not everything"
+}
