@@ -6,9 +6,11 @@
 
 SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
-# A make that another one started shares its jobs.
-ifeq (,$(findstring jobserver,$(MAKEFLAGS))$(findstring j,$(filter-out --%,$(MAKEFLAGS))))
+# All processors, unless the caller says how many. A make that another one started shares its jobs.
+ifeq (0,$(MAKELEVEL))
+ifeq (,$(findstring j,$(filter-out --%,$(MAKEFLAGS))))
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 1)
+endif
 endif
 BUILD ?= build
 PREFIX ?= /usr/local
@@ -118,7 +120,7 @@ programs-for-tests: all $(TESTS) $(TOOLS) $(FUZZ_REPLAYS)
 
 .PHONY: deps test-deps
 deps:
-	scripts/deps.sh build
+	@scripts/deps.sh build
 
 test-deps:
 	scripts/deps.sh build test

@@ -47,7 +47,8 @@ main() {
     exit 1
   fi
   PACKAGES="$(sed -n 's/^PACKAGES := //p' Makefile)"
-  make -s BUILD="$BUILD" CC=clang OPT='-O1 -g' \
+  # A make of its own, also where `make fuzz` called us.
+  env -u MAKEFLAGS -u MAKELEVEL make -s BUILD="$BUILD" CC=clang OPT='-O1 -g' \
     SAN='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer' \
     "$BUILD/liblitestream.a"
   local names=("$@") file name failed=0
