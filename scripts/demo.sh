@@ -58,7 +58,7 @@ same() {
   size="$("${ENTER[@]}" stat -c %s "$1")"
   "${ENTER[@]}" cmp "$1" "$2"
   echo
-  echo "The restored database is what the app had committed, byte for byte ($size bytes)."
+  echo "The restored database and what the app had committed, $size bytes: identical"
 }
 
 # What the database holds once everything in its log is in the file: the copy is checkpointed, not
