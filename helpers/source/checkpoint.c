@@ -32,6 +32,7 @@
 #define BARRIER_MOST_BYTES (UINT64_C(12) << 20) /* what barrier_bytes grows to */
 #define URGENT_BYTES (UINT64_C(20) << 20)       /* from here on we insist */
 #define LARGE_BYTES (UINT64_C(32) << 20)        /* where a WAL must not get to */
+#define STALL_US 100000                         /* an fsync that nobody expected */
 #define BARRIER_OFTEN_US 200000                 /* more often than this: let it grow */
 #define BARRIER_REST_BYTES (UINT64_C(64) << 20) /* most that is captured while writers wait */
 #define BARRIER_SPIN_US 3000
@@ -323,7 +324,8 @@ static int busy(struct source *s, bool *captured, struct err *e)
 
 /*
  * Would the WAL get too large while a checkpoint runs beside the writers? It will take as long as
- * recent ones did, twice that to be careful, and the writers go on as they did in this WAL.
+ * recent ones did, or as a disk with a bad moment lets it, twice that to be careful; and the
+ * writers go on as they did in this WAL.
  */
 static bool must_hold_writers(const struct source *s, int64_t now_us)
 {
@@ -331,7 +333,8 @@ static bool must_hold_writers(const struct source *s, int64_t now_us)
 	if (s->cfg.no_barrier || p->backoff_us != 0 || !barrier_due(s))
 		return false;
 	int64_t age_us = now_us - p->began_us > 1000 ? now_us - p->began_us : 1000;
-	double growth = (double)wal_bytes(s) / (double)age_us * 2 * (double)p->took_us;
+	int64_t will_take_us = p->took_us > STALL_US ? p->took_us : STALL_US;
+	double growth = (double)wal_bytes(s) / (double)age_us * 2 * (double)will_take_us;
 	return wal_bytes(s) >= URGENT_BYTES || (double)wal_bytes(s) + growth >= (double)LARGE_BYTES;
 }
 
