@@ -51,6 +51,7 @@
 #define BEHIND_BUSY_TRIES 50
 #define BEHIND_STEP_US 200
 #define GUARD_PAUSE_US 300
+#define OUTRUN_TURNS 3
 #define WAITED_LOOKS 2       /* for a checkpoint that waits, after 3 and 9 ms */
 #define WAITED_MOST_LOOKS 12 /* while there is one: each after twice the time, 6 s in all */
 #define WAITED_FIRST_US 3000
@@ -394,6 +395,8 @@ static void step_aside(struct source *s, const struct shm_view *v, int64_t now_u
 int checkpoint_turn(
 	struct source *s, const struct shm_view *v, int64_t now_us, bool *captured, struct err *e)
 {
+	s->plan.outrun = 0;
+	s->plan.outrun_at = v->h.mx_frame;
 	bool is_due = due(s, v, now_us) && files_are_ours(s);
 	bool want_zero = backfilled(s, v) && s->pin.held->mark != 0;
 	bool moved = s->dirty || mark_is_old(s);
@@ -404,4 +407,18 @@ int checkpoint_turn(
 		step_aside(s, v, now_us);
 	/* Own checkpoints only on a mark >= 1: nothing can start the WAL anew meanwhile. */
 	return is_due && s->pin.held->mark > 0 ? checkpoint(s, captured, e) : ERR_OK;
+}
+
+int checkpoint_outrun(
+	struct source *s, const struct shm_view *v, int64_t now_us, bool *captured, struct err *e)
+{
+	struct checkpoint_plan *p = &s->plan;
+	uint64_t bytes = wal_frame_offset(v->h.mx_frame + 1, s->page_size);
+	/* One large transaction is only large; writers that are quicker than us go on and on. */
+	p->outrun = v->h.mx_frame > p->outrun_at ? p->outrun + 1 : 0;
+	p->outrun_at = v->h.mx_frame;
+	if (p->outrun < OUTRUN_TURNS || s->cfg.no_barrier || s->strict || bytes < LARGE_BYTES ||
+		s->pin.held->mark < 1 || p->backoff_us != 0 || now_us < p->next_us)
+		return ERR_OK;
+	return barrier(s, captured, e);
 }

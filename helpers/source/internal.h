@@ -21,6 +21,8 @@ struct checkpoint_plan {
 	bool stopped;       /* a PASSIVE stopped before our own mark, at frame … */
 	uint32_t stopped_at;
 	uint32_t tried_at;   /* frames in the WAL at the last PASSIVE of this incarnation */
+	uint32_t outrun_at;  /* mxFrame at the last turn that could not catch up */
+	int outrun;          /* such turns in a row, in each of which the WAL had grown */
 	int quick;           /* PASSIVEs tried again at once because the last one was quick */
 	bool ours;           /* what made the present WAL startable anew was ours, not the app's */
 	int64_t app_us;      /* when the app's own checkpoint last let the WAL start anew, 0 = never */
@@ -100,6 +102,11 @@ void capture_note_position(struct source *s);
 int capture_at_end(struct source *s, const struct shm_view *v, struct err *e);
 
 /* ---- checkpoint.c ---- */
+
+/* Not everything is captured, and the WAL grows quicker than we read: the barrier lets us catch up.
+ * Fails as checkpoint_turn does, and with what a broken chain says (ERR_DAMAGED). */
+int checkpoint_outrun(
+	struct source *s, const struct shm_view *v, int64_t now_us, bool *captured, struct err *e);
 
 /*
  * Everything up to the view's mxFrame is captured: renews the pin when that helps, then runs our

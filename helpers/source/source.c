@@ -180,10 +180,10 @@ static int follow(struct source *s, const struct shm_view *v, const struct ident
 		wake_moved(&s->wake, now_us);
 	if (!rc && s->chain.frame < v->h.mx_frame) {
 		wake_within(&s->wake, 1);
-		return ERR_OK;
-	}
-	if (!rc)
+		rc = checkpoint_outrun(s, v, now_us, &r->captured, e);
+	} else if (!rc) {
 		rc = caught_up(s, v, db, now_us, r, e);
+	}
 	return rc == ERR_DAMAGED ? lose(s, e->text, r, e) : rc;
 }
 
