@@ -75,9 +75,9 @@ full_speed() {
   "$TOOLS/checker" after.db "1:$(acked ack1)" "2:$(acked ack2)"
   # Really at speed: a few thousand commits between the two syncs, not two.
   [[ "$(acked ack1)" -gt 1000 && "$(acked ack2)" -gt 1000 ]]
-  # The goal is 64 MB. Writers make 250 MB/s, so a machine that stalls for a moment can't be held to it
-  # in every run; that the WAL stays bounded can.
-  local most=128
+  # The goal is 64 MB, and writers make 250 MB/s: how far a machine with a disk that stalls for a moment
+  # is from it is luck. That the WAL is begun anew all the time is not: 8 s of writing are a gigabyte.
+  local most=512
   [[ -z "$FULL" ]] || most=64
   sanitised || [[ "$wal" -lt $((most * 1048576)) ]]
 }
