@@ -33,6 +33,8 @@ const struct fs_ops fs_system_ops = {
 	.linkat = linkat,
 	.unlinkat = unlinkat,
 	.mkdirat = mkdirat,
+	.fallocate = fallocate,
+	.statvfs = statvfs,
 };
 
 static const struct fs_ops *ops = &fs_system_ops;
@@ -196,6 +198,24 @@ int fs_fsync_parent(const char *path)
 	free(dir);
 	errno = saved;
 	return rc;
+}
+
+int fs_punch(int fd, off_t off, off_t n)
+{
+	int rc;
+	do {
+		rc = ops->fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off, n);
+	} while (rc && errno == EINTR);
+	return rc;
+}
+
+int fs_free_bytes(const char *path, uint64_t *bytes)
+{
+	struct statvfs st;
+	if (ops->statvfs(path, &st))
+		return -1;
+	*bytes = (uint64_t)st.f_bavail * st.f_frsize;
+	return 0;
 }
 
 /* One folder, its entry durable; one that is there already is fine. */

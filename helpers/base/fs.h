@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/types.h>
 
 struct fs_ops {
@@ -26,6 +27,8 @@ struct fs_ops {
 	int (*linkat)(int olddir, const char *oldpath, int newdir, const char *newpath, int flags);
 	int (*unlinkat)(int dirfd, const char *path, int flags);
 	int (*mkdirat)(int dirfd, const char *path, mode_t mode);
+	int (*fallocate)(int fd, int mode, off_t off, off_t n);
+	int (*statvfs)(const char *path, struct statvfs *st);
 };
 
 /* The table of the system's calls: what a test copies and changes. */
@@ -56,6 +59,13 @@ int fs_renameat(int olddir, const char *from, int newdir, const char *to);
 int fs_link(const char *from, const char *to);
 int fs_link_fd(int fd, const char *to); /* names an O_TMPFILE file; needs /proc */
 int fs_unlink(const char *path);
+
+/* Gives the disk back that n bytes from `off` on take; they read as zeros, the size stays. 0, or -1
+ * with errno: not every file system can (EOPNOTSUPP). */
+int fs_punch(int fd, off_t off, off_t n);
+
+/* Bytes that may still be written to the file system of `path`. 0, or -1 with errno. */
+int fs_free_bytes(const char *path, uint64_t *bytes);
 
 /* fsyncs a folder, or the folder that holds `path`. 0 (also where the file system can't fsync
  * folders), or -1 with errno. */

@@ -9,13 +9,13 @@
 
 #include "base/clock.h"
 #include "base/endian.h"
+#include "base/fs.h"
 #include "base/log.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define DELAY_FIRST_US INT64_C(500000)
@@ -85,11 +85,9 @@ static bool is_other_file(struct replicator *r, const struct stat *st)
 /* A first snapshot takes the database's size twice beside it for a while: staged and frozen. */
 static int check_space(struct replicator *r, const struct stat *st, struct err *e)
 {
-	struct statvfs fs;
-	if (statvfs(state_dir_path(r->dir), &fs))
+	uint64_t need = 2 * (uint64_t)st->st_size + (UINT64_C(8) << 20), have;
+	if (fs_free_bytes(state_dir_path(r->dir), &have))
 		return err_errno(e, ERR_IO, errno, "cannot look at %s", state_dir_path(r->dir));
-	uint64_t need = 2 * (uint64_t)st->st_size + (UINT64_C(8) << 20);
-	uint64_t have = (uint64_t)fs.f_bavail * fs.f_frsize;
 	if (have >= need)
 		return ERR_OK;
 	return err_set(e, ERR_FULL,
