@@ -46,6 +46,16 @@ static int get_range(
 	return rc;
 }
 
+int fence_header(struct store *s, int level, uint64_t min_txid, uint64_t max_txid,
+	struct ltx_header *out, struct err *e)
+{
+	char name[FENCE_NAME_SIZE];
+	struct bytes b;
+	fence_name(s, level, min_txid, max_txid, name);
+	int rc = get_range(s, name, 0, LTX_HEADER_SIZE, &b, e);
+	return rc ? rc : ltx_header_decode(b.data, out, e);
+}
+
 int fence_same(struct store *s, const struct frozen *f, bool *same, struct err *e)
 {
 	char name[FENCE_NAME_SIZE];

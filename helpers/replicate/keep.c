@@ -109,7 +109,15 @@ static int put_snapshot(struct replicator *r, const char *path, uint64_t txid, s
 	};
 	int rc = store_put(r->store, name, &body, &opts, e);
 	fs_close(fd);
-	return rc == ERR_CONDITION ? ERR_OK : rc; /* a snapshot of this TXID has this content */
+	if (rc && rc != ERR_CONDITION) /* a snapshot of this TXID has this content */
+		return rc;
+	struct replica_file f = {.level = LTX_SNAPSHOT_LEVEL,
+		.min_txid = 1,
+		.max_txid = txid,
+		.size = body.size,
+		.timestamp_ms = opts.timestamp_ms,
+		.uploaded_ms = clock_wall_ms()};
+	return inventory_add(&r->inventory, &f, e);
 }
 
 /* The takeover's L0 holds every page; its snapshot lets a restore begin there. */
