@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "conf/inplace.h"
 #include "replicate/internal.h"
 #include "replicate/table.h"
 
@@ -116,6 +117,8 @@ int replicator_open(struct replicator **out, const struct replicator_config *cfg
 		rc = store_open(&r->store, cfg->replica, &cfg->store, e);
 	if (!rc)
 		rc = state_dir_open(&r->dir, r->cfg.state_dir, e);
+	if (!rc) /* what a restore that was interrupted left, and that left no state */
+		rc = inplace_recover(r->cfg.database, false, e);
 	if (!rc)
 		rc = make_stagings(r, e);
 	if (!rc) {
