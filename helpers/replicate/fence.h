@@ -31,6 +31,9 @@ int fence_header(struct store *s, int level, uint64_t min_txid, uint64_t max_txi
  */
 int fence_same(struct store *s, const struct frozen *f, bool *same, struct err *e);
 
+/* The same for a file of another level (frozen_read). */
+int fence_same_at(struct store *s, int level, const struct frozen *f, bool *same, struct err *e);
+
 /*
  * F4: one LIST behind the last settled L0 (0 = from the start). *next = the first TXID that is
  * there, 0 = none. *more = there is something behind that too.

@@ -19,8 +19,6 @@
 #include <string.h>
 
 #define TABLE_US (INT64_C(600) * 1000000)
-#define COPIES_DEFAULT (UINT64_C(512) << 20)
-#define COPIES_FLOOR (UINT64_C(1) << 20)
 
 /* ---- page table ---- */
 
@@ -44,11 +42,8 @@ uint64_t database_bytes(struct replicator *r)
 
 static uint64_t copies_max(struct replicator *r)
 {
-	uint64_t max = r->cfg.copies_max ? r->cfg.copies_max : COPIES_DEFAULT;
-	uint64_t db = database_bytes(r);
-	if (db < COPIES_FLOOR)
-		db = COPIES_FLOOR;
-	return db < max ? db : max;
+	uint64_t bound = copies_bound(r->cfg.copies_max, database_bytes(r));
+	return bound - copies_level_share(bound);
 }
 
 static void keep_table_and_copies(struct replicator *r)
