@@ -34,6 +34,12 @@ struct replicator_config {
 	uint32_t checkpoint_frames; /* as in source_config */
 	uint64_t barrier_bytes;
 	bool no_barrier, any_filesystem;
+
+	/* Retention; 0 = the default of conf/options.h. */
+	bool no_retention; /* the bucket's own rules delete: we don't, and renew snapshots in time */
+	int64_t l0_retention_ms, l1_retention_ms, l2_retention_ms, l3_retention_ms;
+	int64_t snapshot_interval_ms, snapshot_renew_ms;
+
 	bool takeover; /* F7: a person's word, for this start only */
 	bool accept; /* state `replaced`: a person accepted the database that stands there now; another
 					one after the next upload has to be accepted anew */
