@@ -57,8 +57,10 @@ TESTS := $(TEST_SOURCES:tests/%.c=$(BUILD)/tests/%)
 # Programs that tests run: writers, readers, proxies.
 TOOL_SOURCES := $(wildcard tests/tools/*.c)
 TOOLS := $(TOOL_SOURCES:tests/tools/%.c=$(BUILD)/tools/%)
-BENCH_SOURCES := $(wildcard tests/bench/*.c)
+PRELOADS := tests/bench/slow_fsync.c
+BENCH_SOURCES := $(filter-out $(PRELOADS),$(wildcard tests/bench/*.c))
 BENCHES := $(BENCH_SOURCES:tests/bench/%.c=$(BUILD)/bench/%)
+BENCH_PRELOADS := $(PRELOADS:tests/bench/%.c=$(BUILD)/bench/%.so)
 # A fuzz target is a C file with LLVMFuzzerTestOneInput; `make test` replays its corpus.
 FUZZ_SOURCES := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_REPLAYS := $(FUZZ_SOURCES:tests/fuzz/%.c=$(BUILD)/fuzz/%-replay)
@@ -109,6 +111,11 @@ $(BUILD)/bench/%: tests/bench/%.c $(TEST_LIB) $(LIB)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) -Itests $(PKG_CFLAGS) -MMD -MP -MF $@.d $(LDFLAGS) $< $(TEST_LIB) $(LIB) $(PKG_LIBS) -o $@
+
+$(BENCH_PRELOADS): $(BUILD)/bench/%.so: tests/bench/%.c
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) -shared -fPIC $(LDFLAGS) $< -o $@
 
 $(BUILD)/fuzz/%-replay: tests/fuzz/%.c tests/fuzz/replay.c $(LIB)
 	@mkdir -p $(@D)
@@ -163,11 +170,11 @@ demo: deps
 	@$(MAKE) -s all $(TOOLS)
 	@BUILD=$(BUILD) S3=$(S3) scripts/demo.sh
 
-# `make bench BENCH='--only quiet'`: some of it. Takes about half an hour; bench-quick five minutes.
-.PHONY: bench bench-quick
+# `make bench BENCH='--only quiet'`: some of it. Takes about 40 minutes; bench-quick two, soak half an hour.
+.PHONY: bench bench-quick soak
 BENCH ?=
 bench: test-deps
-	$(MAKE) all $(TOOLS) $(BENCHES)
+	$(MAKE) all $(TOOLS) $(BENCHES) $(BENCH_PRELOADS)
 	BUILD=$(BUILD) tests/bench/run.py $(BENCH)
 
 bench-quick:

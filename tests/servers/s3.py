@@ -4,6 +4,7 @@
   mb BUCKET                    make a bucket
   versioning BUCKET            make it a versioned one
   ls BUCKET [PREFIX]           keys and sizes, a line each
+  times BUCKET [PREFIX]        keys and the times of their last change
   get BUCKET KEY               the object to stdout
   put BUCKET KEY FILE          a file as an object
   rm BUCKET KEY                delete it
@@ -70,7 +71,7 @@ def request(method, bucket, key="", query=(), body=b""):
     return answer, data
 
 
-def list_keys(bucket, prefix=""):
+def list_keys(bucket, prefix="", field="Size"):
     token = None
     while True:
         query = [("list-type", "2"), ("prefix", prefix)]
@@ -79,7 +80,7 @@ def list_keys(bucket, prefix=""):
         tree = ET.fromstring(request("GET", bucket, query=query)[1])
         space = tree.tag[: tree.tag.index("}") + 1]
         for item in tree.findall(space + "Contents"):
-            print(item.find(space + "Key").text, item.find(space + "Size").text)
+            print(item.find(space + "Key").text, item.find(space + field).text)
         token = tree.findtext(space + "NextContinuationToken")
         if not token:
             return
@@ -93,6 +94,8 @@ def main(verb, *arguments):
         request("PUT", *arguments, query=[("versioning", "")], body=body)
     elif verb == "ls":
         list_keys(*arguments)
+    elif verb == "times":
+        list_keys(*arguments, field="LastModified")
     elif verb == "get":
         sys.stdout.buffer.write(request("GET", *arguments)[1])
     elif verb == "put":

@@ -1,0 +1,150 @@
+"""What a replicator takes: memory, CPU and requests while nothing happens, room for its state."""
+
+import concurrent.futures
+import glob
+import json
+import os
+import time
+import urllib.request
+
+import many
+from common import Unavailable, app_database, programs
+from replicators import Ours, Peer, Target
+
+
+def memory(bench):
+    """One quiet database: a commit a second for a minute, then smaps_rollup. All at the same time."""
+    kinds = bench.kinds() + (["tls"] if bench.s3 else [])
+    seconds = bench.count(60, 8)
+
+    def one(case):
+        kind, program = case
+        folder, target = bench.place(kind)
+        replicator = program(bench, app_database(bench, folder), target, env=bench.trust())
+        try:
+            replicator.start()
+            bench.report("writer", "-r", 1, "-t", seconds, replicator.db)
+            return replicator.memory()
+        finally:
+            replicator.stop()
+
+    cases = [(kind, program) for kind in kinds for program in programs(bench, none=False)]
+    with concurrent.futures.ThreadPoolExecutor(len(cases)) as pool:
+        measured = dict(zip([(k, p.name) for k, p in cases], pool.map(one, cases)))
+
+    def text(m):
+        return f"RSS {m['rss'] / 1024:.1f} MB, anonymous {m['anonymous'] / 1024:.1f} MB"
+
+    for kind in kinds:
+        ours, peer = measured[kind, "ours"], measured.get((kind, "peer"))
+        bench.row(
+            f"memory, one database, {kind}", text(ours), text(peer) if peer else "",
+            ratio=f"{ours['rss'] / peer['rss']:.2f} x peer" if peer else "", goal="RSS <= 16 MB, anonymous <= 4 MB",
+            ok=ours["rss"] <= 16384 and ours["anonymous"] <= 4096,
+        )
+    return {f"{kind}/{name}": m for (kind, name), m in measured.items()}
+
+
+# ---- while nothing happens ----
+
+
+def run_ns(pid):
+    """CPU time of all threads of a process, in ns."""
+    total = 0
+    for path in glob.glob(f"/proc/{pid}/task/*/schedstat"):
+        with open(path, encoding="ascii") as f:
+            total += int(f.read().split()[0])
+    return total
+
+
+def requests(endpoint):
+    with urllib.request.urlopen(endpoint + "/-/counts", timeout=10) as answer:
+        counts = json.load(answer)
+    return sum(counts.get(k, 0) for k in ("put", "get", "head", "list", "del"))
+
+
+def idle(bench):
+    """An app that has its database open and does nothing: requests and CPU time of a minute, as a day's.
+
+    The S3 server here counts what it is asked. What comes once a day or a week is in the row about a
+    simulated idle week (costs).
+    """
+    seconds = bench.count(60, 5)
+    server, endpoint = bench.counting_s3()
+    folder, _ = bench.place("file")
+    db = app_database(bench, folder)
+    target = Target("s3", "idle", {"BUCKET": "counted", "ENDPOINT": endpoint})
+    keys = {"LITESTREAM_ACCESS_KEY_ID": "counted", "LITESTREAM_SECRET_ACCESS_KEY": "counted"}
+    replicator = Ours(bench, db, target, env=keys)
+    app = bench.spawn("reader", "-p", 3600000, db)
+    try:
+        replicator.start()
+        time.sleep(bench.count(15, 3))  # what a start needs goes: the audit, connections to the store
+        asked, ns = requests(endpoint), run_ns(replicator.process.pid)
+        time.sleep(seconds)
+        asked, ns = requests(endpoint) - asked, run_ns(replicator.process.pid) - ns
+    finally:
+        replicator.stop()
+        bench.end(app)
+        bench.end(server)
+    day = ns / 1e9 * 86400 / seconds
+    bench.row(
+        "idle day (a minute of it, the app has the database open)", f"{asked} requests, {day:.3f} s CPU",
+        goal="0 requests, < 0.1 s CPU", ok=asked == 0 and day < 0.1,
+    )
+    return {"seconds": seconds, "requests": asked, "cpu_ns": ns}
+
+
+# ---- many ----
+
+
+def twenty_apps(bench):
+    """20 apps with one database each, open: PSS of litestreamd and its workers, some seconds after a burst."""
+    apps = bench.count(20, 3)
+    found = many.measure(bench.build, apps, 1, opened=True, seconds=bench.count(10, 2))
+    pss = found["memory_kb"]["pss"]
+    bench.row(
+        f"memory, {apps} apps, one database each: supervisor and workers", f"PSS {pss / 1024:.1f} MB",
+        goal="PSS <= 80 MB", ok=pss <= 80 * 1024,
+    )
+    return found
+
+
+def thousand(bench):
+    """1,000 databases in one worker, all open in an app, after a commit in each: a minute of nothing."""
+    databases = bench.count(1000, 30)
+    found = many.measure(bench.build, 1, databases, opened=True, seconds=bench.count(60, 3))
+    percent, rss = found["idle"]["cpu_percent"], found["memory_kb"]["rss"]
+    bench.row(
+        f"{databases} databases in one worker, idle", f"{percent:.2f} % CPU, RSS {rss / 1024:.0f} MB (with litestreamd)",
+        goal="< 1 % CPU, < 200 MB", ok=percent < 1 and rss < 200 * 1024,
+    )
+    return found
+
+
+# ---- the state folder ----
+
+
+def state_parts(db):
+    """Bytes in the state folder of a database: local copies, staging, and the rest (tables and journal)."""
+    folder = os.path.join(os.path.dirname(db), f".{os.path.basename(db)}-litestream")
+    parts = {"copies": 0, "staging": 0, "rest": 0}
+    for path, _, files in os.walk(folder):
+        for name in files:
+            which = "copies" if f"{path}/".startswith(f"{folder}/ltx/") else "staging" if name.startswith("staging") else "rest"
+            parts[which] += os.stat(os.path.join(path, name)).st_blocks * 512
+    if not os.path.isdir(folder):
+        raise Unavailable(f"there is no state folder {folder}")
+    return parts
+
+
+def state_row(bench, db, parts):
+    size = os.stat(db).st_size
+    copies_max, staging_max = min(512 * 2**20, size), min(256 * 2**20, size)
+    share = 100 * parts["rest"] / size
+    bench.row(
+        f"state folder, database of {size / 2**20:.0f} MB",
+        f"{share:.2f} %, copies {parts['copies'] / 2**20:.0f} MB, staging {parts['staging'] / 2**20:.0f} MB",
+        goal=f"<= 0.3 %, copies <= {copies_max / 2**20:.0f}, staging <= {staging_max / 2**20:.0f} MB",
+        ok=share <= 0.3 and parts["copies"] <= copies_max and parts["staging"] <= staging_max,
+    )
