@@ -20,6 +20,11 @@ static int sys_renameat(int olddir, const char *from, int newdir, const char *to
 	return renameat(olddir, from, newdir, to);
 }
 
+static int sys_renameat2(int olddir, const char *from, int newdir, const char *to, unsigned flags)
+{
+	return renameat2(olddir, from, newdir, to, flags);
+}
+
 const struct fs_ops fs_system_ops = {
 	.openat = sys_openat,
 	.read = read,
@@ -30,6 +35,7 @@ const struct fs_ops fs_system_ops = {
 	.fdatasync = fdatasync,
 	.ftruncate = ftruncate,
 	.renameat = sys_renameat,
+	.renameat2 = sys_renameat2,
 	.linkat = linkat,
 	.unlinkat = unlinkat,
 	.mkdirat = mkdirat,
@@ -156,6 +162,15 @@ int fs_renameat(int olddir, const char *from, int newdir, const char *to)
 int fs_rename(const char *from, const char *to)
 {
 	return fs_renameat(AT_FDCWD, from, AT_FDCWD, to);
+}
+
+int fs_rename_new(const char *from, const char *to)
+{
+	int rc = ops->renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
+	if (!rc || (errno != EINVAL && errno != ENOSYS))
+		return rc;
+	rc = fs_link(from, to);
+	return rc ? rc : fs_unlink(from);
 }
 
 int fs_link(const char *from, const char *to)

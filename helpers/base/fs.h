@@ -24,6 +24,8 @@ struct fs_ops {
 	int (*fdatasync)(int fd);
 	int (*ftruncate)(int fd, off_t size);
 	int (*renameat)(int olddir, const char *oldpath, int newdir, const char *newpath);
+	int (*renameat2)(
+		int olddir, const char *oldpath, int newdir, const char *newpath, unsigned flags);
 	int (*linkat)(int olddir, const char *oldpath, int newdir, const char *newpath, int flags);
 	int (*unlinkat)(int dirfd, const char *path, int flags);
 	int (*mkdirat)(int dirfd, const char *path, mode_t mode);
@@ -56,6 +58,8 @@ int fs_fdatasync(int fd);
 int fs_ftruncate(int fd, off_t size);
 int fs_rename(const char *from, const char *to);
 int fs_renameat(int olddir, const char *from, int newdir, const char *to);
+/* Replaces nothing: EEXIST when `to` is there. Where the file system can't rename so, by a link. */
+int fs_rename_new(const char *from, const char *to);
 int fs_link(const char *from, const char *to);
 int fs_link_fd(int fd, const char *to); /* names an O_TMPFILE file; needs /proc */
 int fs_unlink(const char *path);

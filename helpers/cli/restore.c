@@ -46,6 +46,9 @@ static int parse(struct args *a, struct restore_options *o, struct err *e)
 	int64_t parallelism = args_int(a, "parallelism", 0);
 	o->output = args_string(a, "o", NULL);
 	o->dry_run = args_bool(a, "dry-run");
+	o->in_place = args_bool(a, "force");
+	if (o->in_place && args_bool(a, "if-db-not-exists"))
+		return args_usage(a, e, NULL, "-force and -if-db-not-exists exclude each other");
 	o->state_dir = args_bool(a, "no-state") ? "" : args_string(a, "state-dir", NULL);
 	if (args_bool(a, "no-state") && args_given(a, "state-dir"))
 		return args_usage(a, e, NULL, "-state-dir and -no-state exclude each other");
@@ -126,6 +129,8 @@ static int print_json(const struct restore_options *o, const struct store *s,
 		json_object_set_new(root, "files", files_json(&r->plan));
 	} else if (root) {
 		json_object_set_new(root, "duration_ms", json_integer(us / 1000));
+		if (r->before[0])
+			json_object_set_new(root, "before", json_sprintf("%s.before-%s", o->output, r->before));
 	}
 	int rc = root && !json_dumpf(root, stdout, JSON_INDENT(2)) ? ERR_OK : ERR_NOMEM;
 	json_decref(root);
@@ -159,6 +164,8 @@ static void print_result(
 	printf("  checksum   %s\n", r->proof == RESTORE_PROVEN
 									? "proven"
 									: "not proven: the replica records none for this state");
+	if (r->before[0])
+		printf("  before     %s.before-%s\n", o->output, r->before);
 }
 
 /* ---- the command ---- */
@@ -225,11 +232,12 @@ static int run(struct args *a, struct err *e)
 }
 
 static const struct flag flags[] = {
-	{"o", FLAG_STRING, "PATH", "where the database is to be; it must not exist"},
+	{"o", FLAG_STRING, "PATH", "where the database is to be; it must not exist (but: -force)"},
 	{"txid", FLAG_STRING, "TXID", "the state of this transaction (16 hexadecimal digits)"},
 	{"timestamp", FLAG_STRING, "TIME", "the last state at or before a time (RFC 3339)"},
 	{"parallelism", FLAG_INT, "N", "requests under way at once (48; 4 for a folder)"},
 	{"timeout", FLAG_DURATION, "TIME", "how long a request may hang before it is retried (30s)"},
+	{"force", FLAG_BOOL, NULL, "replace the database that is there; it is renamed and kept"},
 	{"if-db-not-exists", FLAG_BOOL, NULL, "exit 0 when the database is there already"},
 	{"if-replica-exists", FLAG_BOOL, NULL, "exit 0 when the replica is empty"},
 	{"dry-run", FLAG_BOOL, NULL, "only show which files would be read"},
@@ -245,7 +253,9 @@ const struct command command_restore = {
 	.name = "restore",
 	.arguments = "-o PATH [flags] URL",
 	.summary = "Brings a database back from a replica",
-	.details = "The file appears whole and verified, or not at all. Nothing is overwritten.\n",
+	.details =
+		"The file appears whole and verified, or not at all. Nothing is overwritten: with -force,\n"
+		"what is there is renamed to PATH.before-<time>, with its -wal, -shm and -journal.\n",
 	.examples =
 		"    litestream restore -o fruits.db s3://mybkt/fruits.db\n"
 		"    litestream restore -o fruits.db -timestamp 2026-01-31T12:00:00Z /backup/fruits\n"

@@ -49,7 +49,8 @@ void show_list(const json_t *answer)
 static void show_database(const json_t *d)
 {
 	const char *reason = json_text(d, "reason"), *error = json_text(d, "last_error");
-	const char *at = json_text(d, "last_upload_at");
+	const char *at = json_text(d, "last_upload_at"), *from = json_text(d, "earliest_at");
+	const char *upkeep = json_text(d, "upkeep_error");
 	printf("  %s\n", field(d, "path"));
 	printf("    replica:      %s\n", field(d, "replica"));
 	printf("    state:        %s\n", field(d, "state"));
@@ -61,6 +62,13 @@ static void show_database(const json_t *d)
 	printf("    last upload:  %s\n", *at ? clean(at) : "never");
 	if (*error)
 		printf("    last error:   %s\n", clean(error));
+	if (*from)
+		printf("    restorable:   %s to %s\n", clean(from), field(d, "latest_at"));
+	if (json_int(d, "replica_files"))
+		printf("    in replica:   %" PRId64 " files, %" PRId64 " bytes\n",
+			json_int(d, "replica_files"), json_int(d, "replica_bytes"));
+	if (*upkeep)
+		printf("    upkeep:       %s\n", clean(upkeep));
 	if (strcmp(json_text(d, "fencing"), "weak") == 0)
 		printf("    fencing:      weak (the store overwrites objects although told not to)\n");
 }

@@ -5,6 +5,8 @@
 
 #define MIB ((int64_t)1 << 20)
 #define GIB ((int64_t)1 << 30)
+#define YEAR (8760 * OPTION_HOUR_MS)
+#define TEN_YEARS (10 * YEAR)
 #define AT(member) offsetof(struct options, member)
 
 const struct option_entry option_table[] = {
@@ -22,6 +24,20 @@ const struct option_entry option_table[] = {
 	{"no-barrier", OPTION_FLAG, AT(no_barrier), 0, 1, "false", "never hold writers"},
 	{"any-filesystem", OPTION_FLAG, AT(any_filesystem), 0, 1, "false",
 		"do not refuse network file systems"},
+	{"retention", OPTION_FLAG, AT(retention), 0, 1, "true",
+		"delete from the replica what nothing below promises"},
+	{"l0-retention", OPTION_DURATION, AT(l0_retention_ms), 3 * OPTION_HOUR_MS, TEN_YEARS, "3h",
+		"for so long every upload can be restored"},
+	{"l1-retention", OPTION_DURATION, AT(l1_retention_ms), 3 * OPTION_HOUR_MS, TEN_YEARS, "24h",
+		"for so long a state of every 30 s"},
+	{"l2-retention", OPTION_DURATION, AT(l2_retention_ms), 3 * OPTION_HOUR_MS, TEN_YEARS, "72h",
+		"for so long a state of every 5 min"},
+	{"l3-retention", OPTION_DURATION, AT(l3_retention_ms), 3 * OPTION_HOUR_MS, TEN_YEARS, "168h",
+		"for so long a state of every hour"},
+	{"snapshot-interval", OPTION_DURATION, AT(snapshot_interval_ms), OPTION_HOUR_MS, YEAR, "24h",
+		"most time between two snapshots of a database that changes"},
+	{"snapshot-renew", OPTION_DURATION, AT(snapshot_renew_ms), OPTION_HOUR_MS, YEAR, "24h",
+		"without retention: most time between two snapshots, changes or not"},
 	{NULL, OPTION_FLAG, 0, 0, 0, NULL, NULL},
 };
 

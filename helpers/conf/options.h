@@ -19,11 +19,24 @@ struct options {
 	uint64_t barrier_bytes;     /* barrier-size; 0 = the source's own default */
 	bool no_barrier;            /* no-barrier: true or false */
 	bool any_filesystem;        /* any-filesystem: true or false */
+
+	bool retention;               /* retention: true or false, default true */
+	int64_t l0_retention_ms;      /* l0-retention, 3h to 87600h, default 3h */
+	int64_t l1_retention_ms;      /* l1-retention, default 24h */
+	int64_t l2_retention_ms;      /* l2-retention, default 72h */
+	int64_t l3_retention_ms;      /* l3-retention, default 168h */
+	int64_t snapshot_interval_ms; /* snapshot-interval, 1h to 8760h, default 24h */
+	int64_t snapshot_renew_ms;    /* snapshot-renew, 1h to 8760h, default 24h */
 };
 
-#define OPTIONS_DEFAULT           \
-	{                             \
-		.sync_interval_ms = 1000, \
+#define OPTION_HOUR_MS INT64_C(3600000)
+
+#define OPTIONS_DEFAULT                                                                       \
+	{                                                                                         \
+		.sync_interval_ms = 1000, .retention = true, .l0_retention_ms = OPTION_HOUR_MS * 3,   \
+		.l1_retention_ms = OPTION_HOUR_MS * 24, .l2_retention_ms = OPTION_HOUR_MS * 72,       \
+		.l3_retention_ms = OPTION_HOUR_MS * 168, .snapshot_interval_ms = OPTION_HOUR_MS * 24, \
+		.snapshot_renew_ms = OPTION_HOUR_MS * 24,                                             \
 	}
 
 enum option_type { OPTION_DURATION, OPTION_SIZE, OPTION_COUNT, OPTION_FLAG };

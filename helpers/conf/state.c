@@ -8,7 +8,9 @@
 #include "conf/state.h"
 
 #include "base/fs.h"
+#include "conf/inplace.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -109,6 +111,20 @@ static int take_lock(struct state_dir *d, struct err *e)
 	return ERR_OK;
 }
 
+/* What a crash left of files that were being written aside: nobody else writes here now. */
+static void remove_half_files(const struct state_dir *d)
+{
+	DIR *dir = opendir(d->path);
+	for (const struct dirent *ent; dir && (ent = readdir(dir));) {
+		char *path = strstr(ent->d_name, ".tmp-") ? fs_join(d->path, ent->d_name) : NULL;
+		if (path)
+			fs_unlink(path); /* another time, if not now */
+		free(path);
+	}
+	if (dir)
+		closedir(dir);
+}
+
 int state_dir_open(struct state_dir **out, const char *dir, struct err *e)
 {
 	struct state_dir *d = calloc(1, sizeof(*d));
@@ -124,6 +140,10 @@ int state_dir_open(struct state_dir **out, const char *dir, struct err *e)
 		rc = err_errno(e, ERR_IO, errno, "cannot create the state folder %s", dir);
 	else
 		rc = take_lock(d, e);
+	if (!rc) {
+		remove_half_files(d);
+		rc = state_settle_restored(d, e);
+	}
 	if (rc) {
 		state_dir_close(d);
 		return rc;
@@ -280,52 +300,56 @@ static bool read_member(const struct member *m, const json_t *v, void *at)
 	return false;
 }
 
-static int read_object(
-	const struct state_dir *d, const json_t *root, struct state *s, struct err *e)
+static int read_object(const char *file, const json_t *root, struct state *s, struct err *e)
 {
 	if (json_integer_value(json_object_get(root, "version")) != STATE_VERSION)
-		return err_set(e, ERR_DAMAGED, "%s has a version that this program does not know", d->file);
+		return err_set(e, ERR_DAMAGED, "%s has a version that this program does not know", file);
 	for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
 		const json_t *v = json_object_get(root, members[i].name);
 		if (v && !read_member(&members[i], v, (char *)s + members[i].offset))
 			return err_set(
-				e, ERR_DAMAGED, "%s: \"%s\" is not what it should be", d->file, members[i].name);
+				e, ERR_DAMAGED, "%s: \"%s\" is not what it should be", file, members[i].name);
 	}
 	return ERR_OK;
 }
 
-static int parse(const struct state_dir *d, const struct buf *b, struct state *s, struct err *e)
+static int parse(const char *file, const struct buf *b, struct state *s, struct err *e)
 {
 	json_error_t why;
 	json_t *root = json_loadb(buf_str(b), b->len, JSON_REJECT_DUPLICATES, &why);
 	int rc = json_is_object(root)
-				 ? read_object(d, root, s, e)
-				 : err_set(e, ERR_DAMAGED, "%s is not a state file: %s", d->file, why.text);
+				 ? read_object(file, root, s, e)
+				 : err_set(e, ERR_DAMAGED, "%s is not a state file: %s", file, why.text);
 	json_decref(root);
 	return rc;
 }
 
 /* jansson does not always tell a want of memory from a text that is wrong, and a state must not be
  * given up for the former. */
-static int parse_twice(
-	const struct state_dir *d, const struct buf *b, struct state *s, struct err *e)
+static int parse_twice(const char *file, const struct buf *b, struct state *s, struct err *e)
 {
 	struct err first = ERR_INIT;
-	return parse(d, b, s, &first) ? parse(d, b, s, e) : ERR_OK;
+	return parse(file, b, s, &first) ? parse(file, b, s, e) : ERR_OK;
+}
+
+static int load(const char *file, struct state *s, struct err *e)
+{
+	memset(s, 0, sizeof(*s));
+	struct buf b;
+	buf_init(&b, STATE_FILE_MAX);
+	int rc = fs_read_file(file, &b, e);
+	if (rc == ERR_FULL)
+		rc = err_set(e, ERR_DAMAGED, "%s is larger than a state can be", file);
+	else if (!rc)
+		rc = parse_twice(file, &b, s, e);
+	buf_free(&b);
+	return rc;
 }
 
 int state_load(struct state_dir *d, struct state *s, bool *copied, struct err *e)
 {
-	memset(s, 0, sizeof(*s));
 	*copied = false;
-	struct buf b;
-	buf_init(&b, STATE_FILE_MAX);
-	int rc = fs_read_file(d->file, &b, e);
-	if (rc == ERR_FULL)
-		rc = err_set(e, ERR_DAMAGED, "%s is larger than a state can be", d->file);
-	else if (!rc)
-		rc = parse_twice(d, &b, s, e);
-	buf_free(&b);
+	int rc = load(d->file, s, e);
 	if (!rc)
 		rc = is_copied(d, s, copied, e);
 	if (rc)
@@ -387,7 +411,7 @@ static char *make_json(const struct state *s)
 	return text;
 }
 
-int state_save(struct state_dir *d, struct state *s, struct err *e)
+static int save(struct state_dir *d, const char *file, struct state *s, struct err *e)
 {
 	int rc = fill_identity(d, s, e);
 	if (rc)
@@ -395,7 +419,113 @@ int state_save(struct state_dir *d, struct state *s, struct err *e)
 	char *text = make_json(s);
 	if (!text)
 		return err_nomem(e, "writing the state");
-	rc = fs_replace_file(d->file, text, strlen(text), 0600, e);
+	rc = fs_replace_file(file, text, strlen(text), 0600, e);
 	free(text);
+	return rc;
+}
+
+int state_save(struct state_dir *d, struct state *s, struct err *e)
+{
+	return save(d, d->file, s, e);
+}
+
+/* ---- what a restore is about to leave ---- */
+
+/* Names in the folder that belong to a restore that may not have happened. */
+struct restored {
+	char *json, *pages;
+};
+
+static int restored_names(const struct state_dir *d, struct restored *r, struct err *e)
+{
+	r->json = fs_join(d->path, "restored.json");
+	r->pages = fs_join(d->path, STATE_RESTORED_PAGES);
+	return r->json && r->pages ? ERR_OK : err_nomem(e, "opening a state folder");
+}
+
+static void restored_free(struct restored *r)
+{
+	free(r->json);
+	free(r->pages);
+}
+
+int state_save_restored(struct state_dir *d, struct state *s, struct err *e)
+{
+	struct restored r;
+	int rc = restored_names(d, &r, e);
+	if (!rc)
+		rc = save(d, r.json, s, e);
+	restored_free(&r);
+	return rc;
+}
+
+static int discard(const struct restored *r, struct err *e)
+{
+	const char *const both[] = {r->json, r->pages};
+	for (int i = 0; i < 2; i++)
+		if (!access(both[i], F_OK) && fs_unlink(both[i]))
+			return err_errno(e, ERR_IO, errno, "cannot remove %s", both[i]);
+	return ERR_OK;
+}
+
+int state_drop_restored(struct state_dir *d, struct err *e)
+{
+	struct restored r;
+	int rc = restored_names(d, &r, e);
+	if (!rc)
+		rc = discard(&r, e);
+	restored_free(&r);
+	return rc;
+}
+
+static int rename_into(const struct state_dir *d, const char *from, const char *name, struct err *e)
+{
+	char *to = fs_join(d->path, name);
+	if (!to)
+		return err_nomem(e, "taking over a restored state");
+	int rc = fs_rename(from, to) && errno != ENOENT
+				 ? err_errno(e, ERR_IO, errno, "cannot rename %s to %s", from, to)
+				 : ERR_OK;
+	free(to);
+	return rc;
+}
+
+/* What the folder knew of the former database goes; state.json last, so that a crash in between
+ * begins again here. */
+static int adopt(const struct state_dir *d, const struct restored *r, struct err *e)
+{
+	char *copies = fs_join(d->path, "ltx");
+	if (!copies)
+		return err_nomem(e, "taking over a restored state");
+	int rc = fs_remove_tree(copies) && errno != ENOENT
+				 ? err_errno(e, ERR_IO, errno, "cannot remove %s", copies)
+				 : ERR_OK;
+	free(copies);
+	if (!rc)
+		rc = rename_into(d, r->pages, "pages", e);
+	if (!rc)
+		rc = rename_into(d, r->json, "state.json", e);
+	if (!rc && fs_fsync_dir(d->path))
+		rc = err_errno(e, ERR_IO, errno, "cannot fsync %s", d->path);
+	return rc;
+}
+
+int state_settle_restored(struct state_dir *d, struct err *e)
+{
+	struct restored r;
+	struct state s;
+	struct stat st;
+	struct err why = ERR_INIT;
+	int rc = restored_names(d, &r, e);
+	if (!rc) {
+		rc = load(r.json, &s, &why);
+		if (rc == ERR_NOT_FOUND || rc == ERR_DAMAGED)
+			rc = discard(&r, e);
+		else if (rc)
+			*e = why;
+		else if (!(rc = inplace_recover(s.database, false, e)))
+			rc = !stat(s.database, &st) && st.st_ino == s.ino ? adopt(d, &r, e) : discard(&r, e);
+	}
+	restored_free(&r);
 	return rc;
 }

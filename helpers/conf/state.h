@@ -5,7 +5,9 @@
  *   <dir>/state.json      struct state, replaced whole (aside, fsync, rename, fsync)
  *   <dir>/pages           the page table at a named TXID (source/pagesums.h)
  *   <dir>/ltx/0/<name>    our copies of L0 files: the frozen one and those after the page table
+ *   <dir>/ltx/1/<name> …  compacted files, until they are merged further
  *   <dir>/staging-*       captured pages; dropped at start
+ *   <dir>/restored.*      state and page table of a database that is just being put in place
  *
  * It is shared by replicate (writes it all the time) and restore (leaves one behind, so that a
  * following replicate goes on without a snapshot).
@@ -62,7 +64,8 @@ struct state_dir; /* an opened, locked state folder */
 
 /*
  * Opens (creates: 0700) and locks a state folder. ERR_AGAIN naming the holder's pid when another
- * process has it locked. `dir` is copied.
+ * process has it locked. `dir` is copied. What an interrupted restore left is settled first, with
+ * the errors of state_settle_restored.
  */
 int state_dir_open(struct state_dir **out, const char *dir, struct err *e);
 void state_dir_close(struct state_dir *d);             /* unlocks; NULL is fine */
@@ -78,6 +81,18 @@ int state_load(struct state_dir *d, struct state *s, bool *copied, struct err *e
 
 /* Writes it durably; machine_id, boot_id, dir_dev and dir_ino are filled in. */
 int state_save(struct state_dir *d, struct state *s, struct err *e);
+
+/*
+ * A restore writes the state that goes with the new file aside, before it puts that in place, and
+ * beside it the page table (STATE_RESTORED_PAGES in the folder). After that, or after a crash,
+ * state_settle_restored makes them the folder's own if the file at s->database is the one with
+ * s->ino, and removes them otherwise; an interrupted exchange of files (conf/inplace.h) is finished
+ * before, with its errors. ERR_OK when there is nothing.
+ */
+#define STATE_RESTORED_PAGES "restored.pages"
+int state_save_restored(struct state_dir *d, struct state *s, struct err *e);
+int state_settle_restored(struct state_dir *d, struct err *e);
+int state_drop_restored(struct state_dir *d, struct err *e); /* when it is not put in place */
 
 /* Was it written since the machine was booted? Only then are device and boot times comparable. */
 bool state_same_boot(const struct state *s);

@@ -23,6 +23,13 @@ static void fill_database(struct message_database *m, const struct desired_datab
 		.barrier_bytes = d->options.barrier_bytes,
 		.no_barrier = d->options.no_barrier,
 		.any_filesystem = d->options.any_filesystem,
+		.no_retention = !d->options.retention,
+		.l0_retention_ms = d->options.l0_retention_ms,
+		.l1_retention_ms = d->options.l1_retention_ms,
+		.l2_retention_ms = d->options.l2_retention_ms,
+		.l3_retention_ms = d->options.l3_retention_ms,
+		.snapshot_interval_ms = d->options.snapshot_interval_ms,
+		.snapshot_renew_ms = d->options.snapshot_renew_ms,
 	};
 }
 

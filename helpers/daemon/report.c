@@ -40,6 +40,46 @@ static void put_time(json_t *o, const char *key, int64_t ms, int *rc)
 	json_put_text(o, key, ms > 0 ? text : NULL, rc);
 }
 
+/* null where there is none. */
+static void put_txid(json_t *o, const char *key, uint64_t txid, int *rc)
+{
+	char text[17];
+	snprintf(text, sizeof(text), "%016" PRIx64, txid);
+	json_put_text(o, key, txid ? text : NULL, rc);
+}
+
+static void put_replica(json_t *o, const struct message_status_database *m, int *rc)
+{
+	put_txid(o, "earliest_txid", m->earliest_txid, rc);
+	put_time(o, "earliest_at", m->earliest_ms, rc);
+	put_txid(o, "latest_txid", m->latest_txid, rc);
+	put_time(o, "latest_at", m->latest_ms, rc);
+	put_time(o, "snapshot_at", m->snapshot_ms, rc);
+	json_put_int(o, "replica_files", (int64_t)m->replica_files, rc);
+	json_put_int(o, "replica_bytes", (int64_t)m->replica_bytes, rc);
+	json_put_text(
+		o, "upkeep_error", m->upkeep_error && m->upkeep_error[0] ? m->upkeep_error : NULL, rc);
+	put_time(o, "upkeep_error_at", m->upkeep_error_ms, rc);
+}
+
+static void put_requests(json_t *o, const struct message_status_database *m, int *rc)
+{
+	json_t *q = json_object();
+	if (!q) {
+		*rc = ERR_NOMEM;
+		return;
+	}
+	json_put_int(q, "put", (int64_t)m->puts, rc);
+	json_put_int(q, "get", (int64_t)m->gets, rc);
+	json_put_int(q, "head", (int64_t)m->heads, rc);
+	json_put_int(q, "list", (int64_t)m->lists, rc);
+	json_put_int(q, "delete", (int64_t)m->deletes, rc);
+	json_put_int(q, "retries", (int64_t)m->retries, rc);
+	json_put_int(q, "bytes_out", (int64_t)m->bytes_out, rc);
+	json_put_int(q, "bytes_in", (int64_t)m->bytes_in, rc);
+	json_put(o, "requests", q, rc);
+}
+
 json_t *report_database(
 	const struct message_status_database *m, const char *path, const char *replica, int64_t now_ms)
 {
@@ -67,6 +107,8 @@ json_t *report_database(
 	json_put_int(o, "db_bytes", (int64_t)m->db_bytes, &rc);
 	json_put_text(o, "fencing", m->weak_fencing ? "weak" : "strong", &rc);
 	json_put_int(o, "uploads", (int64_t)m->uploads, &rc);
+	put_replica(o, m, &rc);
+	put_requests(o, m, &rc);
 	return finish(o, rc);
 }
 

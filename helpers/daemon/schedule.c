@@ -11,6 +11,7 @@
 
 #define TURN_THREADS 2
 #define WORK_THREADS 4
+#define UPKEEP_THREADS 1 /* it is never urgent, and takes memory and a share of the line */
 
 /* ---- making and freeing ---- */
 
@@ -28,6 +29,8 @@ static int make_parts(struct schedule *s, size_t turns, size_t works, struct err
 		rc = pool_new(&s->turns, s->n_turns, SCHEDULE_MAX, e);
 	if (!rc)
 		rc = pool_new(&s->works, works ? works : WORK_THREADS, SCHEDULE_MAX, e);
+	if (!rc)
+		rc = pool_new(&s->upkeeps, UPKEEP_THREADS, SCHEDULE_MAX, e);
 	return rc;
 }
 
@@ -79,6 +82,8 @@ static void cancel_all(struct schedule *s)
 		pool_wait(s->turns);
 	if (s->works)
 		pool_wait(s->works);
+	if (s->upkeeps)
+		pool_wait(s->upkeeps);
 }
 
 void schedule_free(struct schedule *s)
@@ -90,6 +95,7 @@ void schedule_free(struct schedule *s)
 		entry_free(s->entries[i]);
 	pool_free(s->turns);
 	pool_free(s->works);
+	pool_free(s->upkeeps);
 	source_watch_free(s->watch);
 	schedule_forget_syncing(s);
 	if (s->wake_fd >= 0)
@@ -140,7 +146,7 @@ int schedule_add(
 		return err_nomem(e, "adding a database");
 	}
 	en->owner = s;
-	en->work_due = INT64_MAX;
+	en->work_due = en->upkeep_due = INT64_MAX;
 	struct replicator_config c = *cfg;
 	c.watch = s->watch;
 	c.user = en;
@@ -199,7 +205,7 @@ const char *schedule_database(struct schedule *s, size_t i)
 static bool is_running(struct entry *en)
 {
 	pthread_mutex_lock(&en->owner->lock);
-	bool running = en->turn_running || en->work_running;
+	bool running = en->turn_running || en->work_running || en->upkeep_running;
 	pthread_mutex_unlock(&en->owner->lock);
 	return running;
 }
@@ -299,6 +305,8 @@ static int64_t start_all(struct schedule *s, int64_t now)
 			schedule_earlier(&next, en->turn_due);
 		if (!en->closed && !en->work_running)
 			schedule_earlier(&next, en->work_due);
+		if (!en->closed && !en->upkeep_running)
+			schedule_earlier(&next, en->upkeep_due);
 		if (en->leaving && !en->closed)
 			schedule_earlier(&next, en->leave_by);
 	}

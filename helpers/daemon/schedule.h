@@ -2,9 +2,9 @@
  * The loop of a worker: one thread waits (inotify, descriptors of others, timers), a few threads
  * run the turns and the work of all databases.
  *
- * A database has at most one turn and one piece of work running at any time, and no thread of its
- * own. All functions are called from the thread that is in schedule_run (its callbacks) or before
- * it runs; callbacks come from that thread too, and must not block.
+ * A database has at most one turn, one piece of work and one upkeep running at any time, and no
+ * thread of its own. All functions are called from the thread that is in schedule_run (its
+ * callbacks) or before it runs; callbacks come from that thread too, and must not block.
  *
  * The order within one round: events of files, descriptors, finished jobs, due turns and work, sync
  * requests, databases that leave, the hook.

@@ -15,8 +15,9 @@ struct entry {
 	char *id;
 
 	/* under schedule.lock */
-	int64_t turn_due, work_due; /* monotonic us; INT64_MAX = not before something happens */
-	bool turn_running, work_running;
+	/* monotonic us; INT64_MAX = not before something happens */
+	int64_t turn_due, work_due, upkeep_due;
+	bool turn_running, work_running, upkeep_running;
 	bool turn_again; /* something happened while the turn ran */
 	bool closed;     /* runs nothing any more */
 
@@ -55,7 +56,7 @@ struct schedule {
 	struct entry **entries;
 	size_t count, cap;
 	struct source_watch *watch;
-	struct pool *turns, *works;
+	struct pool *turns, *works, *upkeeps;
 	size_t n_turns; /* threads of `turns` */
 	int wake_fd;
 

@@ -23,6 +23,7 @@ int64_t schedule_after(int64_t wait_us)
 
 static void turn_job(void *arg);
 static void work_job(void *arg);
+static void upkeep_job(void *arg);
 
 /* Queues what is due. The queues have room for every entry, so this never waits. Lock held. */
 void schedule_start_due(struct entry *en, int64_t now)
@@ -39,6 +40,11 @@ void schedule_start_due(struct entry *en, int64_t now)
 		en->work_running = true;
 		en->work_due = INT64_MAX;
 		pool_run(en->owner->works, work_job, en);
+	}
+	if (!en->upkeep_running && en->upkeep_due <= now) {
+		en->upkeep_running = true;
+		en->upkeep_due = INT64_MAX;
+		pool_run(en->owner->upkeeps, upkeep_job, en);
 	}
 }
 
@@ -60,6 +66,8 @@ static bool settle_turn(struct entry *en, int64_t wait, bool work, int64_t until
 	pthread_mutex_lock(&s->lock);
 	if (work)
 		en->work_due = 0;
+	if (replicator_upkeep_wanted(en->r))
+		en->upkeep_due = 0;
 	bool asked = en->turn_again || en->turn_due <= now;
 	bool stay = !en->closed && !asked && wait <= SHORT_US && now < until && s->count <= s->n_turns;
 	if (!stay) {
@@ -93,7 +101,26 @@ static void work_job(void *arg)
 	pthread_mutex_lock(&s->lock);
 	en->work_running = false;
 	schedule_earlier(&en->work_due, schedule_after(wait));
+	if (replicator_upkeep_wanted(en->r))
+		en->upkeep_due = 0;
 	/* What was settled lets the turn go on. */
+	en->turn_again = en->turn_running;
+	en->turn_due = 0;
+	schedule_start_due(en, clock_mono_us());
+	pthread_mutex_unlock(&s->lock);
+	schedule_wake(s);
+}
+
+static void upkeep_job(void *arg)
+{
+	struct entry *en = arg;
+	struct schedule *s = en->owner;
+	int64_t wait = INT64_MAX;
+	replicator_upkeep(en->r, &wait);
+	pthread_mutex_lock(&s->lock);
+	en->upkeep_running = false;
+	schedule_earlier(&en->upkeep_due, schedule_after(wait));
+	/* It may have found out that another node writes, or want something of the turn. */
 	en->turn_again = en->turn_running;
 	en->turn_due = 0;
 	schedule_start_due(en, clock_mono_us());

@@ -72,16 +72,19 @@ static int check_follows(struct merge *m, size_t i, struct err *e)
 		return no_fit(m, i,
 			err_set(e, ERR_DAMAGED, "%s does not begin where %s ends, at TXID %016" PRIx64, after,
 				before, a->max_txid));
-	if (b->page_size != a->page_size)
-		return no_fit(m, i,
-			err_set(e, ERR_DAMAGED, "%s has pages of %" PRIu32 " bytes, %s before it of %" PRIu32,
-				after, b->page_size, before, a->page_size));
 	if (b->before_checksum && a->after_checksum && b->before_checksum != a->after_checksum)
 		return no_fit(m, i,
 			err_set(e, ERR_DAMAGED,
 				"%s was not written on top of %s: it was made from the database with checksum "
 				"%016" PRIx64 ", the other led to %016" PRIx64 " (two writers on one replica?)",
 				after, before, b->before_checksum, a->after_checksum));
+	if (b->page_size != a->page_size) {
+		m->out->fault = LTX_MERGE_OTHER_SIZE;
+		m->out->culprit = i;
+		return err_set(e, ERR_DAMAGED,
+			"%s has pages of %" PRIu32 " bytes, %s before it of %" PRIu32, after, b->page_size,
+			before, a->page_size);
+	}
 	return ERR_OK;
 }
 

@@ -37,8 +37,9 @@ struct ltx_merge_input {
 enum ltx_merge_fault {
 	LTX_MERGE_OTHER,    /* writing failed, no memory, cancelled */
 	LTX_MERGE_BAD_FILE, /* `culprit` can't be read, is damaged, or is not what its name says */
-	LTX_MERGE_NO_FIT,   /* `culprit` can't be merged with those before it: a chain that is broken,
-						   another   page size, pages that it lacks */
+	LTX_MERGE_NO_FIT, /* `culprit` does not continue those before it: a broken chain, pages that are
+						 missing; those before it may still fit each other */
+	LTX_MERGE_OTHER_SIZE, /* `culprit` has another page size; those before it fit each other */
 };
 
 struct ltx_merge_result {

@@ -18,7 +18,7 @@ struct member {
 	uint64_t max;
 };
 
-#define MEMBERS_MAX 20
+#define MEMBERS_MAX 40
 
 /* A new object of the members of *from, NULL when out of memory. */
 json_t *members_encode(const struct member *members, size_t n, const void *from);

@@ -77,6 +77,13 @@ static const struct member database_members[] = {
 	COUNT(struct message_database, "barrier_bytes", barrier_bytes, 0),
 	FLAG(struct message_database, "no_barrier", no_barrier),
 	FLAG(struct message_database, "any_filesystem", any_filesystem),
+	FLAG(struct message_database, "no_retention", no_retention),
+	NUMBER(struct message_database, "l0_retention_ms", l0_retention_ms),
+	NUMBER(struct message_database, "l1_retention_ms", l1_retention_ms),
+	NUMBER(struct message_database, "l2_retention_ms", l2_retention_ms),
+	NUMBER(struct message_database, "l3_retention_ms", l3_retention_ms),
+	NUMBER(struct message_database, "snapshot_interval_ms", snapshot_interval_ms),
+	NUMBER(struct message_database, "snapshot_renew_ms", snapshot_renew_ms),
 };
 
 static const struct member sync_members[] = {
@@ -106,6 +113,23 @@ static const struct member status_members[] = {
 	COUNT(struct message_status_database, "db_bytes", db_bytes, 0),
 	COUNT(struct message_status_database, "uploads", uploads, 0),
 	FLAG(struct message_status_database, "weak_fencing", weak_fencing),
+	COUNT(struct message_status_database, "earliest_txid", earliest_txid, 0),
+	COUNT(struct message_status_database, "latest_txid", latest_txid, 0),
+	NUMBER(struct message_status_database, "earliest_ms", earliest_ms),
+	NUMBER(struct message_status_database, "latest_ms", latest_ms),
+	NUMBER(struct message_status_database, "snapshot_ms", snapshot_ms),
+	COUNT(struct message_status_database, "replica_files", replica_files, 0),
+	COUNT(struct message_status_database, "replica_bytes", replica_bytes, 0),
+	MAYBE(struct message_status_database, "upkeep_error", upkeep_error, REASON_MAX),
+	NUMBER(struct message_status_database, "upkeep_error_ms", upkeep_error_ms),
+	COUNT(struct message_status_database, "puts", puts, 0),
+	COUNT(struct message_status_database, "gets", gets, 0),
+	COUNT(struct message_status_database, "heads", heads, 0),
+	COUNT(struct message_status_database, "lists", lists, 0),
+	COUNT(struct message_status_database, "deletes", deletes, 0),
+	COUNT(struct message_status_database, "bytes_out", bytes_out, 0),
+	COUNT(struct message_status_database, "bytes_in", bytes_in, 0),
+	COUNT(struct message_status_database, "retries", retries, 0),
 };
 
 static const struct member job_members[] = {

@@ -63,7 +63,9 @@ struct message_database {
 	char *container_path; /* NULL = none */
 	int64_t sync_interval_ms;
 	uint64_t staging_max, copies_max, checkpoint_frames, barrier_bytes;
-	bool no_barrier, any_filesystem;
+	int64_t l0_retention_ms, l1_retention_ms, l2_retention_ms, l3_retention_ms;
+	int64_t snapshot_interval_ms, snapshot_renew_ms;
+	bool no_barrier, any_filesystem, no_retention;
 };
 
 struct message_config {
@@ -117,6 +119,12 @@ struct message_status_database {
 	int64_t pending_since_ms, last_upload_ms, last_error_ms; /* wall time; 0 = none */
 	uint64_t wal_bytes, db_bytes, uploads;
 	bool weak_fencing;
+	uint64_t earliest_txid, latest_txid; /* of the replica, as in replicator_status */
+	int64_t earliest_ms, latest_ms, snapshot_ms;
+	uint64_t replica_files, replica_bytes;
+	char *upkeep_error;
+	int64_t upkeep_error_ms;
+	uint64_t puts, gets, heads, lists, deletes, bytes_out, bytes_in, retries; /* requests */
 };
 
 struct message_status {

@@ -94,33 +94,6 @@ static const struct ltx_file *last_file(const struct ltx_set *set, uint64_t max)
 	return NULL;
 }
 
-struct header_bytes {
-	uint8_t data[LTX_HEADER_SIZE];
-	size_t n;
-};
-
-static int take_header(void *ctx, const void *p, size_t n, struct err *e)
-{
-	struct header_bytes *h = ctx;
-	if (n > sizeof(h->data) - h->n)
-		return err_set(e, ERR_DAMAGED, "the store sent more than it was asked for");
-	memcpy(h->data + h->n, p, n);
-	h->n += n;
-	return ERR_OK;
-}
-
-static int read_last(
-	struct store *s, const struct ltx_file *f, struct ltx_header *out, struct err *e)
-{
-	char name[FENCE_NAME_SIZE];
-	struct header_bytes h = {.n = 0};
-	fence_name(s, f->level, f->min_txid, f->max_txid, name);
-	int rc = store_get(s, name, 0, sizeof(h.data), take_header, &h, e);
-	if (!rc && h.n != sizeof(h.data))
-		rc = err_set(e, ERR_DAMAGED, "%s has no LTX header", name);
-	return rc ? rc : ltx_header_decode(h.data, out, e);
-}
-
 static bool holds_l0(const struct ltx_set *set, uint64_t txid)
 {
 	for (size_t i = 0; i < set->count; i++)
@@ -155,11 +128,20 @@ static int find_frozen(
 	return f->frozen_there ? fence_same(r->store, &w->frozen, &f->frozen_same, e) : ERR_OK;
 }
 
+/* What was listed stays known (inventory.h). */
+static int keep_listing(struct replicator *r, const struct ltx_set *set, struct err *e)
+{
+	int64_t now = clock_wall_ms();
+	return inventory_load(&r->inventory, set, state_dir_path(r->dir), store_url(r->store), now, e);
+}
+
 static int gather(struct replicator *r, struct start_facts *f, struct err *e)
 {
 	struct listing l = {.level = 0};
 	ltxset_init(&l.set);
 	int rc = list_all(r->store, &l, e);
+	if (!rc)
+		rc = keep_listing(r, &l.set, e);
 	if (!rc) {
 		f->state = r->work.have_state ? &r->work.state : NULL;
 		f->copied = r->work.copied;
@@ -169,7 +151,7 @@ static int gather(struct replicator *r, struct start_facts *f, struct err *e)
 	const struct ltx_file *last = rc ? NULL : last_file(&l.set, f->max_txid);
 	if (last) {
 		f->last_is_l0 = last->level == 0;
-		rc = read_last(r->store, last, &f->last, e);
+		rc = fence_header(r->store, last->level, last->min_txid, last->max_txid, &f->last, e);
 	}
 	if (!rc)
 		rc = find_frozen(r, &l.set, f, e);
@@ -245,7 +227,12 @@ static void lead_on(struct replicator *r, const struct start_facts *f, const str
 		s->ino = w->state.ino;
 		s->same_boot = same_boot;
 		s->txid = w->state.txid;
+		s->txid_ms = w->state.timestamp_ms;
+		s->txid_checksum = w->state.checksum;
+		s->page_size = w->state.page_size;
+		s->n_page = w->state.n_page;
 	}
+	s->node_id = w->state.node_id;
 	s->flight = w->plan.resend ? FLIGHT_FROZEN : FLIGHT_NONE;
 	s->phase = PHASE_ATTACH;
 	pthread_mutex_unlock(&r->lock);
@@ -340,6 +327,5 @@ void begin(struct replicator *r)
 		return;
 	}
 	store_works(r);
-	w->confirmed_us = clock_mono_us();
 	lead_on(r, &f, &why);
 }

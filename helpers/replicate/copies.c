@@ -9,6 +9,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define BOUND_DEFAULT (UINT64_C(512) << 20)
+#define BOUND_FLOOR (UINT64_C(1) << 20)
+
+uint64_t copies_bound(uint64_t configured, uint64_t db_bytes)
+{
+	uint64_t max = configured ? configured : BOUND_DEFAULT;
+	uint64_t db = db_bytes < BOUND_FLOOR ? BOUND_FLOOR : db_bytes;
+	return db < max ? db : max;
+}
+
+uint64_t copies_level_share(uint64_t bound)
+{
+	return bound / 4;
+}
+
 static void count(struct copies *c, uint64_t txid, uint64_t size)
 {
 	if (c->files == 0 || txid < c->oldest)
@@ -86,7 +101,12 @@ void copies_trim(struct copies *c, const char *folder, uint64_t max_bytes, uint6
 
 int copies_clear(struct copies *c, const char *folder, struct err *e)
 {
-	if (fs_remove_tree(folder))
-		return err_errno(e, ERR_IO, errno, "cannot delete %s", folder);
-	return copies_scan(c, folder, e);
+	char *levels = fs_dirname(folder); /* of all levels */
+	if (!levels)
+		return err_nomem(e, "deleting local copies");
+	int rc = ERR_OK;
+	if (fs_remove_tree(levels))
+		rc = err_errno(e, ERR_IO, errno, "cannot delete %s", levels);
+	free(levels);
+	return rc ? rc : copies_scan(c, folder, e);
 }

@@ -46,10 +46,20 @@ static int get_range(
 	return rc;
 }
 
-int fence_same(struct store *s, const struct frozen *f, bool *same, struct err *e)
+int fence_header(struct store *s, int level, uint64_t min_txid, uint64_t max_txid,
+	struct ltx_header *out, struct err *e)
 {
 	char name[FENCE_NAME_SIZE];
-	fence_name(s, 0, f->txid, f->txid, name);
+	struct bytes b;
+	fence_name(s, level, min_txid, max_txid, name);
+	int rc = get_range(s, name, 0, LTX_HEADER_SIZE, &b, e);
+	return rc ? rc : ltx_header_decode(b.data, out, e);
+}
+
+int fence_same_at(struct store *s, int level, const struct frozen *f, bool *same, struct err *e)
+{
+	char name[FENCE_NAME_SIZE];
+	fence_name(s, level, f->header.min_txid, f->header.max_txid, name);
 	struct store_object o = {0};
 	struct bytes b;
 	*same = false;
@@ -64,6 +74,11 @@ int fence_same(struct store *s, const struct frozen *f, bool *same, struct err *
 		return rc;
 	*same = memcmp(b.data, f->tail, sizeof(f->tail)) == 0;
 	return ERR_OK;
+}
+
+int fence_same(struct store *s, const struct frozen *f, bool *same, struct err *e)
+{
+	return fence_same_at(s, 0, f, same, e);
 }
 
 /* ---- F4 ---- */

@@ -21,11 +21,18 @@
 void fence_name(const struct store *s, int level, uint64_t min_txid, uint64_t max_txid,
 	char out[FENCE_NAME_SIZE]);
 
+/* Reads the header of the file of this name. ERR_DAMAGED when it has none, the store's errors. */
+int fence_header(struct store *s, int level, uint64_t min_txid, uint64_t max_txid,
+	struct ltx_header *out, struct err *e);
+
 /*
  * F3: is the object of f's name the frozen file: same size, same first 100 and last 16 bytes?
  * ERR_NOT_FOUND when there is no such object; the store's errors otherwise.
  */
 int fence_same(struct store *s, const struct frozen *f, bool *same, struct err *e);
+
+/* The same for a file of another level (frozen_read). */
+int fence_same_at(struct store *s, int level, const struct frozen *f, bool *same, struct err *e);
 
 /*
  * F4: one LIST behind the last settled L0 (0 = from the start). *next = the first TXID that is

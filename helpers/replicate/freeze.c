@@ -155,11 +155,8 @@ int freeze(const char *folder, const struct staging *staging, const struct ltx_h
 	return rc;
 }
 
-int frozen_load(const char *folder, uint64_t txid, struct frozen *out, struct err *e)
+int frozen_read(const char *path, struct frozen *out, struct err *e)
 {
-	char *path = frozen_path(folder, txid);
-	if (!path)
-		return err_nomem(e, "reading a frozen file");
 	struct stat st;
 	int rc = ERR_OK;
 	int fd = fs_open(path, O_RDONLY | O_NOFOLLOW, 0);
@@ -172,13 +169,25 @@ int frozen_load(const char *folder, uint64_t txid, struct frozen *out, struct er
 		rc = err_errno(e, ERR_IO, errno, "cannot read %s", path);
 	if (!rc)
 		rc = ltx_header_decode(out->head, &out->header, e);
-	if (!rc && (out->header.min_txid != txid || out->header.max_txid != txid))
-		rc = err_set(e, ERR_DAMAGED, "%s holds another TXID than its name says", path);
 	if (!rc) {
-		out->txid = txid;
+		out->txid = out->header.max_txid;
 		out->size = (uint64_t)st.st_size;
 	}
 	fs_close(fd);
+	return rc;
+}
+
+int frozen_load(const char *folder, uint64_t txid, struct frozen *out, struct err *e)
+{
+	char *path = frozen_path(folder, txid);
+	if (!path)
+		return err_nomem(e, "reading a frozen file");
+	struct frozen f;
+	int rc = frozen_read(path, &f, e);
+	if (!rc && (f.header.min_txid != txid || f.header.max_txid != txid))
+		rc = err_set(e, ERR_DAMAGED, "%s holds another TXID than its name says", path);
+	if (!rc)
+		*out = f;
 	free(path);
 	return rc;
 }

@@ -42,6 +42,9 @@ int freeze(const char *folder, const struct staging *pages, const struct ltx_hea
 /* Reads what identifies a frozen file that is there. ERR_NOT_FOUND, ERR_DAMAGED, ERR_IO. */
 int frozen_load(const char *folder, uint64_t txid, struct frozen *out, struct err *e);
 
+/* The same of any LTX file, whatever TXIDs it holds; out->txid is its highest. */
+int frozen_read(const char *path, struct frozen *out, struct err *e);
+
 /* Rewrites the frozen L0 `txid`, which holds every page, as the snapshot 1-txid into `to` (F7), not
  * fsynced. ERR_DAMAGED when it does not hold every page. */
 int freeze_snapshot(const char *folder, uint64_t txid, const char *to, struct err *e);

@@ -4,6 +4,7 @@
  *   fixed    set in replicator_open, read by anybody
  *   turn     only the thread in replicator_turn
  *   work     only the thread in replicator_work
+ *   upkeep   only the thread in replicator_upkeep
  *   shared   under `lock`, held for moments, never across a call that blocks
  *   handed   a cut: the turn's until `flight` becomes FLIGHT_SEALED, the work's until it is
  *            FLIGHT_NONE again. So is the page table while the flight is sealed; at all other times
@@ -16,6 +17,7 @@
 #include "replicate/copies.h"
 #include "replicate/freeze.h"
 #include "replicate/health.h"
+#include "replicate/inventory.h"
 #include "replicate/replicator.h"
 #include "replicate/staging.h"
 #include "replicate/start.h"
@@ -91,6 +93,21 @@ struct shared {
 	uint64_t txid, uploads, open_bytes, flight_bytes, wal_bytes, db_bytes;
 	int64_t open_since_ms, last_upload_ms;
 	bool weak;
+
+	/* For the upkeep. `txid` and these are of the same settled upload. */
+	int64_t txid_ms;        /* its timestamp */
+	uint64_t txid_checksum; /* database checksum at it, 0 = unknown */
+	uint32_t page_size, n_page;
+	uint64_t node_id;                             /* ours, in this life */
+	bool unconditional;                           /* the store can't do conditional puts at all */
+	int64_t confirmed_wall_ms, confirmed_boot_ms; /* F5: last confirmed write or check; 0 = none */
+	bool upkeep_wanted;                           /* the schedule is to run the upkeep */
+	unsigned upkeep_uploads;                      /* settled since it ran last */
+	int64_t upkeep_after_us; /* monotonic time from which on the next settled upload wakes it */
+	int64_t upkeep_not_before_us; /* after trouble: none wakes it sooner */
+	bool renewing;                /* the claim that is due is the renewal of what is ours */
+	char upkeep_error[512];       /* of its last run; "" = it went well */
+	int64_t upkeep_error_ms;
 };
 
 struct turn {
@@ -140,7 +157,18 @@ struct work {
 	int64_t retry_us, delay_us; /* monotonic time of the next attempt; 0 = now */
 	int64_t table_saved_us;
 	uint64_t table_saved_txid;
-	int64_t confirmed_us; /* of the last confirmed write or check */
+};
+
+struct upkeep {
+	int64_t saved_us;       /* monotonic time of the last saving of the inventory; 0 = never */
+	uint64_t saved_changes; /* what was saved */
+	int64_t audited_ms;     /* wall time of the last listing */
+	int64_t retained_ms;    /* wall time of the last look at what may go */
+	size_t retained_count;  /* files that stayed then */
+	int64_t delay_us;       /* after trouble: the last pause */
+	bool no_deletes; /* the store refuses to delete: told once, not tried again in this life */
+	char fault[512]; /* what the last audit found; "" = nothing */
+	bool broken;     /* no way through the replica to the last upload: a snapshot is due */
 };
 
 struct replicator {
@@ -153,7 +181,9 @@ struct replicator {
 
 	struct turn turn;
 	struct work work;
-	struct pagesums table; /* handed */
+	struct upkeep upkeep;
+	struct inventory inventory; /* has its own lock */
+	struct pagesums table;      /* handed */
 
 	pthread_mutex_t lock;
 	struct shared shared;
@@ -210,11 +240,20 @@ void upload(struct replicator *r);
 /* Notes an error of the store: state, reason, when to try again. */
 void store_trouble(struct replicator *r, int code, const struct err *e);
 void store_works(struct replicator *r);
+/* From the upkeep too. */
 void become_fenced(struct replicator *r, const struct err *why);
 
 /* keep.c: what follows an upload and can wait: page table, copies, manifest, takeover's snapshot.
  */
 void keep(struct replicator *r);
 uint64_t database_bytes(struct replicator *r);
+
+/* ---- upkeep (upkeep.h) ---- */
+
+/* work: an upload was settled; is it time for the upkeep? Lock held. */
+void upkeep_uploaded(struct shared *s);
+
+/* Saves the inventory when there is something new and ten minutes have passed, or at a stop. */
+void keep_inventory(struct replicator *r, bool stop);
 
 #endif

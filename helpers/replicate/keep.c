@@ -19,8 +19,6 @@
 #include <string.h>
 
 #define TABLE_US (INT64_C(600) * 1000000)
-#define COPIES_DEFAULT (UINT64_C(512) << 20)
-#define COPIES_FLOOR (UINT64_C(1) << 20)
 
 /* ---- page table ---- */
 
@@ -44,11 +42,8 @@ uint64_t database_bytes(struct replicator *r)
 
 static uint64_t copies_max(struct replicator *r)
 {
-	uint64_t max = r->cfg.copies_max ? r->cfg.copies_max : COPIES_DEFAULT;
-	uint64_t db = database_bytes(r);
-	if (db < COPIES_FLOOR)
-		db = COPIES_FLOOR;
-	return db < max ? db : max;
+	uint64_t bound = copies_bound(r->cfg.copies_max, database_bytes(r));
+	return bound - copies_level_share(bound);
 }
 
 static void keep_table_and_copies(struct replicator *r)
@@ -109,7 +104,15 @@ static int put_snapshot(struct replicator *r, const char *path, uint64_t txid, s
 	};
 	int rc = store_put(r->store, name, &body, &opts, e);
 	fs_close(fd);
-	return rc == ERR_CONDITION ? ERR_OK : rc; /* a snapshot of this TXID has this content */
+	if (rc && rc != ERR_CONDITION) /* a snapshot of this TXID has this content */
+		return rc;
+	struct replica_file f = {.level = LTX_SNAPSHOT_LEVEL,
+		.min_txid = 1,
+		.max_txid = txid,
+		.size = body.size,
+		.timestamp_ms = opts.timestamp_ms,
+		.uploaded_ms = clock_wall_ms()};
+	return inventory_add(&r->inventory, &f, e);
 }
 
 /* The takeover's L0 holds every page; its snapshot lets a restore begin there. */

@@ -123,6 +123,24 @@ ptrdiff_t ltxfile_read(void *ctx, void *p, size_t n, struct err *e)
 	return (ptrdiff_t)n;
 }
 
+int ltxfile_rewind(struct ltxfile *f, struct err *e)
+{
+	int rc = ltxfile_flush(f, 0, e);
+	f->offset = 0;
+	free(f->buffer);
+	f->buffer = NULL;
+	return rc;
+}
+
+int ltxfile_size(const struct ltxfile *f, uint64_t *size, struct err *e)
+{
+	struct stat st;
+	if (fstat(f->fd, &st))
+		return err_errno(e, ERR_IO, errno, "cannot look at %s", f->path);
+	*size = (uint64_t)st.st_size;
+	return ERR_OK;
+}
+
 void ltxfile_close(struct ltxfile *f)
 {
 	if (!f)
@@ -131,6 +149,45 @@ void ltxfile_close(struct ltxfile *f)
 	free(f->path);
 	free(f->buffer);
 	free(f);
+}
+
+/* ---- verifying ---- */
+
+static int read_through(struct ltx_decoder *dec, const atomic_bool *cancelled, struct err *e)
+{
+	uint8_t *page = malloc(ltx_decoder_header(dec)->page_size);
+	if (!page)
+		return err_nomem(e, "verifying an LTX file");
+	uint32_t pgno = 1;
+	int rc = ERR_OK;
+	while (!rc && pgno) {
+		if (cancelled && atomic_load_explicit(cancelled, memory_order_relaxed))
+			rc = err_set(e, ERR_CANCELLED, "verifying an LTX file was stopped");
+		else
+			rc = ltx_decoder_page(dec, &pgno, page, e);
+	}
+	free(page);
+	return rc;
+}
+
+int ltxfile_verify(
+	const char *path, const atomic_bool *cancelled, struct ltx_header *out, struct err *e)
+{
+	struct ltxfile *f = NULL;
+	struct ltx_decoder *dec = NULL;
+	int rc = ltxfile_open(&f, path, e);
+	if (rc)
+		return rc;
+	rc = ltx_decoder_new(&dec, ltxfile_read, f, e);
+	if (!rc)
+		rc = read_through(dec, cancelled, e);
+	if (!rc)
+		*out = *ltx_decoder_header(dec);
+	if (rc == ERR_DAMAGED)
+		err_wrap(e, "%s", path);
+	ltx_decoder_free(dec);
+	ltxfile_close(f);
+	return rc;
 }
 
 /* ---- folding ---- */

@@ -6,6 +6,7 @@
 #include "format/ltx.h"
 #include "source/pagesums.h"
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 struct ltxfile;
@@ -25,7 +26,20 @@ int ltxfile_open(struct ltxfile **out, const char *path, struct err *e);
 /* An ltx_read_fn: ctx is the struct ltxfile. */
 ptrdiff_t ltxfile_read(void *ctx, void *p, size_t n, struct err *e);
 
+/* Begins to read what was written (which is flushed first), from its start. */
+int ltxfile_rewind(struct ltxfile *f, struct err *e);
+
+/* Bytes in the file as it is on disk now. ERR_IO. */
+int ltxfile_size(const struct ltxfile *f, uint64_t *size, struct err *e);
+
 void ltxfile_close(struct ltxfile *f); /* NULL is fine */
+
+/*
+ * Decodes a whole file and throws the pages away. ERR_DAMAGED when it is none, ERR_NOT_FOUND,
+ * ERR_IO, ERR_CANCELLED when *cancelled (may be NULL) became true.
+ */
+int ltxfile_verify(
+	const char *path, const atomic_bool *cancelled, struct ltx_header *out, struct err *e);
 
 /*
  * Brings a page table from the state before an LTX file to the state after it. The whole file is

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "conf/inplace.h"
 #include "replicate/internal.h"
 #include "replicate/table.h"
 
@@ -43,7 +44,10 @@ void replicator_trouble(
 	struct replicator *r, enum health_side side, enum replicator_state state, const struct err *why)
 {
 	pthread_mutex_lock(&r->lock);
-	health_set(&r->shared.health, r->cfg.database, side, state, why);
+	/* Fenced is for good: an upload that was on its way while the upkeep found it out ends later.
+	 */
+	if (r->shared.health.side[side].state != REPLICATOR_FENCED)
+		health_set(&r->shared.health, r->cfg.database, side, state, why);
 	pthread_mutex_unlock(&r->lock);
 }
 
@@ -102,6 +106,7 @@ int replicator_open(struct replicator **out, const struct replicator_config *cfg
 		return err_nomem(e, "opening a replicator");
 	pthread_mutex_init(&r->lock, NULL);
 	health_init(&r->shared.health);
+	inventory_init(&r->inventory);
 	pagesums_init(&r->table, 0);
 	pagesums_init(&r->turn.proof, 0);
 	int rc =
@@ -112,6 +117,8 @@ int replicator_open(struct replicator **out, const struct replicator_config *cfg
 		rc = store_open(&r->store, cfg->replica, &cfg->store, e);
 	if (!rc)
 		rc = state_dir_open(&r->dir, r->cfg.state_dir, e);
+	if (!rc) /* what a restore that was interrupted left, and that left no state */
+		rc = inplace_recover(r->cfg.database, false, e);
 	if (!rc)
 		rc = make_stagings(r, e);
 	if (!rc) {
@@ -149,6 +156,7 @@ static void save_on_stop(struct replicator *r)
 		log_warn("%s: %s", r->cfg.database, e.text);
 	if (state_save(r->dir, &r->work.state, &e))
 		log_warn("%s: %s", r->cfg.database, e.text);
+	keep_inventory(r, true);
 }
 
 /* Everything is shipped: leave the database as an app's last close would. */
@@ -174,6 +182,7 @@ void replicator_close(struct replicator *r)
 		staging_free(r->stagings[i]);
 	pagesums_free(&r->table);
 	pagesums_free(&r->turn.proof);
+	inventory_free(&r->inventory);
 	state_dir_close(r->dir);
 	store_close(r->store);
 	free(r->work.folder);

@@ -3,9 +3,10 @@
  *
  * (The order, what a crash after each step leaves, and fencing rules F1 to F11: docs/DESIGN.md.)
  *
- * Two threads may be inside a replicator at a time: one in replicator_turn (the source's actor: no
- * network), one in replicator_work (network and disk: freeze, upload, settle). Everything else is
- * thread-safe and does not block on either.
+ * Three threads may be inside a replicator at a time: one in replicator_turn (the source's actor:
+ * no network), one in replicator_work (network and disk: freeze, upload, settle), one in
+ * replicator_upkeep (levels, snapshots, retention). Everything else is thread-safe and does not
+ * block on them.
  */
 #ifndef REPLICATE_REPLICATOR_H
 #define REPLICATE_REPLICATOR_H
@@ -33,6 +34,12 @@ struct replicator_config {
 	uint32_t checkpoint_frames; /* as in source_config */
 	uint64_t barrier_bytes;
 	bool no_barrier, any_filesystem;
+
+	/* Retention; 0 = the default of conf/options.h. */
+	bool no_retention; /* the bucket's own rules delete: we don't, and renew snapshots in time */
+	int64_t l0_retention_ms, l1_retention_ms, l2_retention_ms, l3_retention_ms;
+	int64_t snapshot_interval_ms, snapshot_renew_ms;
+
 	bool takeover; /* F7: a person's word, for this start only */
 	bool accept; /* state `replaced`: a person accepted the database that stands there now; another
 					one after the next upload has to be accepted anew */
@@ -67,6 +74,14 @@ struct replicator_status {
 	bool weak_fencing;
 	uint64_t uploads;
 	struct store_counts requests;
+
+	/* The replica. A restore finds a way to every upload that is kept between these two. */
+	uint64_t earliest_txid, latest_txid; /* 0 = nothing */
+	int64_t earliest_ms, latest_ms;      /* wall time of these uploads */
+	int64_t snapshot_ms; /* the newest full file holds the database as it was then; 0 = none */
+	uint64_t replica_files, replica_bytes;
+	char upkeep_error[512]; /* what is wrong with levels, snapshots, retention; "" = nothing */
+	int64_t upkeep_error_ms;
 };
 
 /* Opens state folder and store, starts nothing. ERR_USAGE, ERR_AGAIN (state folder in use), … */
@@ -88,6 +103,15 @@ void replicator_turn(struct replicator *r, int64_t *wait_us, bool *work);
  */
 void replicator_work(struct replicator *r, int64_t *wait_us);
 
+/*
+ * Does what keeps the replica quick to restore and cheap to keep: compaction, snapshots, deletion
+ * of what no promise needs, audits. May block for minutes. To be run when replicator_upkeep_wanted
+ * says so (ask after each turn and work) and after *wait_us (INT64_MAX: only when wanted); a turn
+ * must follow it.
+ */
+void replicator_upkeep(struct replicator *r, int64_t *wait_us);
+bool replicator_upkeep_wanted(struct replicator *r);
+
 /* Names every request to sync: settled once all that was committed before the call is in the
  * store. Returns a ticket for replicator_sync_done. Wakes nothing: turn and work must follow. */
 uint64_t replicator_sync(struct replicator *r);
@@ -98,7 +122,7 @@ int replicator_sync_done(struct replicator *r, uint64_t ticket, struct err *e);
 /* Everything captured is settled and nothing is known to be committed behind it. */
 bool replicator_drained(struct replicator *r);
 
-/* Makes a blocked replicator_work return soon (shutdown). */
+/* Makes a blocked replicator_work or replicator_upkeep return soon (shutdown). */
 void replicator_cancel(struct replicator *r);
 
 void replicator_get_status(struct replicator *r, struct replicator_status *out);

@@ -65,6 +65,19 @@ static void fill_pending(const struct shared *s, struct replicator_status *out)
 		out->pending_since_ms = s->cut.since_ms;
 }
 
+static void fill_replica(struct replicator *r, struct replicator_status *out)
+{
+	struct inventory_totals t;
+	inventory_get_totals(&r->inventory, &t);
+	out->earliest_txid = t.earliest_txid;
+	out->earliest_ms = t.earliest_ms;
+	out->latest_txid = t.latest_txid;
+	out->latest_ms = t.latest_ms;
+	out->snapshot_ms = t.snapshot_ms;
+	out->replica_files = t.files;
+	out->replica_bytes = t.bytes;
+}
+
 void replicator_get_status(struct replicator *r, struct replicator_status *out)
 {
 	const struct trouble *why;
@@ -85,7 +98,10 @@ void replicator_get_status(struct replicator *r, struct replicator_status *out)
 	out->weak_fencing = s->weak;
 	out->uploads = s->uploads;
 	fill_pending(s, out);
+	copy_text(out->upkeep_error, sizeof(out->upkeep_error), s->upkeep_error);
+	out->upkeep_error_ms = s->upkeep_error[0] ? s->upkeep_error_ms : 0;
 	pthread_mutex_unlock(&r->lock);
+	fill_replica(r, out);
 	store_get_counts(r->store, &out->requests);
 }
 

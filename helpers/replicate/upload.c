@@ -41,10 +41,15 @@ static void retry_later(struct work *w, int64_t max_us)
 }
 
 /* The replica was just seen to be ours (F4): only what the store itself said counts. */
-static void confirm(struct work *w)
+static void confirm(struct replicator *r)
 {
-	w->state.confirmed_wall_ms = clock_wall_ms();
-	w->state.confirmed_boot_ms = clock_boot_ms();
+	struct state *s = &r->work.state;
+	s->confirmed_wall_ms = clock_wall_ms();
+	s->confirmed_boot_ms = clock_boot_ms();
+	pthread_mutex_lock(&r->lock);
+	r->shared.confirmed_wall_ms = s->confirmed_wall_ms;
+	r->shared.confirmed_boot_ms = s->confirmed_boot_ms;
+	pthread_mutex_unlock(&r->lock);
 }
 
 static void all_is_well(struct replicator *r)
@@ -55,7 +60,7 @@ static void all_is_well(struct replicator *r)
 
 void store_works(struct replicator *r)
 {
-	confirm(&r->work);
+	confirm(r);
 	all_is_well(r);
 }
 
@@ -329,6 +334,9 @@ static int put_frozen(struct replicator *r, struct err *e)
 		return look_at_it(r, e);
 	if (rc == ERR_UNSUPPORTED && !w->unconditional) {
 		w->unconditional = w->state.weak_fencing = true;
+		pthread_mutex_lock(&r->lock);
+		r->shared.unconditional = true;
+		pthread_mutex_unlock(&r->lock);
 		return put_frozen(r, e);
 	}
 	return rc;
@@ -359,6 +367,21 @@ static void fill_state(struct replicator *r)
 	copy_text(s->database, sizeof(s->database), r->cfg.database);
 }
 
+/* What the replica holds now. */
+static void note_file(struct replicator *r, const struct frozen *f)
+{
+	struct err e = ERR_INIT;
+	struct replica_file file = {
+		.min_txid = f->txid,
+		.max_txid = f->txid,
+		.size = f->size,
+		.timestamp_ms = f->header.timestamp,
+		.uploaded_ms = clock_wall_ms(),
+	};
+	if (inventory_add(&r->inventory, &file, &e))
+		log_warn("%s: %s", r->cfg.database, e.text);
+}
+
 static void tell_settled(struct replicator *r)
 {
 	struct work *w = &r->work;
@@ -372,7 +395,12 @@ static void tell_settled(struct replicator *r)
 	s->claim = s->whole = false;
 	s->settled_pos = w->state.pos;
 	s->txid = w->state.txid;
+	s->txid_ms = w->state.timestamp_ms;
+	s->txid_checksum = w->state.checksum;
+	s->page_size = w->state.page_size;
+	s->n_page = w->state.n_page;
 	s->uploads++;
+	upkeep_uploaded(s);
 	s->last_upload_ms = clock_wall_ms();
 	if (w->cut.ino) {
 		s->dev = w->cut.dev;
@@ -398,6 +426,7 @@ static int settle(struct replicator *r, struct err *e)
 	log_debug("%s: TXID %016" PRIx64 " uploaded, %" PRIu64 " bytes", r->cfg.database,
 		w->frozen.txid, w->frozen.size);
 	copies_added(&w->copies, w->frozen.txid, w->frozen.size);
+	note_file(r, &w->frozen);
 	w->adopted = w->kept_due = true;
 	w->frozen.txid = 0;
 	w->put = false;
@@ -413,7 +442,7 @@ static void send_frozen(struct replicator *r)
 	if (!w->put) {
 		rc = put_frozen(r, &e);
 		if (!rc)
-			confirm(w);
+			confirm(r);
 		w->put = rc == ERR_OK;
 	}
 	if (!rc)

@@ -45,34 +45,10 @@ int leave_begin(struct leave *l, const char *dir, const char *replica, struct er
 	return l->created ? ERR_OK : open_dir(l, replica, e);
 }
 
-int leave_pages(struct leave *l, const struct pagesums *sums, struct err *e)
-{
-	if (!l->path)
-		return ERR_OK;
-	int rc = l->dir ? ERR_OK : state_dir_open(&l->dir, l->path, e);
-	if (rc)
-		return rc;
-	char *path = inside(l, "pages");
-	if (!path)
-		return err_nomem(e, "leaving the page table");
-	l->pages_written = true;
-	rc = pagesums_save(sums, path, e);
-	free(path);
-	return rc;
-}
-
-static void remove_inside(const struct leave *l, const char *name)
-{
-	char *path = inside(l, name);
-	if (path && fs_remove_tree(path) && errno != ENOENT)
-		log_warn("cannot remove %s: %s", path, strerror(errno));
-	free(path);
-}
-
 /* Root restores for the owner of the folder: its replicator must be able to use this. */
 static int give_away(const struct leave *l, uid_t uid, gid_t gid, struct err *e)
 {
-	static const char *const names[] = {"", "lock", "pages", "state.json"};
+	static const char *const names[] = {"", "lock", STATE_RESTORED_PAGES, "restored.json"};
 	if (geteuid() != 0 || uid == 0)
 		return ERR_OK;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -89,28 +65,48 @@ static int give_away(const struct leave *l, uid_t uid, gid_t gid, struct err *e)
 	return ERR_OK;
 }
 
-int leave_state(struct leave *l, struct state *s, uid_t uid, gid_t gid, struct err *e)
+static int save_pages(const struct leave *l, const struct pagesums *sums, struct err *e)
+{
+	char *path = inside(l, STATE_RESTORED_PAGES);
+	if (!path)
+		return err_nomem(e, "leaving the page table");
+	int rc = pagesums_save(sums, path, e);
+	free(path);
+	return rc;
+}
+
+int leave_prepare(struct leave *l, const struct pagesums *sums, struct state *s, uid_t uid,
+	gid_t gid, struct err *e)
 {
 	if (!l->path)
 		return ERR_OK;
+	int rc = l->dir ? ERR_OK : state_dir_open(&l->dir, l->path, e);
+	if (rc)
+		return rc;
 	s->node_id = l->old.node_id ? l->old.node_id : state_new_node_id();
 	s->prev_node_id = l->old.prev_node_id;
 	s->probed = l->old.probed;
 	s->weak_fencing = l->old.weak_fencing;
 	s->manifest_digest = l->old.manifest_digest;
-	int rc = state_save(l->dir, s, e);
-	if (rc)
-		return rc;
-	remove_inside(l, "ltx");
-	return give_away(l, uid, gid, e);
+	l->prepared = true;
+	rc = save_pages(l, sums, e);
+	if (!rc)
+		rc = state_save_restored(l->dir, s, e);
+	return rc ? rc : give_away(l, uid, gid, e);
+}
+
+int leave_settle(struct leave *l, struct err *e)
+{
+	return l->dir ? state_settle_restored(l->dir, e) : ERR_OK;
 }
 
 void leave_abort(struct leave *l)
 {
+	struct err e = ERR_INIT;
 	if (l->path && l->created)
 		fs_remove_tree(l->path);
-	else if (l->path && l->pages_written)
-		remove_inside(l, "pages");
+	else if (l->dir && l->prepared && state_drop_restored(l->dir, &e))
+		log_warn("%s", e.text);
 	leave_end(l);
 }
 

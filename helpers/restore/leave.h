@@ -14,7 +14,7 @@ struct leave {
 	char *path;            /* NULL: nothing is to be left */
 	struct state_dir *dir; /* NULL: not opened yet */
 	bool created;          /* the folder was not there before */
-	bool pages_written;
+	bool prepared;
 	struct state old; /* what the folder held; zero if nothing usable */
 };
 
@@ -22,15 +22,16 @@ struct leave {
  * one does. `dir` "" = leave nothing. leave_abort in every case of failure, here or later. */
 int leave_begin(struct leave *l, const char *dir, const char *replica, struct err *e);
 
-/* Before the database is in place: the folder, if it isn't there, and in it the page table. */
-int leave_pages(struct leave *l, const struct pagesums *sums, struct err *e);
-
 /*
- * After it: state.json, in which node_id and what belongs to the folder are filled in. Files of a
- * database that was there before are removed. `uid`, `gid`: who is to own the folder, when root
- * runs this.
+ * Before the database is in place: the folder, if it isn't there, and in it, aside, the page table
+ * and the state of what is about to be put there; node_id and what belongs to the folder are filled
+ * into *s. `uid`, `gid`: who is to own the folder, when root runs this.
  */
-int leave_state(struct leave *l, struct state *s, uid_t uid, gid_t gid, struct err *e);
+int leave_prepare(struct leave *l, const struct pagesums *sums, struct state *s, uid_t uid,
+	gid_t gid, struct err *e);
+
+/* After it: they become the folder's own. What it had of a database that was there before goes. */
+int leave_settle(struct leave *l, struct err *e);
 
 void leave_abort(struct leave *l); /* takes back what was left so far */
 void leave_end(struct leave *l);   /* unlocks */

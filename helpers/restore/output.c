@@ -1,6 +1,8 @@
 #include "restore/output.h"
 
 #include "base/fs.h"
+#include "base/log.h"
+#include "source/holders.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -34,11 +36,46 @@ static int check_absent(const char *path, struct err *e)
 	return ERR_OK;
 }
 
-int output_init(struct output *o, const char *path, struct err *e)
+/* Nobody may have the old database open: whoever has would write on into the renamed file. */
+static int check_unused(struct output *o, struct err *e)
+{
+	bool unsure;
+	int rc = holders_find(o->path, NULL, NULL, &unsure, e);
+	if (!rc && unsure && !o->told_unsure)
+		log_warn("%s: whether processes of other users have it open can only be told by their "
+				 "locks: none has",
+			o->path);
+	o->told_unsure |= unsure;
+	return rc;
+}
+
+/* What is to be replaced, if there is anything. */
+static int look_at_old(struct output *o, struct err *e)
+{
+	struct stat st;
+	if (lstat(o->path, &st)) {
+		if (errno != ENOENT)
+			return err_errno(e, ERR_IO, errno, "cannot look at %s", o->path);
+		return ERR_OK;
+	}
+	if (!S_ISREG(st.st_mode))
+		return err_set(e, ERR_EXISTS, "cannot replace %s: it is %s", o->path,
+			S_ISLNK(st.st_mode) ? "a symbolic link; name the file itself" : "not a regular file");
+	o->uid = st.st_uid;
+	o->gid = st.st_gid;
+	o->mode = st.st_mode & 0777;
+	struct holders_lock lock;
+	int rc = holders_lock(&lock, o->path, e);
+	holders_unlock(&lock);
+	return rc ? rc : check_unused(o, e);
+}
+
+int output_init(struct output *o, const char *path, bool in_place, struct err *e)
 {
 	memset(o, 0, sizeof(*o));
 	o->path = path;
 	o->fd = -1;
+	o->in_place = in_place;
 	o->dir = fs_dirname(path);
 	if (!o->dir)
 		return err_nomem(e, "looking at the target");
@@ -54,7 +91,10 @@ int output_init(struct output *o, const char *path, struct err *e)
 	o->uid = st.st_uid;
 	o->gid = st.st_gid;
 	o->mode = (st.st_mode & 0666) | 0600;
-	return check_absent(path, e);
+	int rc = inplace_recover(path, in_place, e);
+	if (rc)
+		return rc;
+	return in_place ? look_at_old(o, e) : check_absent(path, e);
 }
 
 /* A file without a name can only be given one through /proc. */
@@ -111,7 +151,8 @@ int output_settle(struct output *o, struct err *e)
 	/* Who isn't root can't give files away: the database is then its own, as everything is that it
 	 * makes. A group of its own it can set. */
 	if (!own && fchown(o->fd, geteuid() == 0 ? o->uid : (uid_t)-1, o->gid) && geteuid() == 0)
-		return err_errno(e, ERR_IO, errno, "cannot give %s to the owner of %s", o->path, o->dir);
+		return err_errno(
+			e, ERR_IO, errno, "cannot give the restored %s to uid %ld", o->path, (long)o->uid);
 	if (fchmod(o->fd, o->mode))
 		return err_errno(e, ERR_IO, errno, "cannot set the mode of %s", o->path);
 	if (fs_fsync(o->fd))
@@ -119,24 +160,32 @@ int output_settle(struct output *o, struct err *e)
 	return ERR_OK;
 }
 
-/* link never replaces; where a file system has no links, rename is asked not to. */
-static int link_named(struct output *o)
+/* Locks before the last look: who opens the database between the two waits, or is seen. */
+static int exchange(struct output *o, struct err *e)
 {
-	if (!fs_link(o->tmp, o->path)) {
-		fs_unlink(o->tmp);
-		return 0;
+	struct holders_lock lock;
+	int rc = holders_lock(&lock, o->path, e);
+	if (!rc)
+		rc = check_unused(o, e);
+	if (!rc) {
+		rc = inplace_exchange(o->path, o->fd, o->tmp, o->stamp, e);
 	}
-	if (errno == EEXIST)
-		return -1;
-	return renameat2(AT_FDCWD, o->tmp, AT_FDCWD, o->path, RENAME_NOREPLACE);
+	if (!rc) {
+		free(o->tmp);
+		o->tmp = NULL;
+	}
+	holders_unlock(&lock);
+	return rc;
 }
 
 int output_place(struct output *o, struct err *e)
 {
+	if (o->in_place)
+		return exchange(o, e);
 	int rc = check_absent(o->path, e);
 	if (rc)
 		return rc;
-	if (o->tmp ? link_named(o) : fs_link_fd(o->fd, o->path)) {
+	if (o->tmp ? fs_rename_new(o->tmp, o->path) : fs_link_fd(o->fd, o->path)) {
 		if (errno == EEXIST)
 			return err_set(
 				e, ERR_EXISTS, "cannot restore, output path already exists: %s", o->path);

@@ -3,11 +3,15 @@
  *
  * It has no name until it is whole where the file system can do that (O_TMPFILE), so that not even
  * kill -9 leaves something behind; elsewhere it is ".<name>.tmp-<random>" in the same folder.
+ *
+ * In place of a database that is there (in_place), that one and its -wal, -shm and -journal are
+ * renamed aside first: conf/inplace.h.
  */
 #ifndef RESTORE_OUTPUT_H
 #define RESTORE_OUTPUT_H
 
 #include "base/err.h"
+#include "conf/inplace.h"
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -17,17 +21,21 @@ struct output {
 	char *dir;
 	char *tmp; /* NULL: without a name */
 	int fd;
-	uid_t uid; /* of the folder */
+	bool in_place;
+	bool told_unsure;
+	uid_t uid; /* of the database that is replaced, else of the folder */
 	gid_t gid;
 	mode_t mode;
+	char stamp[INPLACE_STAMP_SIZE]; /* the old set is <path>.before-<stamp>; "" = there was none */
 };
 
 /*
- * Looks at the target. ERR_EXISTS "cannot restore, output path already exists: P" when P = path or
- * one of its -wal, -shm, -journal is there; ERR_IO when its folder is missing. Changes nothing.
- * output_free in every case.
+ * Looks at the target, after an exchange that was interrupted was finished. ERR_EXISTS "cannot
+ * restore, output path already exists: P" when P = path or one of its -wal, -shm, -journal is
+ * there; in_place: ERR_DATABASE naming the process that has one of them open. ERR_IO when its
+ * folder is missing. output_free in every case.
  */
-int output_init(struct output *o, const char *path, struct err *e);
+int output_init(struct output *o, const char *path, bool in_place, struct err *e);
 
 /* Opens a new empty file, read and write, into o->fd. */
 int output_open(struct output *o, struct err *e);
@@ -35,10 +43,12 @@ int output_open(struct output *o, struct err *e);
 /* Gives up what was opened and removes it. */
 void output_discard(struct output *o);
 
-/* Owner and mode as the folder's, fsync. */
+/* Owner and mode, fsync. */
 int output_settle(struct output *o, struct err *e);
 
-/* Puts it in place, replacing nothing (ERR_EXISTS), and makes that durable. */
+/* Puts it in place, replacing nothing (ERR_EXISTS), and makes that durable. In place: asks once
+ * more who has the old database open (ERR_DATABASE), and keeps all others out while it is
+ * exchanged. */
 int output_place(struct output *o, struct err *e);
 
 void output_free(struct output *o); /* discards what was not placed */

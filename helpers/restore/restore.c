@@ -8,6 +8,7 @@
 #include "restore/restore.h"
 
 #include "base/clock.h"
+#include "base/fs.h"
 #include "base/log.h"
 #include "conf/state.h"
 #include "format/ltx.h"
@@ -18,6 +19,7 @@
 #include "restore/output.h"
 #include "restore/verify.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -296,10 +298,11 @@ static int attempt(struct run *r, struct err *e)
 
 /* ---- the end ---- */
 
-static void describe_state(const struct run *r, struct state *s)
+static int describe_state(const struct run *r, struct state *s, struct err *e)
 {
-	struct stat st = {0};
-	stat(r->options->output, &st);
+	struct stat st;
+	if (fstat(r->output.fd, &st))
+		return err_errno(e, ERR_IO, errno, "cannot look at the restored %s", r->options->output);
 	*s = (struct state){
 		.dev = st.st_dev,
 		.ino = st.st_ino,
@@ -313,24 +316,18 @@ static void describe_state(const struct run *r, struct state *s)
 		.restored_of = r->highest_txid,
 	};
 	snprintf(s->replica, sizeof(s->replica), "%s", store_url(r->store));
-	char *real = realpath(r->options->output, NULL);
-	snprintf(s->database, sizeof(s->database), "%s", real ? real : r->options->output);
-	free(real);
+	char *dir = realpath(r->output.dir, NULL);
+	snprintf(s->database, sizeof(s->database), "%s/%s", dir ? dir : r->output.dir,
+		fs_basename(r->options->output));
+	free(dir);
+	return ERR_OK;
 }
 
-/* The database is in place from here on: what fails now costs the next replicate a comparison. */
-static void leave_behind(struct run *r)
+/* The state goes aside before the database is in place, so that a crash in between leaves both or
+ * neither. */
+static int leave_state(struct run *r, struct err *e)
 {
 	struct state s;
-	struct err e = ERR_INIT;
-	describe_state(r, &s);
-	if (leave_state(&r->leave, &s, r->output.uid, r->output.gid, &e))
-		log_warn("the database is restored, but its state could not be kept: %s", e.text);
-	leave_end(&r->leave);
-}
-
-static int finish(struct run *r, struct err *e)
-{
 	struct pagesums sums = {
 		.sums = apply_sums(r->apply),
 		.n_page = r->result->n_page,
@@ -338,16 +335,27 @@ static int finish(struct run *r, struct err *e)
 		.txid = r->result->txid,
 		.checksum = r->checksum,
 	};
-	int rc = leave_pages(&r->leave, &sums, e);
+	int rc = describe_state(r, &s, e);
+	return rc ? rc : leave_prepare(&r->leave, &sums, &s, r->output.uid, r->output.gid, e);
+}
+
+static int finish(struct run *r, struct err *e)
+{
+	struct err why = ERR_INIT;
+	int rc = leave_state(r, e);
 	if (!rc)
 		rc = output_settle(&r->output, e);
 	if (!rc && r->options->cancelled && __atomic_load_n(r->options->cancelled, __ATOMIC_RELAXED))
 		rc = err_set(e, ERR_CANCELLED, "the restore was stopped");
 	if (!rc)
 		rc = output_place(&r->output, e);
-	if (!rc)
-		leave_behind(r);
-	return rc;
+	if (rc)
+		return rc;
+	memcpy(r->result->before, r->output.stamp, sizeof(r->result->before));
+	if (leave_settle(&r->leave, &why))
+		log_warn("the database is restored, but its state is not settled yet: %s", why.text);
+	leave_end(&r->leave);
+	return ERR_OK;
 }
 
 static int begin_leave(struct run *r, struct err *e)
@@ -407,7 +415,7 @@ int restore_run(struct store *s, const struct restore_options *options,
 	if (options->dry_run) {
 		rc = dry_run(&r, e);
 	} else {
-		rc = output_init(&r.output, options->output, e);
+		rc = output_init(&r.output, options->output, options->in_place, e);
 		if (!rc)
 			rc = begin_leave(&r, e);
 		if (!rc)

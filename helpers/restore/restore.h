@@ -5,6 +5,7 @@
 #define RESTORE_RESTORE_H
 
 #include "base/err.h"
+#include "conf/inplace.h"
 #include "format/ltxset.h"
 #include "store/store.h"
 
@@ -73,6 +74,7 @@ struct restore_options {
 	struct restore_target target;
 	const char *output;    /* path of the database file */
 	const char *state_dir; /* NULL = state_default_dir(output); "" = leave none behind */
+	bool in_place;         /* what is at `output` is renamed aside, with its -wal, -shm, -journal */
 	int parallelism;       /* requests under way at once; 0 = 48, 4 for a folder */
 	bool dry_run;
 	/* Called from one thread with what has been done of what is planned; may be NULL. */
@@ -93,16 +95,19 @@ struct restore_result {
 	uint32_t n_page, page_size;
 	size_t files; /* that were read */
 	enum restore_proof proof;
-	bool empty_replica;       /* the ERR_NO_BACKUP is because there is nothing at all */
-	struct restore_plan plan; /* for dry_run and reports; free with restore_plan_free */
+	char before[INPLACE_STAMP_SIZE]; /* what was there is <output>.before-<this>; "" = nothing */
+	bool empty_replica;              /* the ERR_NO_BACKUP is because there is nothing at all */
+	struct restore_plan plan;        /* for dry_run and reports; free with restore_plan_free */
 };
 
 /*
  * Restores into options->output. ERR_EXISTS with "cannot restore, output path already exists: PATH"
  * when it, or a -wal, -shm or -journal beside it, exists. The file appears whole, verified and
  * fsynced, with owner and mode of the folder (mode & 0666), or not at all; a state folder that was
- * made for it neither. ERR_DAMAGED names the file at fault; ERR_AGAIN: a replicator has the state
- * folder. dry_run plans, reads the last file's header, and changes nothing. restore_plan_free
+ * made for it neither. in_place: what is there is replaced (conf/inplace.h), and owner and mode are
+ * its; ERR_DATABASE names a process that has it open. ERR_DAMAGED names the file at fault;
+ * ERR_AGAIN: a replicator has the state folder. dry_run plans, reads the last file's header, and
+ * changes nothing. restore_plan_free
  * (&result->plan) in every case. Memory: about 64 MB at most whatever the sizes.
  */
 int restore_run(struct store *s, const struct restore_options *options,

@@ -193,8 +193,13 @@ static int delete_batch(struct store *s, const char *const *names, size_t n,
 	struct err why = ERR_INIT;
 	struct buf text;
 	struct batch *b = calloc(1, sizeof(*b));
-	if (!b)
-		return err_nomem(e, "deleting");
+	if (!b) {
+		int first = ERR_OK;
+		err_nomem(&why, "deleting");
+		for (size_t i = 0; i < n; i++)
+			first = store_delete_note(first, &results[i], ERR_NOMEM, &why, e);
+		return first;
+	}
 	*b = (struct batch){.s = s, .names = names, .results = results, .n = n};
 	buf_init(&text, (size_t)4 << 20);
 	for (size_t i = 0; i < n; i++)

@@ -5,6 +5,7 @@
  *
  * This process only watches: each life of the replicator is a child of its own.
  */
+#include "lib/crash.h"
 #include "lib/ship.h"
 #include "lib/tmpdir.h"
 
@@ -25,7 +26,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#define CRASHED 77
+#define CRASHED CRASH_EXIT
 
 struct bed {
 	char *dir;
@@ -44,78 +45,6 @@ static void bed_close(struct bed *b)
 	tmpdir_free(b->dir);
 }
 
-/* ---- ending at the Nth change ---- */
-
-static long until_crash = -1;
-
-static void count(void)
-{
-	if (until_crash > 0 && --until_crash == 0)
-		_exit(CRASHED);
-}
-
-static ssize_t crash_write(int fd, const void *p, size_t n)
-{
-	count();
-	return write(fd, p, n);
-}
-
-/* A crash in the middle of a large write leaves half of it. */
-static ssize_t crash_pwrite(int fd, const void *p, size_t n, off_t off)
-{
-	if (until_crash == 1 && n > 1)
-		(void)!pwrite(fd, p, n / 2, off);
-	count();
-	return pwrite(fd, p, n, off);
-}
-
-/* The process dies, not the machine: what was written stays, fsynced or not. */
-static int crash_fsync(int fd)
-{
-	(void)fd;
-	count();
-	return 0;
-}
-
-static int crash_renameat(int od, const char *o, int nd, const char *n)
-{
-	count();
-	return renameat(od, o, nd, n);
-}
-
-static int crash_linkat(int od, const char *o, int nd, const char *n, int flags)
-{
-	count();
-	return linkat(od, o, nd, n, flags);
-}
-
-static int crash_unlinkat(int dir, const char *path, int flags)
-{
-	count();
-	return unlinkat(dir, path, flags);
-}
-
-static int crash_mkdirat(int dir, const char *path, mode_t mode)
-{
-	count();
-	return mkdirat(dir, path, mode);
-}
-
-static void arm(long n)
-{
-	static struct fs_ops ops;
-	ops = fs_system_ops;
-	ops.write = crash_write;
-	ops.pwrite = crash_pwrite;
-	ops.fsync = crash_fsync;
-	ops.renameat = crash_renameat;
-	ops.linkat = crash_linkat;
-	ops.unlinkat = crash_unlinkat;
-	ops.mkdirat = crash_mkdirat;
-	until_crash = n;
-	fs_set_ops(&ops);
-}
-
 /* One life: all that is committed is shipped, then a clean stop. The exit code. */
 static int life(const struct replicator_config *cfg, long crash_at)
 {
@@ -124,7 +53,7 @@ static int life(const struct replicator_config *cfg, long crash_at)
 	if (pid == 0) {
 		struct ship s;
 		log_set_level(getenv("SHOW") ? LOG_DEBUG : LOG_ERROR);
-		arm(crash_at);
+		crash_arm(crash_at);
 		int rc = ship_open(&s, cfg);
 		if (!rc)
 			rc = ship_sync(&s, 0);

@@ -80,7 +80,7 @@ int ship_open(struct ship *s, const struct replicator_config *cfg)
 	int rc = source_watch_new(&s->watch, &e);
 	s->cfg.watch = s->watch;
 	s->cfg.user = s;
-	s->work_due = INT64_MAX;
+	s->work_due = s->upkeep_due = INT64_MAX;
 	if (!rc)
 		rc = replicator_open(&s->r, &s->cfg, &e);
 	if (rc)
@@ -117,6 +117,8 @@ static void one_turn(struct ship *s)
 	s->turn_due = after(wait);
 	if (work)
 		s->work_due = 0;
+	if (replicator_upkeep_wanted(s->r))
+		s->upkeep_due = 0;
 }
 
 static void one_work(struct ship *s)
@@ -126,6 +128,18 @@ static void one_work(struct ship *s)
 	replicator_work(s->r, &wait);
 	s->works++;
 	s->work_due = after(wait);
+	s->turn_due = 0;
+	if (replicator_upkeep_wanted(s->r))
+		s->upkeep_due = 0;
+}
+
+void ship_upkeep(struct ship *s)
+{
+	int64_t wait;
+	s->upkeep_due = INT64_MAX;
+	replicator_upkeep(s->r, &wait);
+	s->upkeeps++;
+	s->upkeep_due = after(wait);
 	s->turn_due = 0;
 }
 
@@ -141,7 +155,13 @@ static void step(struct ship *s, int64_t until, bool skip)
 		one_work(s);
 		return;
 	}
+	if (s->upkeep_due <= now) {
+		ship_upkeep(s);
+		return;
+	}
 	int64_t next = s->turn_due < s->work_due ? s->turn_due : s->work_due;
+	if (s->upkeep_due < next)
+		next = s->upkeep_due;
 	if (next > until)
 		next = until;
 	int64_t wait = next - now;

@@ -18,8 +18,8 @@ struct ship {
 	struct replicator *r;
 	struct source_watch *watch;
 	struct replicator_config cfg;
-	int64_t turn_due, work_due;
-	uint64_t turns, works;
+	int64_t turn_due, work_due, upkeep_due;
+	uint64_t turns, works, upkeeps;
 };
 
 /* A configuration of this database and replica, else defaults. */
@@ -31,6 +31,9 @@ void ship_close(struct ship *s);
 
 /* Does what is due for so long (real time). */
 void ship_for(struct ship *s, int ms);
+
+/* An upkeep now, whether one is wanted or not. */
+void ship_upkeep(struct ship *s);
 
 /* Does what is due until the state is this one; false after 20 s. */
 bool ship_until(struct ship *s, enum replicator_state state);

@@ -351,7 +351,7 @@ static void test_no_fit(void **state)
 	b.page_size = 1024;
 	add_pages(&s, &a, 1, 1);
 	add_pages(&s, &b, 2, 2);
-	assert_refused(&s, LTX_MERGE_NO_FIT, 1, "pages of 1024 bytes, file-0 before it of 512");
+	assert_refused(&s, LTX_MERGE_OTHER_SIZE, 1, "pages of 1024 bytes, file-0 before it of 512");
 	b = header(6, 0, 0, 0);
 	add_pages(&s, &a, 1, 1);
 	add_pages(&s, &b, 1, 0);

@@ -53,6 +53,11 @@ static void test_values(void **state)
 	assert_true(o.no_barrier);
 	good("no-barrier", "false");
 	assert_false(o.no_barrier);
+	assert_true(o.retention);
+	good("retention", "false");
+	assert_false(o.retention);
+	good("l3-retention", "720h");
+	assert_int_equal(o.l3_retention_ms, INT64_C(720) * 3600000);
 }
 
 static void test_refused(void **state)
@@ -73,6 +78,8 @@ static void test_refused(void **state)
 		{"checkpoint-frames", "0"},
 		{"checkpoint-frames", "1.5"},
 		{"no-barrier", "yes"},
+		{"l0-retention", "2h59m"},
+		{"snapshot-interval", "59m"},
 		{"nonsense", "1s"},
 	};
 	o = (struct options)OPTIONS_DEFAULT;

@@ -43,6 +43,8 @@ static void test_config(void **state)
 		.sync_interval_ms = 1000,
 		.barrier_bytes = UINT64_C(1) << 40,
 		.no_barrier = true,
+		.no_retention = true,
+		.l3_retention_ms = 604800000,
 	};
 	struct message_config in = {
 		.app = (char *)"my-app",
@@ -65,6 +67,8 @@ static void test_config(void **state)
 	assert_string_equal(out.databases[0].state_dir, "/d/state/a-1");
 	assert_null(out.databases[0].container_path);
 	assert_true(out.databases[0].no_barrier);
+	assert_true(out.databases[0].no_retention);
+	assert_int_equal(out.databases[0].l3_retention_ms, 604800000);
 	assert_int_equal(out.databases[0].barrier_bytes, UINT64_C(1) << 40);
 	message_config_free(&out);
 	json_decref(m);

@@ -1,0 +1,195 @@
+#include "replicate/upkeep.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "replicate/fence.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define MINUTE_MS (INT64_C(60) * 1000)
+#define FRESH_MS (5 * MINUTE_MS)           /* F5 */
+#define UPLOADS 8                          /* so many uploads may make something due … */
+#define PAUSE_US (INT64_C(3600) * 1000000) /* … and the first one after so long */
+#define DELAY_FIRST_US (INT64_C(60) * 1000000)
+#define DELAY_MAX_US (INT64_C(3600) * 1000000)
+#define SAVE_US (INT64_C(600) * 1000000)
+
+/* ---- when ---- */
+
+void upkeep_uploaded(struct shared *s)
+{
+	int64_t now = clock_mono_us();
+	s->upkeep_uploads++;
+	if (now >= s->upkeep_not_before_us &&
+		(s->upkeep_uploads >= UPLOADS || now >= s->upkeep_after_us))
+		s->upkeep_wanted = true;
+}
+
+bool replicator_upkeep_wanted(struct replicator *r)
+{
+	pthread_mutex_lock(&r->lock);
+	bool wanted = r->shared.upkeep_wanted;
+	pthread_mutex_unlock(&r->lock);
+	return wanted;
+}
+
+/* ---- F5 ---- */
+
+static bool is_fresh(const struct shared *s)
+{
+	int64_t wall = clock_wall_ms() - s->confirmed_wall_ms;
+	int64_t boot = clock_boot_ms() - s->confirmed_boot_ms;
+	return s->confirmed_wall_ms && wall >= 0 && wall <= FRESH_MS && boot >= 0 && boot <= FRESH_MS;
+}
+
+/* Ours, and neither stopped nor about to be. Lock held. */
+static bool is_ours(const struct shared *s)
+{
+	return s->phase != PHASE_LIST && s->phase != PHASE_STOPPED && s->phase != PHASE_PROVE &&
+		   s->order != ORDER_STOP && !s->prove && !s->whole && s->txid &&
+		   (!s->claim || s->renewing) && s->health.side[HEALTH_STORE].state != REPLICATOR_FENCED;
+}
+
+/* A node that lost a claim in the middle must not delete: asked anew each time. */
+static int look(struct replicator *r, bool *fresh, uint64_t *txid, struct err *e)
+{
+	pthread_mutex_lock(&r->lock);
+	bool ours = is_ours(&r->shared) && !atomic_load(&r->cancelled);
+	*fresh = is_fresh(&r->shared);
+	*txid = r->shared.txid;
+	pthread_mutex_unlock(&r->lock);
+	return ours ? ERR_OK : err_set(e, ERR_CANCELLED, "the replica is not ours to tidy now");
+}
+
+int upkeep_judge_tail(
+	struct replicator *r, uint64_t settled, uint64_t next, bool more, struct err *e)
+{
+	pthread_mutex_lock(&r->lock);
+	struct shared *s = &r->shared;
+	bool moved = s->txid != settled; /* what was listed may be what we settled meanwhile */
+	bool in_flight = s->flight == FLIGHT_FROZEN && next == settled + 1 && !more;
+	if (!next && !moved) {
+		s->confirmed_wall_ms = clock_wall_ms();
+		s->confirmed_boot_ms = clock_boot_ms();
+	}
+	pthread_mutex_unlock(&r->lock);
+	if (!next)
+		return ERR_OK;
+	if (moved || in_flight)
+		return err_set(e, ERR_AGAIN, "an upload is on its way");
+	return err_set(e, ERR_FENCED,
+		"another node wrote TXID %016" PRIx64
+		" of the replica, and this one had written up to %016" PRIx64
+		"; nothing more is shipped from here: stop the other one and restore from the replica, or "
+		"start once with -takeover",
+		next, settled);
+}
+
+int upkeep_gate(struct replicator *r, struct err *e)
+{
+	bool fresh, more;
+	uint64_t txid, next;
+	int rc = look(r, &fresh, &txid, e);
+	if (rc || fresh)
+		return rc;
+	rc = fence_tail(r->store, txid, &next, &more, e);
+	if (!rc)
+		rc = upkeep_judge_tail(r, txid, next, more, e);
+	if (rc && rc != ERR_AGAIN)
+		return rc;
+	/* What was settled during the LIST confirmed more than it could. */
+	int now = look(r, &fresh, &txid, e);
+	return now || fresh ? now : rc;
+}
+
+/* ---- what is kept on disk ---- */
+
+void keep_inventory(struct replicator *r, bool stop)
+{
+	struct upkeep *u = &r->upkeep;
+	struct err e = ERR_INIT;
+	int64_t now = clock_mono_us();
+	bool due = stop || !u->saved_us || now - u->saved_us >= SAVE_US;
+	if (!due || !inventory_known(&r->inventory) ||
+		inventory_changes(&r->inventory) == u->saved_changes)
+		return;
+	if (inventory_save(
+			&r->inventory, state_dir_path(r->dir), store_url(r->store), &u->saved_changes, &e))
+		log_warn("%s: %s", r->cfg.database, e.text);
+	u->saved_us = now;
+}
+
+/* ---- a run ---- */
+
+void upkeep_say(struct replicator *r, const char *text)
+{
+	struct shared *s = &r->shared;
+	pthread_mutex_lock(&r->lock);
+	bool news = strncmp(s->upkeep_error, text, sizeof(s->upkeep_error) - 1) != 0;
+	copy_text(s->upkeep_error, sizeof(s->upkeep_error), text);
+	if (text[0])
+		s->upkeep_error_ms = clock_wall_ms();
+	pthread_mutex_unlock(&r->lock);
+	if (news && text[0])
+		log_warn("%s: %s", r->cfg.database, text);
+}
+
+static int run(struct replicator *r, struct err *e)
+{
+	bool listed = false, fresh;
+	uint64_t txid;
+	int rc = look(r, &fresh, &txid, e);
+	if (!rc)
+		rc = upkeep_audit(r, &listed, e);
+	return rc;
+}
+
+/* What comes when: *after_us of the next upload that is one too many, not_before_us of any. */
+static void plan_next(struct replicator *r, int rc)
+{
+	struct upkeep *u = &r->upkeep;
+	int64_t now = clock_mono_us();
+	bool trouble = rc && rc != ERR_AGAIN && rc != ERR_CANCELLED;
+	if (!trouble)
+		u->delay_us = 0;
+	else
+		u->delay_us = u->delay_us ? u->delay_us * 2 : DELAY_FIRST_US;
+	if (u->delay_us > DELAY_MAX_US)
+		u->delay_us = DELAY_MAX_US;
+	pthread_mutex_lock(&r->lock);
+	r->shared.upkeep_after_us = rc ? 0 : now + PAUSE_US;
+	r->shared.upkeep_not_before_us = now + u->delay_us;
+	pthread_mutex_unlock(&r->lock);
+}
+
+static void finish(struct replicator *r, int rc, const struct err *e)
+{
+	plan_next(r, rc);
+	if (rc == ERR_FENCED) {
+		become_fenced(r, e);
+		return;
+	}
+	if (rc && rc != ERR_AGAIN && rc != ERR_CANCELLED) {
+		struct err why = *e;
+		err_wrap(&why, "upkeep");
+		upkeep_say(r, why.text);
+	} else if (!rc) {
+		upkeep_say(r, r->upkeep.fault);
+	}
+}
+
+void replicator_upkeep(struct replicator *r, int64_t *wait_us)
+{
+	struct err e = ERR_INIT;
+	*wait_us = INT64_MAX;
+	pthread_mutex_lock(&r->lock);
+	r->shared.upkeep_wanted = false;
+	r->shared.upkeep_uploads = 0;
+	pthread_mutex_unlock(&r->lock);
+	if (atomic_load(&r->cancelled))
+		return;
+	int rc = run(r, &e);
+	finish(r, rc, &e);
+	keep_inventory(r, false);
+}

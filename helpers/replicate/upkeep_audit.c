@@ -1,0 +1,236 @@
+/*
+ * The audit: what is in the replica compared with what we believe is there.
+ *
+ * One LIST of everything below the URL. A file that the inventory has and the listing has not is
+ * asked for by name before anything is said; then it is a fault, and no longer counted on. Files
+ * that only the listing has are added (an upload whose answer was lost). L0s behind our last one
+ * are another node's (F4).
+ */
+#include "replicate/upkeep.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "replicate/fence.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DAY_MS (INT64_C(24) * 3600 * 1000)
+#define ASKED_MAX 50 /* files that are asked for by name */
+
+struct listing {
+	struct store *store;
+	struct ltx_set set;
+	uint64_t settled, next; /* L0s behind `settled`: the first one … */
+	bool more;              /* … and there are others */
+};
+
+/* "0000/<name>" or "ltx/0/<name>" → level and TXIDs; false for what is no LTX file. */
+static bool parse(const struct store *s, const char *name, struct ltx_file *f)
+{
+	for (int level = 0; level < LTX_LEVELS; level++) {
+		char prefix[16];
+		store_level_prefix(s, level, prefix);
+		size_t n = strlen(prefix);
+		if (strncmp(name, prefix, n) == 0) {
+			f->level = level;
+			return ltx_parse_name(name + n, &f->min_txid, &f->max_txid);
+		}
+	}
+	return false;
+}
+
+static int take(void *ctx, const struct store_object *o, struct err *e)
+{
+	struct listing *l = ctx;
+	struct ltx_file f = {.size = o->size, .modified_ms = o->modified_ms};
+	if (!parse(l->store, o->name, &f))
+		return ERR_OK;
+	if (f.level == 0 && f.min_txid > l->settled) {
+		l->more = l->next != 0;
+		if (!l->next || f.min_txid < l->next)
+			l->next = f.min_txid;
+		return ERR_OK; /* not settled: not ours yet, or not ours */
+	}
+	return ltxset_add(&l->set, &f) ? err_nomem(e, "auditing the replica") : ERR_OK;
+}
+
+/* ---- missing ---- */
+
+static int compare_listed(const void *key, const void *member)
+{
+	const struct replica_file *f = key;
+	const struct ltx_file *l = member;
+	const struct replica_file g = {l->level, l->min_txid, l->max_txid, 0, 0, 0};
+	return replica_file_compare(f, &g);
+}
+
+static const struct ltx_file *listed(const struct ltx_set *set, const struct replica_file *f)
+{
+	return set->count ? bsearch(f, set->files, set->count, sizeof(*set->files), compare_listed)
+					  : NULL;
+}
+
+/* ERR_NOT_FOUND, ERR_OK: it is there, with the size that it had. */
+static int ask(struct replicator *r, const struct replica_file *f, struct err *e)
+{
+	char name[FENCE_NAME_SIZE];
+	struct store_object o;
+	fence_name(r->store, f->level, f->min_txid, f->max_txid, name);
+	int rc = store_head(r->store, name, &o, e);
+	return rc ? rc : o.size == f->size ? ERR_OK : ERR_NOT_FOUND;
+}
+
+/* Files of the copy that are not there as they were, moved to its front. */
+static int find_missing(struct replicator *r, const struct ltx_set *set, struct replica_file *files,
+	size_t n, size_t *missing, struct err *e)
+{
+	*missing = 0;
+	for (size_t i = 0; i < n; i++) {
+		const struct ltx_file *l = listed(set, &files[i]);
+		if (l && l->size == files[i].size)
+			continue;
+		struct err why = ERR_INIT;
+		int rc = *missing < ASKED_MAX ? ask(r, &files[i], &why) : ERR_NOT_FOUND;
+		if (rc && rc != ERR_NOT_FOUND) {
+			*e = why;
+			return rc;
+		}
+		if (rc)
+			files[(*missing)++] = files[i];
+	}
+	return ERR_OK;
+}
+
+static void tell_missing(struct replicator *r, const struct replica_file *files, size_t n)
+{
+	char name[FENCE_NAME_SIZE];
+	struct upkeep *u = &r->upkeep;
+	u->fault[0] = '\0';
+	if (!n)
+		return;
+	fence_name(r->store, files[0].level, files[0].min_txid, files[0].max_txid, name);
+	snprintf(u->fault, sizeof(u->fault),
+		"%zu %s missing in the replica or changed there, not by this node: %s%s; restoring to "
+		"earlier points may fail",
+		n, n == 1 ? "file is" : "files are", name, n == 1 ? "" : " and others");
+	upkeep_say(r, u->fault);
+}
+
+/* ---- added ---- */
+
+static int compare_files(const void *a, const void *b)
+{
+	return replica_file_compare(a, b);
+}
+
+/* Files that were changed are listed, and not counted on. */
+static void leave_out(struct ltx_set *set, const struct replica_file *files, size_t n)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < set->count; i++) {
+		const struct ltx_file *l = &set->files[i];
+		const struct replica_file f = {.level = l->level, l->min_txid, l->max_txid, 0, 0, 0};
+		if (!n || !bsearch(&f, files, n, sizeof(*files), compare_files))
+			set->files[kept++] = *l;
+	}
+	set->count = kept;
+}
+
+/* The listing, with what was settled since it began: only that is not in it and yet there. */
+static int take_over(struct replicator *r, struct listing *l, struct err *e)
+{
+	struct replica_file *now;
+	size_t n;
+	int rc = inventory_copy(&r->inventory, &now, &n, e);
+	for (size_t i = 0; !rc && i < n; i++) {
+		struct ltx_file f = {.level = now[i].level,
+			.min_txid = now[i].min_txid,
+			.max_txid = now[i].max_txid,
+			.size = now[i].size};
+		if (ltxset_add(&l->set, &f))
+			rc = err_nomem(e, "auditing the replica");
+	}
+	free(now);
+	ltxset_sort(&l->set);
+	if (!rc)
+		rc = inventory_load(&r->inventory, &l->set, state_dir_path(r->dir), store_url(r->store),
+			clock_wall_ms(), e);
+	return rc;
+}
+
+/* Is there a way to the last upload? */
+static int check_way(struct replicator *r, uint64_t settled, struct err *e)
+{
+	struct replica_file *files;
+	size_t n;
+	uint64_t reach = 0;
+	int rc = inventory_copy(&r->inventory, &files, &n, e);
+	if (!rc)
+		rc = replica_reach(files, n, &reach, e);
+	free(files);
+	r->upkeep.broken = !rc && reach < settled;
+	if (r->upkeep.broken)
+		log_warn("%s: the files in the replica lead to TXID %016" PRIx64 " only, not to %016" PRIx64
+				 ": a new snapshot is needed",
+			r->cfg.database, reach, settled);
+	return rc;
+}
+
+static int compare(struct replicator *r, struct listing *l, struct err *e)
+{
+	struct replica_file *files;
+	size_t n, missing = 0;
+	bool known = inventory_known(&r->inventory);
+	int rc = inventory_copy(&r->inventory, &files, &n, e);
+	/* What came in during the listing is not in it. */
+	size_t old = 0;
+	for (size_t i = 0; !rc && i < n; i++)
+		if (files[i].max_txid <= l->settled && files[i].uploaded_ms <= r->upkeep.audited_ms)
+			files[old++] = files[i];
+	if (!rc && known)
+		rc = find_missing(r, &l->set, files, old, &missing, e);
+	if (!rc) {
+		inventory_remove(&r->inventory, files, missing);
+		tell_missing(r, files, missing);
+		leave_out(&l->set, files, missing);
+		rc = take_over(r, l, e);
+	}
+	free(files);
+	return rc ? rc : check_way(r, l->settled, e);
+}
+
+static bool is_due(struct replicator *r, int64_t now)
+{
+	struct upkeep *u = &r->upkeep;
+	if (!u->audited_ms) /* the start has just listed everything */
+		u->audited_ms = now;
+	return !inventory_known(&r->inventory) || now - u->audited_ms >= DAY_MS || now < u->audited_ms;
+}
+
+int upkeep_audit(struct replicator *r, bool *done, struct err *e)
+{
+	int64_t now = clock_wall_ms();
+	*done = false;
+	if (!is_due(r, now))
+		return ERR_OK;
+	struct listing l = {.store = r->store};
+	ltxset_init(&l.set);
+	pthread_mutex_lock(&r->lock);
+	l.settled = r->shared.txid;
+	pthread_mutex_unlock(&r->lock);
+	int rc = store_list(r->store, "", NULL, 0, take, &l, e);
+	if (!rc)
+		rc = upkeep_judge_tail(r, l.settled, l.next, l.more, e);
+	if (!rc || rc == ERR_AGAIN) { /* an upload on its way is no reason to list again */
+		err_clear(e);
+		ltxset_sort(&l.set);
+		r->upkeep.audited_ms = now;
+		rc = compare(r, &l, e);
+		*done = rc == ERR_OK;
+	}
+	ltxset_free(&l.set);
+	return rc;
+}

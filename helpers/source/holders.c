@@ -1,0 +1,173 @@
+#include "source/holders.h"
+
+#include "base/clock.h"
+#include "base/fs.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Where SQLite locks (os.h, wal.c): PENDING, RESERVED and the 510 bytes of SHARED in the database;
+ * eight locks of the WAL and the "dead man's switch" in the -shm. */
+#define DB_LOCK_FIRST 0x40000000
+#define DB_LOCK_SIZE 512
+#define SHM_LOCK_FIRST 120
+#define SHM_LOCK_SIZE 9
+#define PATIENCE_US 1000000 /* a rollback transaction or a recovery is over by then */
+#define PARTS 4
+
+/* "4711 (ruby)" */
+static void name_process(pid_t pid, char *out, size_t size)
+{
+	char path[64], comm[32] = "";
+	snprintf(path, sizeof(path), "/proc/%ld/comm", (long)pid);
+	int fd = fs_open(path, O_RDONLY, 0);
+	ssize_t n = fd >= 0 ? read(fd, comm, sizeof(comm) - 1) : 0;
+	fs_close(fd);
+	comm[n > 0 ? n : 0] = '\0';
+	for (char *p = comm; *p; p++)
+		*p = *p == '\n' ? '\0' : (char)(isprint((unsigned char)*p) ? *p : '?');
+	if (pid <= 0) /* a lock of another pid namespace, or of an open file description */
+		snprintf(out, size, "a process that can't be seen from here");
+	else
+		snprintf(
+			out, size, "process %ld%s%s%s", (long)pid, *comm ? " (" : "", comm, *comm ? ")" : "");
+}
+
+static int in_use(pid_t pid, const char *path, struct err *e)
+{
+	char who[96];
+	name_process(pid, who, sizeof(who));
+	return err_set(e, ERR_DATABASE,
+		"%s has %s open: stop it first, because it would go on in the old file", who, path);
+}
+
+/* ---- locks ---- */
+
+/* A write lock on all of the bytes, within PATIENCE_US. Where the file can't be written we can only
+ * ask. */
+static int lock_file(const char *path, off_t first, off_t size, int *out, struct err *e)
+{
+	int64_t until = clock_mono_us() + PATIENCE_US;
+	int command = F_SETLK, fd = fs_open(path, O_RDWR | O_NOFOLLOW, 0);
+	if (fd < 0 && (errno == EACCES || errno == EROFS)) {
+		command = F_GETLK;
+		fd = fs_open(path, O_RDONLY | O_NOFOLLOW, 0);
+	}
+	if (fd < 0 && errno == ENOENT)
+		return ERR_OK;
+	if (fd < 0)
+		return err_errno(e, ERR_DATABASE, errno, "cannot open %s", path);
+	*out = fd;
+	for (;;) {
+		struct flock lock = {F_WRLCK, SEEK_SET, first, size, 0};
+		int rc = fcntl(fd, command, &lock);
+		if (!rc && (command == F_SETLK || lock.l_type == F_UNLCK))
+			return ERR_OK;
+		if (rc && errno != EAGAIN && errno != EACCES && errno != EINTR)
+			return err_errno(e, ERR_IO, errno, "cannot lock %s", path);
+		if (clock_mono_us() >= until) {
+			lock = (struct flock){F_WRLCK, SEEK_SET, first, size, 0};
+			rc = fcntl(fd, F_GETLK, &lock);
+			return in_use(!rc && lock.l_type != F_UNLCK ? lock.l_pid : 0, path, e);
+		}
+		clock_sleep_us(20000);
+	}
+}
+
+int holders_lock(struct holders_lock *l, const char *path, struct err *e)
+{
+	char *shm;
+	l->db_fd = l->shm_fd = -1;
+	if (asprintf(&shm, "%s-shm", path) < 0)
+		return err_nomem(e, "looking for users of a database");
+	int rc = lock_file(path, DB_LOCK_FIRST, DB_LOCK_SIZE, &l->db_fd, e);
+	if (!rc)
+		rc = lock_file(shm, SHM_LOCK_FIRST, SHM_LOCK_SIZE, &l->shm_fd, e);
+	free(shm);
+	return rc;
+}
+
+void holders_unlock(struct holders_lock *l)
+{
+	fs_close(l->db_fd); /* which gives the locks back */
+	fs_close(l->shm_fd);
+	l->db_fd = l->shm_fd = -1;
+}
+
+/* ---- descriptors ---- */
+
+struct search {
+	const char *path;
+	struct stat files[PARTS];
+	size_t n_files;
+	bool unsure;
+};
+
+static int look_at_files(struct search *s, struct err *e)
+{
+	static const char *const parts[PARTS] = {"", "-wal", "-shm", "-journal"};
+	for (int i = 0; i < PARTS; i++) {
+		char *name;
+		if (asprintf(&name, "%s%s", s->path, parts[i]) < 0)
+			return err_nomem(e, "looking for users of a database");
+		if (!stat(name, &s->files[s->n_files]))
+			s->n_files++;
+		free(name);
+	}
+	return ERR_OK;
+}
+
+static bool has_one(struct search *s, pid_t pid)
+{
+	char path[64];
+	bool found = false;
+	snprintf(path, sizeof(path), "/proc/%ld/fd", (long)pid);
+	int dir = fs_open(path, O_RDONLY | O_DIRECTORY, 0);
+	DIR *d = dir >= 0 ? fdopendir(dir) : NULL;
+	if (!d) {
+		/* It may have ended meanwhile. */
+		s->unsure |= errno != ENOENT && errno != ESRCH;
+		fs_close(dir);
+		return false;
+	}
+	for (const struct dirent *ent = readdir(d); ent && !found; ent = readdir(d)) {
+		struct stat st;
+		if (ent->d_name[0] == '.' || fstatat(dirfd(d), ent->d_name, &st, 0))
+			continue;
+		for (size_t i = 0; i < s->n_files; i++)
+			found |= st.st_dev == s->files[i].st_dev && st.st_ino == s->files[i].st_ino;
+	}
+	closedir(d);
+	return found;
+}
+
+int holders_find(
+	const char *path, bool (*ignore)(void *ctx, pid_t pid), void *ctx, bool *unsure, struct err *e)
+{
+	struct search s = {.path = path};
+	*unsure = false;
+	int rc = look_at_files(&s, e);
+	if (rc || s.n_files == 0)
+		return rc;
+	DIR *proc = opendir("/proc");
+	if (!proc)
+		return err_errno(e, ERR_IO, errno, "cannot look for processes that use %s in /proc", path);
+	for (const struct dirent *ent = readdir(proc); ent && !rc; ent = readdir(proc)) {
+		char *end;
+		pid_t pid = (pid_t)strtol(ent->d_name, &end, 10);
+		if (*end || pid <= 0 || pid == getpid() || (ignore && ignore(ctx, pid)))
+			continue;
+		if (has_one(&s, pid))
+			rc = in_use(pid, path, e);
+	}
+	closedir(proc);
+	*unsure = s.unsure;
+	return rc;
+}

@@ -1,0 +1,18 @@
+/*
+ * A process that ends at the Nth change that it makes to any file: for tests of what the next one
+ * finds. The process dies, not the machine: what was written stays, fsynced or not.
+ */
+#ifndef TESTS_LIB_CRASH_H
+#define TESTS_LIB_CRASH_H
+
+#include <sys/types.h>
+
+#define CRASH_EXIT 77
+
+/* From now on; n <= 0: never. In the child that is to crash. */
+void crash_arm(long n);
+
+/* After that: files are opened by this. */
+void crash_openat(int (*openat)(int dirfd, const char *path, int flags, mode_t mode));
+
+#endif
