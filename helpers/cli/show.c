@@ -119,6 +119,9 @@ void show_restore_line(const json_t *line)
 		int64_t files = json_int(result, "files");
 		printf(" from %" PRId64 " %s%s\n", files, files == 1 ? "file" : "files",
 			proven ? ", checksum proven" : "; not proven: no checksum was recorded");
+		if (*json_text(result, "before"))
+			printf("what was there is kept beside it, its names end in .before-%s\n",
+				field(result, "before"));
 	}
 	fflush(stdout);
 }

@@ -169,6 +169,8 @@ static int restored_json(const struct restore_result *result, json_t **out, stru
 	json_put_int(*out, "bytes", (int64_t)result->bytes, &rc);
 	json_put_int(*out, "page_size", result->page_size, &rc);
 	json_put_int(*out, "files", (int64_t)result->files, &rc);
+	if (result->before[0])
+		json_put_text(*out, "before", result->before, &rc);
 	json_put_text(*out, "proof", result->proof == RESTORE_PROVEN ? "proven" : "not proven", &rc);
 	return rc == ERR_OK ? ERR_OK : err_nomem(e, "telling a result");
 }
@@ -181,6 +183,8 @@ static int run_restore(struct jobrun *r, json_t **out, struct err *e)
 		.target = {.txid = r->job.txid, .timestamp_ms = r->job.timestamp_ms},
 		.output = r->job.path,
 		.state_dir = r->job.state_dir ? r->job.state_dir : "",
+		.in_place = r->job.in_place,
+		.others_seen = true, /* by the daemon, which is root */
 		.progress = on_progress,
 		.progress_ctx = r,
 	};

@@ -8,6 +8,7 @@
 #include "daemon/datadir.h"
 #include "daemon/storage.h"
 #include "proto/request.h"
+#include "source/holders.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,8 @@ struct operation {
 	bool restore, over, streaming;
 	struct request_target target;
 	struct storage_answer storage;
+	uid_t uid; /* who it is done as */
+	gid_t gid;
 	char *path;
 	char paused[64]; /* the app whose workers wait for us; "" = none */
 	char *state_dir; /* NULL = leave no state behind */
@@ -140,26 +143,53 @@ static int start_job(struct operation *o, struct err *e)
 		.path = o->path,
 		.replica = o->target.replica,
 		.state_dir = o->state_dir,
+		.in_place = o->target.force,
 		.txid = o->target.txid,
 		.timestamp_ms = o->target.timestamp_ms,
 		.credentials = {secrets.access_key_id, secrets.secret_access_key, secrets.session_token,
 			secrets.region, secrets.endpoint},
 	};
 	const struct job_events events = {on_progress, on_log, on_end, o};
-	/* A restore's new file belongs to whom the folder belongs. */
-	uid_t uid = o->restore ? o->storage.folder_uid : o->storage.uid;
-	gid_t gid = o->restore ? o->storage.folder_gid : o->storage.gid;
 	if (rc == ERR_OK)
-		rc = job_start(
-			o->routes->jobs, uid, gid, &m, o->restore ? 0 : CHECK_TIMEOUT_MS, &events, &o->job, e);
+		rc = job_start(o->routes->jobs, o->uid, o->gid, &m, o->restore ? 0 : CHECK_TIMEOUT_MS,
+			&events, &o->job, e);
 	secrets_free(&secrets);
 	return rc;
+}
+
+static bool is_worker(void *ctx, pid_t pid)
+{
+	for (const struct app *a = ((struct supervisor *)ctx)->apps; a; a = a->next)
+		for (const struct child *c = a->children; c; c = c->next)
+			if (c->pid == pid)
+				return true;
+	return false;
+}
+
+/* In place only when nobody has the old file open. The job looks again before it renames anything,
+ * but as the owner: it can't see everybody. */
+static int check_unused(const struct operation *o, struct err *e)
+{
+	bool unsure;
+	if (!o->restore || !o->target.force)
+		return ERR_OK;
+	return holders_find(o->path, is_worker, o->routes->supervisor, &unsure, e);
+}
+
+/* Its worker's last sync came before: what that could not ship is only in the renamed files. */
+static void tell_unshipped(struct operation *o, const struct app *a)
+{
+	for (const struct child *c = a->children; c; c = c->next)
+		for (size_t i = 0; i < c->bye.n_unshipped; i++)
+			if (strcmp(c->bye.unshipped[i], o->path) == 0)
+				on_log(o, "not all that was committed could be uploaded: the rest is only in the "
+						  "files that are kept beside the restored one");
 }
 
 static void start_or_fail(struct operation *o)
 {
 	struct err e = ERR_INIT;
-	if (start_job(o, &e) != ERR_OK)
+	if (check_unused(o, &e) != ERR_OK || start_job(o, &e) != ERR_OK)
 		on_end(o, &e, NULL);
 }
 
@@ -168,8 +198,10 @@ void routes_prepare(struct routes *r)
 	for (struct operation *o = r->operations; o; o = o->next) {
 		struct app *a =
 			o->paused[0] && !o->over && !o->job ? supervisor_find(r->supervisor, o->paused) : NULL;
-		if (a && supervisor_quiet(a))
+		if (a && supervisor_quiet(a)) {
+			tell_unshipped(o, a);
 			start_or_fail(o);
+		}
 	}
 	for (struct operation **link = &r->operations; *link;) {
 		struct operation *o = *link;
@@ -214,8 +246,11 @@ static int plan_restore(struct operation *o, struct err *e)
 	struct supervisor *s = o->routes->supervisor;
 	struct app *app = NULL;
 	const struct desired_database *d = entry_of(s, o->path, o->target.replica, &app);
-	if (d && d->uid == o->storage.folder_uid) {
-		int rc = datadir_state(s->state_dir, d->id, d->uid, d->gid, s->cfg.child.run_as_self, e);
+	int rc = check_unused(o, e);
+	if (rc != ERR_OK)
+		return rc;
+	if (d && d->uid == o->uid) {
+		rc = datadir_state(s->state_dir, d->id, d->uid, d->gid, s->cfg.child.run_as_self, e);
 		if (rc != ERR_OK)
 			return rc;
 		if (!(o->state_dir = fs_join(s->state_dir, d->id)))
@@ -223,7 +258,7 @@ static int plan_restore(struct operation *o, struct err *e)
 	}
 	if (!app)
 		entry_of(s, o->path, NULL, &app);
-	if (app && app->desired.running && !o->storage.exists) {
+	if (app && app->desired.running && (o->target.force || !o->storage.exists)) {
 		strcpy(o->paused, app->name); /* both have 64 bytes */
 		supervisor_pause(s, app);
 	}
@@ -241,12 +276,15 @@ static int check_target(struct operation *o, struct err *e)
 		return rc;
 	if (!(o->path = fs_join(t->storage_dir, t->file)))
 		return err_nomem(e, "looking at a database");
-	uid_t uid = o->restore ? o->storage.folder_uid : o->storage.uid;
-	if (uid == 0 && !cfg->allow_root)
+	/* A new file belongs to whom the folder belongs, one in place of another to whom that did. */
+	bool as_folder = o->restore && !(t->force && o->storage.exists);
+	o->uid = as_folder ? o->storage.folder_uid : o->storage.uid;
+	o->gid = as_folder ? o->storage.folder_gid : o->storage.gid;
+	if (o->uid == 0 && !cfg->allow_root)
 		return err_set(e, ERR_DATABASE,
 			"%s belongs to root; give it to the user of the app, or start litestreamd with "
 			"-allow-root-databases",
-			o->storage.exists && !o->restore ? o->path : t->storage_dir);
+			o->storage.exists && !as_folder ? o->path : t->storage_dir);
 	return ERR_OK;
 }
 

@@ -152,6 +152,7 @@ struct message_job {
 	char *path;      /* of the database */
 	char *replica;   /* URL */
 	char *state_dir; /* restore: "" or NULL = leave none behind */
+	bool in_place;   /* restore: what is at path is renamed aside */
 	uint64_t txid;   /* restore: 0 = latest */
 	int64_t timestamp_ms;
 	struct message_credentials credentials;

@@ -118,6 +118,7 @@ int request_restore_decode(struct request_target *r, const json_t *body, struct 
 	const struct json_field extra[] = {
 		{"txid", JSON_FIELD_TEXT, true, &txid, 40},
 		{"timestamp", JSON_FIELD_TEXT, true, &timestamp, 64},
+		{"force", JSON_FIELD_FLAG, true, &r->force, 0},
 	};
 	int rc = need_body(body, e);
 	if (rc == ERR_OK)

@@ -40,6 +40,7 @@ struct request_target {
 	char *app; /* whose credentials; NULL = the global ones */
 	char *storage_dir, *file, *replica;
 	bool mount;
+	bool force;           /* restore: in place of what is there */
 	uint64_t txid;        /* restore; 0 = not given */
 	int64_t timestamp_ms; /* restore; 0 = not given */
 };

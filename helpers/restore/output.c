@@ -70,12 +70,13 @@ static int look_at_old(struct output *o, struct err *e)
 	return rc ? rc : check_unused(o, e);
 }
 
-int output_init(struct output *o, const char *path, bool in_place, struct err *e)
+int output_init(struct output *o, const char *path, bool in_place, bool others_seen, struct err *e)
 {
 	memset(o, 0, sizeof(*o));
 	o->path = path;
 	o->fd = -1;
 	o->in_place = in_place;
+	o->told_unsure = others_seen;
 	o->dir = fs_dirname(path);
 	if (!o->dir)
 		return err_nomem(e, "looking at the target");

@@ -1,0 +1,120 @@
+#!/usr/bin/env bats
+# litestream:restore by an app's name, in place of its database: an older state and back again.
+load helper
+
+setup_file() {
+  machine_start
+  [[ -z "$NO_MACHINE" ]] || return 0
+  tools_install
+  daemon_start
+  app_create place-app
+  host install -d -o 32767 -g 32767 "$LIB_ROOT/replicas"
+  export DIR="$STORAGE/place-app--db" URL="file://$LIB_ROOT/replicas/place"
+  as 32767 "$TOOLS/writer" -n 2000 "$DIR/one.db"
+  dokku litestream:create place-app "$DIR" one.db "$URL"
+  dokku litestream:start place-app
+  dokku litestream:sync place-app
+}
+teardown_file() {
+  machine_stop
+}
+
+before_files() { host sh -c "ls -d $DIR/one.db.before-* 2>/dev/null | grep -vE -- '-(wal|shm)\$'"; }
+
+# now: a time that later commits don't reach back to.
+now() {
+  sleep 0.01
+  date -u +%Y-%m-%dT%H:%M:%S.%3NZ
+  sleep 0.01
+}
+
+@test "in place: refused while the app has it open, and the app is named" {
+  local pid
+  as 32767 sh -c "echo \$\$ >/var/tmp/holder; exec sleep 60 3<$DIR/one.db" 3>&- &
+  wait_until 10 host test -s /var/tmp/holder
+  pid="$(host cat /var/tmp/holder)"
+  run dokku litestream:restore place-app --force
+  assert_status 9
+  assert_contains "process $pid (sleep) has $DIR/one.db open"
+  assert_contains "dokku ps:stop place-app"
+  # Nothing was touched, the worker neither.
+  state_is place-app replicating
+  [ -z "$(before_files)" ]
+  host kill "$pid"
+}
+
+@test "in place: an earlier time; the worker ships what is new first and goes on from there" {
+  local earlier before line txid
+  earlier="$(now)"
+  as 32767 "$TOOLS/writer" -n 50 "$DIR/one.db"
+  run dokku litestream:restore place-app --timestamp "$earlier" --force
+  assert_success
+  assert_contains "Restored $DIR/one.db"
+  assert_contains "what was there is kept"
+  refute_contains "not all that was committed"
+  [ "$(rows "$DIR/one.db")" -eq 2000 ]
+  [ "$(host stat -c '%u:%g' "$DIR/one.db")" = 32767:32767 ]
+  before="$(before_files)"
+  [ "$(rows "$before")" -eq 2050 ]
+  wait_until 20 state_is place-app replicating
+  txid="$(db_status place-app txid)"
+  as 32767 "$TOOLS/writer" -n 5 "$DIR/one.db"
+  dokku litestream:sync place-app
+  [ "$(rows "$DIR/one.db")" -eq 2005 ]
+  # One line: later numbers, and the replaced state, shipped before, is found by its time.
+  [[ "$(db_status place-app txid)" > "$txid" ]]
+  host install -d -o 32767 -g 32767 "$STORAGE/place-copy"
+  dokku litestream:restore "$STORAGE/place-copy" latest.db "$URL"
+  [ "$(rows "$STORAGE/place-copy/latest.db")" -eq 2005 ]
+  line="$(host "$LIBDIR/litestream" ltx -json "$URL" | jq -r --arg t "$earlier" \
+    '[.[] | select(.timestamp > $t)] | sort_by(.max_txid) | .[0].max_txid')"
+  dokku litestream:restore "$STORAGE/place-copy" abandoned.db "$URL" --txid "$line"
+  [ "$(rows "$STORAGE/place-copy/abandoned.db")" -eq 2050 ]
+  # It was a small difference, not the whole database.
+  [ "$(host "$LIBDIR/litestream" ltx -json "$URL" | jq 'map(.size) | (.[1:] | add) < .[0] / 2')" = true ]
+}
+
+@test "in place: with a stopped replication, by folder, and what can't be" {
+  local name
+  dokku litestream:stop place-app
+  run dokku litestream:restore "$DIR" one.db "$URL" --txid 1
+  assert_status 4
+  assert_contains "replace it with --force"
+  name="$(before_files | wc -l)"
+  dokku litestream:restore "$DIR" one.db "$URL" --txid 1 -f
+  [ "$(rows "$DIR/one.db")" -eq 2000 ]
+  [ "$(before_files | wc -l)" -eq "$((name + 1))" ]
+  run dokku litestream:restore no-such-app --force
+  assert_status 20
+  run dokku litestream:restore place-app two.db --force
+  assert_status 1
+  assert_contains "has no replicated database two.db"
+  as 32767 "$TOOLS/writer" -n 5 "$DIR/two.db"
+  dokku litestream:create place-app "$DIR" two.db "file://$LIB_ROOT/replicas/two"
+  run dokku litestream:restore place-app --force
+  assert_status 2
+  assert_contains "several databases"
+  # One that is lost needs no --force.
+  dokku litestream:start place-app
+  dokku litestream:stop place-app
+  host sh -c "rm $DIR/two.db*"
+  dokku litestream:restore place-app two.db
+  [ "$(rows "$DIR/two.db")" -eq 5 ]
+}
+
+@test "in place: a fenced app gets the replica's state" {
+  as 32767 sqlite3 "$DIR/three.db" 'PRAGMA journal_mode=WAL; CREATE TABLE t(x); INSERT INTO t VALUES (1)'
+  dokku litestream:create place-app "$DIR" three.db "file://$LIB_ROOT/replicas/three"
+  dokku litestream:start place-app
+  dokku litestream:destroy place-app three.db --force
+  host sh -c "rm $DIR/three.db*"
+  as 32767 sqlite3 "$DIR/three.db" 'PRAGMA journal_mode=WAL; CREATE TABLE other(x)'
+  dokku litestream:create place-app "$DIR" three.db "file://$LIB_ROOT/replicas/three"
+  run dokku litestream:start place-app
+  assert_status 8
+  run dokku litestream:restore place-app three.db --force
+  assert_success
+  assert_contains "not all that was committed could be uploaded"
+  wait_until 20 state_is place-app replicating
+  [ "$(as 32767 sqlite3 "$DIR/three.db" 'SELECT x FROM t')" = 1 ]
+}
