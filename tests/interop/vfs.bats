@@ -83,6 +83,43 @@ read_by_vfs() {
   read_by_vfs "$(s3_url vfs)"
 }
 
+# What compaction made of L0 must be the same database to others, without these L0s.
+read_compacted_by_vfs() {
+  local url="$1" file
+  sqlite3 "$db" "PRAGMA journal_mode = WAL; CREATE TABLE t(a INTEGER PRIMARY KEY, b BLOB);
+    WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400)
+    INSERT INTO t SELECT i, randomblob(700) FROM n" >/dev/null
+  replicate ship "$db" "$url"
+  sync_now ship "$db"
+  for file in 1 2 3 4; do
+    sqlite3 "$db" "UPDATE t SET b = randomblob(900) WHERE a % 5 = $file; INSERT INTO t(b) VALUES (randomblob(9000))"
+    sync_now ship "$db"
+  done
+  sqlite3 "$db" "DELETE FROM t WHERE a > 90; VACUUM"
+  sync_now ship "$db"
+  sqlite3 "$db" "INSERT INTO t(b) VALUES (randomblob(50000)), (zeroblob(9000))"
+  sync_now ship "$db"
+  end ship
+  "$TOOLS/compacter" "$url" "$BATS_TEST_TMPDIR/compacted" 1
+  restore other.db "$url"
+  [[ "$(sqlite3 other.db "$everything")" == "$(sqlite3 "$db" "$everything")" ]]
+  same_rows "$url"
+}
+
+@test "Litestream's VFS reads what compaction made, in a folder" {
+  need_vfs
+  read_compacted_by_vfs "file://$BATS_TEST_TMPDIR/replica"
+  find replica -name '*.ltx' | sort
+  [[ "$(ls replica/ltx/0)" == "$(printf '%s\n' 0000000000000001-0000000000000001.ltx 0000000000000007-0000000000000007.ltx)" ]]
+  [[ -f replica/ltx/3/0000000000000002-0000000000000007.ltx ]]
+}
+
+@test "Litestream's VFS reads what compaction made, on S3" {
+  need_vfs
+  need_s3
+  read_compacted_by_vfs "$(s3_url compacted)"
+}
+
 @test "a second decoder makes the same database of our files, and agrees with every checksum" {
   sqlite3 "$db" "PRAGMA page_size = 1024; PRAGMA journal_mode = WAL; CREATE TABLE t(a INTEGER PRIMARY KEY, b);
     INSERT INTO t(b) VALUES (randomblob(3000)), ('fruit'), (zeroblob(5000))" >/dev/null
