@@ -2,8 +2,8 @@
  * Writing LTX files (the layout is in ltx_header.c).
  *
  * A file is written in one pass: each page is compressed behind its header in an output buffer that
- * is handed on when it is full, and its tuple of the page index is kept, encoded as it will be
- * written, until the end.
+ * is handed on when it is full, and what its tuple of the page index says is kept until the end:
+ * how far its number is from the one before, and its size. The offset follows from the sizes.
  */
 #include "base/digest.h"
 #include "base/endian.h"
@@ -26,7 +26,7 @@ struct ltx_encoder {
 	uint64_t offset; /* of the end of out in the file */
 	uint64_t crc;
 	uint32_t prev_pgno;
-	struct buf index; /* tuples, encoded */
+	struct buf index; /* of each page: number - the one before, size */
 	int failed;       /* the code of a failed write: the file is lost */
 	bool finished;
 };
@@ -90,10 +90,12 @@ static int usable(const struct ltx_encoder *enc, struct err *e)
 	return ERR_OK;
 }
 
-static int add_to_index(struct ltx_encoder *enc, const struct ltx_index_entry *entry, struct err *e)
+static int add_to_index(struct ltx_encoder *enc, uint32_t pgno, uint64_t size, struct err *e)
 {
-	uint8_t tuple[LTX_INDEX_TUPLE_MAX];
-	if (buf_append(&enc->index, tuple, ltx_index_tuple(entry, tuple)) == ERR_OK)
+	uint8_t entry[2 * LTX_UVARINT_MAX];
+	size_t n = ltx_uvarint_put(entry, pgno - enc->prev_pgno);
+	n += ltx_uvarint_put(entry + n, size);
+	if (buf_append(&enc->index, entry, n) == ERR_OK)
 		return ERR_OK;
 	enc->failed = ERR_NOMEM;
 	return err_nomem(e, "writing the page index of an LTX file");
@@ -119,32 +121,44 @@ int ltx_encoder_page(struct ltx_encoder *enc, uint32_t pgno, const void *page, s
 	put_be32(at + 6, (uint32_t)n);
 	enc->crc = crc64_iso(enc->crc, at, LTX_PAGE_PREFIX_SIZE);
 	enc->crc = crc64_iso(enc->crc, page, page_size);
-	struct ltx_index_entry entry = {pgno, enc->offset, LTX_PAGE_PREFIX_SIZE + (uint64_t)n};
-	enc->out_len += entry.size;
-	enc->offset += entry.size;
+	uint64_t size = LTX_PAGE_PREFIX_SIZE + (uint64_t)n;
+	rc = add_to_index(enc, pgno, size, e);
+	enc->out_len += size;
+	enc->offset += size;
 	enc->prev_pgno = pgno;
-	return add_to_index(enc, &entry, e);
+	return rc;
 }
 
-/* The index may be megabytes: it goes out from where it is. */
+/* Every tuple, out of what was kept. */
+static int write_tuples(struct ltx_encoder *enc, struct err *e)
+{
+	const uint8_t *p = enc->index.data, *end = p + enc->index.len;
+	struct ltx_index_entry entry = {.offset = LTX_HEADER_SIZE};
+	uint64_t step;
+	int rc = ERR_OK;
+	while (!rc && ltx_uvarint_get(&p, end, &step) && ltx_uvarint_get(&p, end, &entry.size)) {
+		uint8_t tuple[LTX_INDEX_TUPLE_MAX];
+		entry.pgno += (uint32_t)step;
+		put(enc, tuple, ltx_index_tuple(&entry, tuple));
+		entry.offset += entry.size;
+		rc = enc->out_len >= OUT_FLUSH ? flush(enc, e) : ERR_OK;
+	}
+	return rc;
+}
+
 static int write_index(struct ltx_encoder *enc, struct err *e)
 {
 	static const uint8_t terminator[LTX_PAGE_HEADER_SIZE];
 	put(enc, terminator, sizeof(terminator));
-	if (buf_append(&enc->index, "\0", 1)) {
-		enc->failed = ERR_NOMEM;
-		return err_nomem(e, "writing the page index of an LTX file");
-	}
-	uint64_t length = enc->index.len;
+	uint64_t begin = enc->offset;
 	int rc = flush(enc, e);
 	if (!rc)
-		rc = enc->failed = enc->write(enc->ctx, enc->index.data, enc->index.len, e);
+		rc = write_tuples(enc, e);
 	if (rc)
 		return rc;
-	enc->crc = crc64_iso(enc->crc, enc->index.data, enc->index.len);
-	enc->offset += length;
+	put(enc, (const uint8_t *)"", 1);
 	uint8_t bytes[LTX_INDEX_LENGTH_SIZE];
-	put_be64(bytes, length);
+	put_be64(bytes, enc->offset - begin);
 	put(enc, bytes, sizeof(bytes));
 	return ERR_OK;
 }

@@ -29,8 +29,7 @@ size_t ltx_index_tuple(const struct ltx_index_entry *entry, uint8_t *out)
 	return n + ltx_uvarint_put(out + n, entry->size);
 }
 
-/* Reads a varint at *p, before end; false when it runs past the end or past 64 bits. */
-static bool uvarint_get(const uint8_t **p, const uint8_t *end, uint64_t *v)
+bool ltx_uvarint_get(const uint8_t **p, const uint8_t *end, uint64_t *v)
 {
 	*v = 0;
 	for (unsigned shift = 0; *p < end && shift < 64; shift += 7) {
@@ -57,8 +56,8 @@ static bool next_entry(const uint8_t **p, const uint8_t *end, uint32_t prev_pgno
 	struct ltx_index_entry *entry)
 {
 	uint64_t pgno;
-	if (!uvarint_get(p, end, &pgno) || !uvarint_get(p, end, &entry->offset) ||
-		!uvarint_get(p, end, &entry->size))
+	if (!ltx_uvarint_get(p, end, &pgno) || !ltx_uvarint_get(p, end, &entry->offset) ||
+		!ltx_uvarint_get(p, end, &entry->size))
 		return false;
 	entry->pgno = (uint32_t)pgno;
 	return pgno <= UINT32_MAX && pgno > prev_pgno && entry->offset == offset &&

@@ -20,6 +20,9 @@ size_t ltx_frame_max(uint32_t page_size);
 /* Writes v, seven bits a byte, lowest first; returns the number of bytes. */
 size_t ltx_uvarint_put(uint8_t *out, uint64_t v);
 
+/* Reads one at *p, before end; false when it runs past the end or past 64 bits. */
+bool ltx_uvarint_get(const uint8_t **p, const uint8_t *end, uint64_t *v);
+
 /* One tuple of the page index into LTX_INDEX_TUPLE_MAX bytes; returns its length. */
 size_t ltx_index_tuple(const struct ltx_index_entry *entry, uint8_t *out);
 
