@@ -137,7 +137,8 @@ int64_t cut_when_due(struct replicator *r, bool caught_up, bool *work)
 	struct turn *t = &r->turn;
 	pthread_mutex_lock(&r->lock);
 	bool claim = r->shared.claim, whole = r->shared.whole;
-	bool free = r->shared.flight == FLIGHT_NONE;
+	/* With an order to drop, what a failed flight held is missing: nothing may be cut on top. */
+	bool free = r->shared.flight == FLIGHT_NONE && r->shared.order == ORDER_NONE;
 	bool asked = r->shared.sync_seq > r->shared.settled_seq;
 	pthread_mutex_unlock(&r->lock);
 	bool something = !staging_empty(t->open) || claim || whole;

@@ -183,6 +183,33 @@ static void test_a_dropped_cut_answers_no_sync(void **state)
 	check_same(b);
 }
 
+/* A cut that is dropped while a turn is under way is in no table: what was captured behind it is not
+ * shipped on top of what is missing. */
+static void test_nothing_is_cut_behind_a_dropped_cut(void **state)
+{
+	struct bed *b = *state;
+	int64_t wait;
+	bool work;
+	start(b);
+	check_same(b);
+	app_sql(b->db, "UPDATE t SET b = randomblob(400) WHERE a < 50");
+	replicator_sync(b->s.r);
+	cut(b);
+	app_sql(b->db, "UPDATE t SET b = randomblob(400) WHERE a >= 50");
+	replicator_sync(b->s.r);
+	fsyncs_until_failure = 1;
+	between = *ship_clock();
+	between.mono_us = work_between;
+	interrupted = &b->s;
+	clock_set_ops(&between);
+	replicator_turn(b->s.r, &wait, &work);
+	assert_null(interrupted);
+	assert_int_equal(fsyncs_until_failure, 0);
+	assert_false(work);
+	check_same(b);
+	assert_int_equal(ship_max_txid(INNER), 2);
+}
+
 /* A long sync interval does not let the staging run into its bound: that would cost a comparison of
  * all pages for every bound's worth of writes. */
 static void test_large_cuts_before_their_time(void **state)
@@ -329,6 +356,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_failed_freeze),
 		TEST(test_a_dropped_cut_answers_no_sync),
+		TEST(test_nothing_is_cut_behind_a_dropped_cut),
 		TEST(test_large_cuts_before_their_time),
 		TEST(test_journal_fails_for_hours),
 		TEST(test_copied_over_at_a_good_position),
