@@ -29,6 +29,7 @@
 void detach_and_drop(struct replicator *r, int64_t delay_us)
 {
 	struct turn *t = &r->turn;
+	spool_lost(r, "the database was let go");
 	if (t->source)
 		source_detach(t->source);
 	staging_reset(t->open, 0, 0);
@@ -228,12 +229,16 @@ int64_t released_turn(struct replicator *r)
 {
 	pthread_mutex_lock(&r->lock);
 	uint64_t seq = r->shared.sync_seq;
+	bool wanted = r->shared.spool == SPOOL_WANTED;
 	pthread_mutex_unlock(&r->lock);
 	if (is_untouched(r)) {
 		pthread_mutex_lock(&r->lock);
 		r->shared.settled_seq = seq;
 		pthread_mutex_unlock(&r->lock);
-		return INT64_MAX;
+		if (!wanted)
+			return INT64_MAX;
+		replicator_set_phase(r, PHASE_ATTACH);
+		return 0;
 	}
 	replicator_set_phase(r, PHASE_ATTACH);
 	r->turn.not_before_us = clock_mono_us() + AFTER_YOU_US;

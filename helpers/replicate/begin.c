@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "replicate/fence.h"
 #include "replicate/ltxfile.h"
+#include "replicate/snapshots.h"
 #include "replicate/table.h"
 
 #include <inttypes.h>
@@ -266,6 +267,10 @@ static int prepare(struct replicator *r, const struct start_facts *f, struct err
 {
 	struct work *w = &r->work;
 	int rc = probe(r, e);
+	if (rc)
+		return rc;
+	if (w->plan.kind != START_CONTINUE)
+		rc = snapshot_forget(r, e);
 	if (rc)
 		return rc;
 	if (!w->plan.resend)

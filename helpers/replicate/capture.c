@@ -16,17 +16,26 @@
 
 #define BUSY_US INT64_C(20000)
 
+int stage(struct replicator *r, uint32_t pgno, const void *page, enum staging_origin origin,
+	struct err *e)
+{
+	if (staging_empty(r->turn.open))
+		r->turn.since_ms = clock_wall_ms();
+	int rc = staging_put(r->turn.open, pgno, page, origin, e);
+	if (!rc)
+		spool_staged(r, pgno, page, origin == STAGING_IMAGE);
+	return rc;
+}
+
 static int sink_page(void *ctx, uint32_t pgno, const void *page, struct err *e)
 {
 	struct replicator *r = ctx;
-	if (staging_empty(r->turn.open)) {
-		if (staging_page_size(r->turn.open) != source_page_size(r->turn.source))
-			staging_reset(
-				r->turn.open, source_page_size(r->turn.source), source_n_page(r->turn.source));
-		r->turn.since_ms = clock_wall_ms();
-	}
+	if (staging_empty(r->turn.open) &&
+		staging_page_size(r->turn.open) != source_page_size(r->turn.source))
+		staging_reset(
+			r->turn.open, source_page_size(r->turn.source), source_n_page(r->turn.source));
 	r->turn.captured = true;
-	return staging_put(r->turn.open, pgno, page, STAGING_FRAME, e);
+	return stage(r, pgno, page, STAGING_FRAME, e);
 }
 
 static int sink_commit(void *ctx, const struct source_point *point, struct err *e)
@@ -152,7 +161,8 @@ bool capture(struct replicator *r, struct source_result *res)
 	enum phase phase = r->shared.phase;
 	bool settled = phase == PHASE_RUN && r->shared.order == ORDER_NONE &&
 				   r->shared.flight == FLIGHT_NONE && !r->shared.claim && !r->shared.whole &&
-				   staging_empty(r->turn.open) && !r->turn.audit;
+				   staging_empty(r->turn.open) && !r->turn.audit && !r->turn.spooling &&
+				   r->shared.spool != SPOOL_WANTED;
 	pthread_mutex_unlock(&r->lock);
 	source_set_settled(r->turn.source, settled);
 	/* Should this turn let go: as the file was before, so that no write in between is missed. */
@@ -174,6 +184,8 @@ bool capture(struct replicator *r, struct source_result *res)
 		return false;
 	if (res->caught_up) {
 		r->turn.unproven = false;
+		if (r->turn.spooling)
+			spool_caught_up(r->spool);
 		if (phase == PHASE_RUN)
 			note_tickets(r, seq);
 	}

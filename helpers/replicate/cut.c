@@ -27,10 +27,8 @@ static int fill_page(void *ctx, uint32_t pgno, const void *page, struct err *e)
 	struct replicator *r = ctx;
 	if (staging_has(r->turn.open, pgno))
 		return ERR_OK;
-	if (staging_empty(r->turn.open))
-		r->turn.since_ms = clock_wall_ms();
 	r->turn.unproven = true;
-	return staging_put(r->turn.open, pgno, page, STAGING_IMAGE, e);
+	return stage(r, pgno, page, STAGING_IMAGE, e);
 }
 
 static int fill(struct replicator *r, uint32_t first, uint32_t count, struct err *e)
@@ -81,8 +79,11 @@ static void seal(struct replicator *r, bool whole, uint64_t dev, uint64_t ino)
 	if (t->audit && staging_images(t->open))
 		log_info("%s: the audit ships %" PRIu32 " pages that no frame told of", r->cfg.database,
 			staging_images(t->open));
+	bool spooled = spool_ends(r);
 	pthread_mutex_lock(&r->lock);
 	struct shared *s = &r->shared;
+	if (spooled)
+		s->spool = SPOOL_CUT;
 	s->cut = (struct cut){
 		.pages = t->open,
 		.point = t->point,

@@ -98,15 +98,6 @@ static int write_file(const char *tmp, const struct staging *staging, const uint
 	return rc;
 }
 
-static int publish(const char *tmp, const char *path, struct err *e)
-{
-	if (fs_rename(tmp, path))
-		return err_errno(e, ERR_IO, errno, "cannot rename %s", tmp);
-	if (fs_fsync_parent(path))
-		return err_errno(e, ERR_IO, errno, "cannot fsync the folder of %s", path);
-	return ERR_OK;
-}
-
 static int write_frozen(const char *folder, const struct staging *staging, const uint32_t *pages,
 	const struct ltx_header *h, struct frozen *out, struct err *e)
 {
@@ -117,7 +108,7 @@ static int write_frozen(const char *folder, const struct staging *staging, const
 	}
 	int rc = write_file(tmp, staging, pages, h, e);
 	if (!rc)
-		rc = publish(tmp, path, e);
+		rc = ltxfile_publish(tmp, path, e);
 	if (!rc)
 		rc = frozen_load(folder, h->max_txid, out, e);
 	if (rc) {

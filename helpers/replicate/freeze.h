@@ -39,7 +39,11 @@ char *frozen_path(const char *folder, uint64_t txid);
 int freeze(const char *folder, const struct staging *pages, const struct ltx_header *h,
 	struct pagesums *table, struct frozen *out, struct err *e);
 
-/* Reads what identifies a frozen file that is there. ERR_NOT_FOUND, ERR_DAMAGED, ERR_IO. */
+/* Reads what identifies the LTX file at `path`; out->txid is its last TXID. ERR_NOT_FOUND,
+ * ERR_DAMAGED, ERR_IO. */
+int frozen_read(const char *path, struct frozen *out, struct err *e);
+
+/* The same of a frozen file, which holds one TXID. ERR_NOT_FOUND, ERR_DAMAGED, ERR_IO. */
 int frozen_load(const char *folder, uint64_t txid, struct frozen *out, struct err *e);
 
 /* The same of any LTX file, whatever TXIDs it holds; out->txid is its highest. */

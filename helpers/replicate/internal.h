@@ -8,7 +8,7 @@
  *   shared   under `lock`, held for moments, never across a call that blocks
  *   handed   a cut: the turn's until `flight` becomes FLIGHT_SEALED, the work's until it is
  *            FLIGHT_NONE again. So is the page table while the flight is sealed; at all other times
- *            the turn may read it and nobody changes it.
+ *            the turn may read it and nobody changes it. The spool: enum spool_phase says whose.
  */
 #ifndef REPLICATE_INTERNAL_H
 #define REPLICATE_INTERNAL_H
@@ -19,6 +19,7 @@
 #include "replicate/health.h"
 #include "replicate/inventory.h"
 #include "replicate/replicator.h"
+#include "replicate/spool.h"
 #include "replicate/staging.h"
 #include "replicate/start.h"
 #include "source/pagesums.h"
@@ -49,6 +50,17 @@ enum flight {
 	FLIGHT_NONE,
 	FLIGHT_SEALED, /* cut, not yet a file */
 	FLIGHT_FROZEN, /* a file, not yet settled */
+};
+
+/* Where the copy of the database for a snapshot is, and whose (spooling.c, snapshots.c). */
+enum spool_phase {
+	SPOOL_NONE,    /* upkeep's: there is none */
+	SPOOL_WANTED,  /* upkeep has asked; the turn begins in PHASE_RUN */
+	SPOOL_COPYING, /* the turn's */
+	SPOOL_CUT, /* nobody's: it is the state of the cut in flight. The work makes it ready, the turn
+				  takes it back when the flight comes to nothing */
+	SPOOL_READY,  /* upkeep's: it is the settled state `spool_of` */
+	SPOOL_FAILED, /* upkeep's: dropped, spool_why says why */
 };
 
 /* A committed state that was cut off for upload. */
@@ -85,6 +97,11 @@ struct shared {
 	struct state_position settled_pos;
 	uint64_t dev, ino; /* of the database that was shipped last; 0 = none yet */
 	bool same_boot;    /* `dev` can be compared */
+
+	enum spool_phase spool;
+	struct ltx_header spool_of;
+	int spool_code; /* 0: it was dropped with the staging */
+	char spool_why[256];
 
 	bool mark; /* the work is to journal why we stopped */
 	uint64_t sync_seq, settled_seq;
@@ -138,6 +155,9 @@ struct turn {
 	int64_t audit_us;
 	struct pagesums proof;
 
+	bool spooling; /* shared.spool is SPOOL_COPYING */
+	int64_t spool_us;
+
 	struct stat released; /* the database file when it was let go */
 
 	uint64_t wal_bytes;
@@ -171,17 +191,31 @@ struct upkeep {
 	bool broken;     /* no way through the replica to the last upload: a snapshot is due */
 };
 
+/* A snapshot in the making (snapshots.h). */
+struct making {
+	bool looked;        /* the folder was searched for a file of an earlier life */
+	struct frozen file; /* finished, waits for its upload; txid 0 = none */
+	int64_t wanted_us;  /* monotonic time at which a copy was asked for */
+	int64_t next_us, delay_us;
+	char fault[256]; /* why there is none; "" = nothing is wrong */
+	unsigned uploaded, failures;
+	unsigned mismatches; /* of the failures: copies that were not what was recorded */
+};
+
 struct replicator {
 	/* fixed */
 	struct replicator_config cfg; /* its strings are copies */
 	struct store *store;
 	struct state_dir *dir;
 	struct staging *stagings[2];
+	struct spool *spool; /* handed */
+	atomic_bool copies;  /* it is the one database of this process that is being copied */
 	atomic_bool cancelled;
 
 	struct turn turn;
 	struct work work;
 	struct upkeep upkeep;
+	struct making making;       /* upkeep */
 	struct inventory inventory; /* has its own lock */
 	struct pagesums table;      /* handed */
 
@@ -215,6 +249,9 @@ int64_t become_replaced(struct replicator *r, const char *what);
 
 /* capture.c: makes the source, once. */
 int capture_open(struct replicator *r, struct err *e);
+/* Stages a page, and spools it. */
+int stage(struct replicator *r, uint32_t pgno, const void *page, enum staging_origin origin,
+	struct err *e);
 /* One source_turn. False: the source is gone or another phase began. */
 bool capture(struct replicator *r, struct source_result *res);
 
@@ -224,6 +261,22 @@ int64_t scan_turn(struct replicator *r);  /* PHASE_SCAN */
 int64_t prove_turn(struct replicator *r); /* PHASE_PROVE */
 /* A slice of the background audit. When to call again, INT64_MAX = it is done. */
 int64_t audit_slice(struct replicator *r);
+
+/* spooling.c. Upkeep asks for a copy only when it could reserve the one of this process. */
+bool spool_reserve(struct replicator *r);
+void spool_release(struct replicator *r);
+/* Copies a slice of the database for a snapshot, if one is wanted, and looks whether the
+ * copy is a settled state; no slice when `idle` is false. When to call again. */
+int64_t spool_turn(struct replicator *r, bool caught_up, bool idle);
+void spool_staged(struct replicator *r, uint32_t pgno, const void *page, bool image);
+/* What is staged is dropped, and so is the copy. */
+void spool_lost(struct replicator *r, const char *why);
+/* The same, and the copy of the cut in flight too: nothing may come of it. */
+void spool_give_up(struct replicator *r, const char *why);
+/* The spool is the settled state: upkeep takes it. Lock held. */
+void spool_ready(struct shared *s);
+/* Before a cut: true when the spool is the state that it leads to, and gets SPOOL_CUT with it. */
+bool spool_ends(struct replicator *r);
 
 /* cut.c: makes a cut when one is due. When to look again; *work is set when there is one. */
 int64_t cut_when_due(struct replicator *r, bool caught_up, bool *work);

@@ -9,11 +9,10 @@
 #include "base/digest.h"
 #include "base/fs.h"
 #include "base/log.h"
-#include "replicate/fence.h"
 #include "replicate/manifest.h"
+#include "replicate/snapfile.h"
 #include "replicate/table.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,32 +86,16 @@ static void keep_manifest(struct replicator *r)
 
 /* ---- F7 ---- */
 
-static int put_snapshot(struct replicator *r, const char *path, uint64_t txid, struct err *e)
+static int put_snapshot(struct replicator *r, const char *path, struct err *e)
 {
-	char name[FENCE_NAME_SIZE];
-	fence_name(r->store, LTX_SNAPSHOT_LEVEL, 1, txid, name);
-	struct stat st;
-	int fd = fs_open(path, O_RDONLY, 0);
-	if (fd < 0 || fstat(fd, &st)) {
-		fs_close(fd);
-		return err_set(e, ERR_IO, "cannot open %s", path);
-	}
-	struct store_body body = {.fd = fd, .size = (uint64_t)st.st_size};
-	struct store_put_opts opts = {
-		.only_if_absent = !r->work.unconditional,
-		.timestamp_ms = r->work.state.timestamp_ms,
-	};
-	int rc = store_put(r->store, name, &body, &opts, e);
-	fs_close(fd);
-	if (rc && rc != ERR_CONDITION) /* a snapshot of this TXID has this content */
+	struct frozen f;
+	int rc = frozen_read(path, &f, e);
+	if (!rc)
+		rc = snapfile_put(r->store, path, &f, e);
+	if (rc)
 		return rc;
-	struct replica_file f = {.level = LTX_SNAPSHOT_LEVEL,
-		.min_txid = 1,
-		.max_txid = txid,
-		.size = body.size,
-		.timestamp_ms = opts.timestamp_ms,
-		.uploaded_ms = clock_wall_ms()};
-	return inventory_add(&r->inventory, &f, e);
+	struct replica_file made = snapfile_record(&f);
+	return inventory_add(&r->inventory, &made, e);
 }
 
 /* The takeover's L0 holds every page; its snapshot lets a restore begin there. */
@@ -125,7 +108,7 @@ static int keep_snapshot(struct replicator *r, struct err *e)
 	uint64_t txid = w->state.snapshot_txid;
 	int rc = freeze_snapshot(w->folder, txid, tmp, e);
 	if (!rc)
-		rc = put_snapshot(r, tmp, txid, e);
+		rc = put_snapshot(r, tmp, e);
 	fs_unlink(tmp);
 	free(tmp);
 	if (rc == ERR_NOT_FOUND || rc == ERR_DAMAGED) {
@@ -157,10 +140,12 @@ void keep(struct replicator *r)
 		return;
 	if (w->state.snapshot_txid && w->state.txid >= w->state.snapshot_txid) {
 		int rc = keep_snapshot(r, &e);
-		if (rc) {
+		if (rc == ERR_FENCED)
+			become_fenced(r, &e);
+		else if (rc)
 			store_trouble(r, rc, &e);
+		if (rc)
 			return;
-		}
 	}
 	if (!w->kept_due)
 		return;

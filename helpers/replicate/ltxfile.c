@@ -99,6 +99,15 @@ int ltxfile_flush(struct ltxfile *f, int sync, struct err *e)
 	return rc;
 }
 
+int ltxfile_publish(const char *tmp, const char *path, struct err *e)
+{
+	if (fs_rename(tmp, path))
+		return err_errno(e, ERR_IO, errno, "cannot rename %s", tmp);
+	if (fs_fsync_parent(path))
+		return err_errno(e, ERR_IO, errno, "cannot fsync the folder of %s", path);
+	return ERR_OK;
+}
+
 int ltxfile_open(struct ltxfile **out, const char *path, struct err *e)
 {
 	return open_file(out, path, O_RDONLY, e);

@@ -20,6 +20,9 @@ int ltxfile_write(void *ctx, const void *p, size_t n, struct err *e);
 /* Writes what is buffered and, if asked, fsyncs. */
 int ltxfile_flush(struct ltxfile *f, int sync, struct err *e);
 
+/* Gives a flushed file its name, durably. On failure either name may be there. */
+int ltxfile_publish(const char *tmp, const char *path, struct err *e);
+
 /* Opens a file to decode. ERR_NOT_FOUND, ERR_IO. */
 int ltxfile_open(struct ltxfile **out, const char *path, struct err *e);
 

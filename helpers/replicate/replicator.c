@@ -96,7 +96,10 @@ static int make_stagings(struct replicator *r, struct err *e)
 			return rc;
 	}
 	r->turn.open = r->stagings[0];
-	return ERR_OK;
+	char *path = fs_join(r->cfg.state_dir, "staging-spool");
+	int rc = path ? spool_new(&r->spool, path, e) : err_nomem(e, "making a spool");
+	free(path);
+	return rc;
 }
 
 int replicator_open(struct replicator **out, const struct replicator_config *cfg, struct err *e)
@@ -180,6 +183,8 @@ void replicator_close(struct replicator *r)
 	source_close(r->turn.source);
 	for (int i = 0; i < 2; i++)
 		staging_free(r->stagings[i]);
+	spool_release(r);
+	spool_free(r->spool);
 	pagesums_free(&r->table);
 	pagesums_free(&r->turn.proof);
 	inventory_free(&r->inventory);
@@ -204,6 +209,7 @@ static void obey_order(struct replicator *r)
 		return;
 	if (order == ORDER_DROP)
 		note_lineage(r);
+	spool_give_up(r, "what was captured was dropped");
 	detach_and_drop(r, delay);
 	if (order == ORDER_STOP)
 		replicator_set_phase(r, PHASE_STOPPED);
@@ -243,6 +249,10 @@ static int64_t run_turn(struct replicator *r, bool *work)
 		wait = due;
 	if (r->turn.audit && !*work) {
 		due = audit_slice(r);
+		wait = due < wait ? due : wait;
+	}
+	if (replicator_phase(r) == PHASE_RUN) {
+		due = spool_turn(r, res.caught_up, !*work);
 		wait = due < wait ? due : wait;
 	}
 	return wait;

@@ -31,6 +31,7 @@
 void scan_begin(struct replicator *r)
 {
 	struct turn *t = &r->turn;
+	spool_lost(r, "all pages had to be compared");
 	t->next = 1;
 	t->equal = t->differ = 0;
 	t->audit = false;
@@ -57,9 +58,7 @@ static int compare_page(void *ctx, uint32_t pgno, const void *page, struct err *
 	}
 	r->turn.differ++;
 	r->turn.unproven = true;
-	if (staging_empty(r->turn.open))
-		r->turn.since_ms = clock_wall_ms();
-	return staging_put(r->turn.open, pgno, page, STAGING_IMAGE, e);
+	return stage(r, pgno, page, STAGING_IMAGE, e);
 }
 
 /* Staging an image page leaves the staging as clean as it was: it is a page of the same state, or

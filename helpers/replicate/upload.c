@@ -399,6 +399,8 @@ static void tell_settled(struct replicator *r)
 	s->txid_checksum = w->state.checksum;
 	s->page_size = w->state.page_size;
 	s->n_page = w->state.n_page;
+	if (s->spool == SPOOL_CUT)
+		spool_ready(s);
 	s->uploads++;
 	upkeep_uploaded(s);
 	s->last_upload_ms = clock_wall_ms();

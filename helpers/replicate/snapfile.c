@@ -1,0 +1,286 @@
+#include "replicate/snapfile.h"
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "format/ltxset.h"
+#include "replicate/fence.h"
+#include "replicate/ltxfile.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SYNC_BYTES (UINT64_C(8) << 20) /* so that no fsync, the app's neither, waits for more */
+
+char *snapfile_path(const char *folder, uint64_t txid)
+{
+	char name[LTX_NAME_SIZE];
+	ltx_format_name(1, txid, name);
+	return fs_join(folder, name);
+}
+
+/* ---- encoding ---- */
+
+struct encoding {
+	struct ltxfile *file;
+	struct ltx_encoder *enc;
+	uint32_t page_size;
+	uint64_t sum, unsynced;
+	const atomic_bool *cancelled;
+};
+
+static int write_bytes(void *ctx, const void *p, size_t n, struct err *e)
+{
+	struct encoding *x = ctx;
+	int rc = ltxfile_write(x->file, p, n, e);
+	x->unsynced += n;
+	if (!rc && x->unsynced >= SYNC_BYTES) {
+		rc = ltxfile_flush(x->file, 1, e);
+		x->unsynced = 0;
+	}
+	return rc;
+}
+
+static int encode_page(void *ctx, uint32_t pgno, const void *page, struct err *e)
+{
+	struct encoding *x = ctx;
+	if (atomic_load(x->cancelled))
+		return err_set(e, ERR_CANCELLED, "the snapshot was stopped on request");
+	x->sum = ltx_checksum_xor(x->sum, ltx_page_checksum(pgno, page, x->page_size));
+	return ltx_encoder_page(x->enc, pgno, page, e);
+}
+
+static int check_sum(const struct encoding *x, const struct ltx_header *of, struct err *e)
+{
+	if (x->sum == of->after_checksum)
+		return ERR_OK;
+	return err_set(e, ERR_DAMAGED,
+		"the copy of the database has the checksum %016" PRIx64 ", TXID %016" PRIx64
+		" was recorded with %016" PRIx64,
+		x->sum, of->max_txid, of->after_checksum);
+}
+
+static int encode_to(const char *tmp, struct spool *s, const struct ltx_header *of,
+	const atomic_bool *cancelled, struct err *e)
+{
+	struct ltx_header h = *of;
+	h.min_txid = 1;
+	h.before_checksum = 0;
+	h.ours = true;
+	struct encoding x = {.page_size = of->page_size, .cancelled = cancelled};
+	int rc = ltxfile_create(&x.file, tmp, e);
+	if (!rc)
+		rc = ltx_encoder_new(&x.enc, &h, write_bytes, &x, e);
+	if (!rc)
+		rc = spool_take(s, encode_page, &x, e);
+	if (!rc)
+		rc = check_sum(&x, of, e);
+	if (!rc)
+		rc = ltx_encoder_finish(x.enc, NULL, NULL, e);
+	if (!rc)
+		rc = ltxfile_flush(x.file, 1, e);
+	ltx_encoder_free(x.enc);
+	ltxfile_close(x.file);
+	return rc;
+}
+
+int snapfile_encode(struct spool *s, const struct ltx_header *of, const char *folder,
+	const atomic_bool *cancelled, struct frozen *out, struct err *e)
+{
+	char *path = snapfile_path(folder, of->max_txid), *tmp = NULL;
+	if (!path || asprintf(&tmp, "%s.tmp", path) < 0) {
+		free(path);
+		return err_nomem(e, "writing a snapshot");
+	}
+	int rc = ERR_OK;
+	if (fs_mkdirs(folder, 0700))
+		rc = err_errno(
+			e, errno == ENOSPC ? ERR_FULL : ERR_IO, errno, "cannot create the folder %s", folder);
+	if (!rc)
+		rc = encode_to(tmp, s, of, cancelled, e);
+	if (!rc)
+		rc = ltxfile_publish(tmp, path, e);
+	if (!rc)
+		rc = frozen_read(path, out, e);
+	if (rc) {
+		fs_unlink(tmp);
+		fs_unlink(path);
+	}
+	free(tmp);
+	free(path);
+	return rc;
+}
+
+/* ---- after a restart ---- */
+
+/* Is it whole, up to its file checksum, and what its name says? */
+static int check_file(const char *path, uint64_t txid, struct frozen *out, struct err *e)
+{
+	struct ltxfile *f = NULL;
+	struct ltx_decoder *dec = NULL;
+	uint32_t pgno = 1;
+	uint8_t *page = malloc(65536);
+	int rc = page ? frozen_read(path, out, e) : err_nomem(e, "reading a snapshot");
+	if (!rc && (out->header.min_txid != 1 || out->header.max_txid != txid))
+		rc = err_set(e, ERR_DAMAGED, "%s holds other TXIDs than its name says", path);
+	if (!rc)
+		rc = ltxfile_open(&f, path, e);
+	if (!rc)
+		rc = ltx_decoder_new(&dec, ltxfile_read, f, e);
+	while (!rc && pgno)
+		rc = ltx_decoder_page(dec, &pgno, page, e);
+	ltx_decoder_free(dec);
+	ltxfile_close(f);
+	free(page);
+	return rc;
+}
+
+/* Takes the file when it is a whole snapshot newer than *best, and deletes what loses. */
+static int take_entry(const char *folder, const char *name, struct frozen *best, struct err *e)
+{
+	uint64_t min, max;
+	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+		return ERR_OK;
+	char *path = fs_join(folder, name);
+	if (!path)
+		return err_nomem(e, "looking for a snapshot");
+	struct err why = ERR_INIT;
+	struct frozen f = {0};
+	bool candidate = ltx_parse_name(name, &min, &max) && min == 1 && max > best->txid;
+	int rc = candidate ? check_file(path, max, &f, &why) : ERR_DAMAGED;
+	if (rc == ERR_OK) {
+		uint64_t loser = best->txid;
+		*best = f;
+		if (loser)
+			snapfile_delete(folder, loser);
+	} else if (rc == ERR_DAMAGED || rc == ERR_NOT_FOUND) {
+		if (candidate)
+			log_warn("%s: deleted: %s", path, why.text);
+		rc = fs_unlink(path) && errno != ENOENT
+				 ? err_errno(e, ERR_IO, errno, "cannot delete %s", path)
+				 : ERR_OK;
+	} else {
+		*e = why;
+	}
+	free(path);
+	return rc;
+}
+
+int snapfile_find(const char *folder, struct frozen *out, struct err *e)
+{
+	memset(out, 0, sizeof(*out));
+	DIR *d = opendir(folder);
+	if (!d)
+		return errno == ENOENT ? ERR_OK : err_errno(e, ERR_IO, errno, "cannot read %s", folder);
+	int rc = ERR_OK;
+	for (struct dirent *ent = readdir(d); ent && !rc; ent = readdir(d))
+		rc = take_entry(folder, ent->d_name, out, e);
+	closedir(d);
+	return rc;
+}
+
+void snapfile_delete(const char *folder, uint64_t txid)
+{
+	char *path = snapfile_path(folder, txid);
+	if (path)
+		fs_unlink(path);
+	free(path);
+}
+
+/* ---- uploading ---- */
+
+struct head {
+	uint8_t data[LTX_HEADER_SIZE];
+	size_t n;
+};
+
+static int take_head(void *ctx, const void *p, size_t n, struct err *e)
+{
+	struct head *h = ctx;
+	if (n > sizeof(h->data) - h->n)
+		return err_set(e, ERR_DAMAGED, "the store sent more than it was asked for");
+	memcpy(h->data + h->n, p, n);
+	h->n += n;
+	return ERR_OK;
+}
+
+static bool is_same_state(const struct ltx_header *a, const struct ltx_header *b)
+{
+	return a->ours && a->after_checksum == b->after_checksum && a->min_txid == b->min_txid &&
+		   a->max_txid == b->max_txid && a->commit == b->commit && a->page_size == b->page_size;
+}
+
+/* F3: what stands there is the same state, or somebody else's. ERR_NOT_FOUND when nothing does. */
+static int look_at_it(struct store *s, const char *name, const struct frozen *f, struct err *e)
+{
+	struct store_object o;
+	struct ltx_header there = {0};
+	struct head h = {.n = 0};
+	struct err why = ERR_INIT;
+	int rc = store_head(s, name, &o, e);
+	if (!rc && o.size >= LTX_HEADER_SIZE)
+		rc = store_get(s, name, 0, LTX_HEADER_SIZE, take_head, &h, e);
+	if (rc)
+		return rc;
+	if (h.n == LTX_HEADER_SIZE && !ltx_header_decode(h.data, &there, &why) &&
+		is_same_state(&there, &f->header))
+		return ERR_OK;
+	return err_set(e, ERR_FENCED,
+		"another node wrote the snapshot %s of the replica with another content; nothing more is "
+		"shipped from here: stop the other one and restore from the replica, or start once with "
+		"-takeover",
+		name);
+}
+
+static int put_file(struct store *s, const char *path, const char *name, const struct frozen *f,
+	bool only_if_absent, struct err *e)
+{
+	int fd = fs_open(path, O_RDONLY | O_NOFOLLOW, 0);
+	if (fd < 0)
+		return err_errno(e, ERR_IO, errno, "cannot open %s", path);
+	struct store_body body = {.fd = fd, .size = f->size};
+	struct store_put_opts opts = {
+		.only_if_absent = only_if_absent,
+		.timestamp_ms = f->header.timestamp,
+	};
+	int rc = store_put(s, name, &body, &opts, e);
+	fs_close(fd);
+	return rc;
+}
+
+int snapfile_put(struct store *s, const char *path, const struct frozen *f, struct err *e)
+{
+	char name[FENCE_NAME_SIZE];
+	fence_name(s, LTX_SNAPSHOT_LEVEL, 1, f->header.max_txid, name);
+	int rc = put_file(s, path, name, f, true, e);
+	if (rc == ERR_CONDITION) {
+		rc = look_at_it(s, name, f, e);
+		if (rc == ERR_NOT_FOUND)
+			rc = err_set(
+				e, ERR_UNREACHABLE, "the store says that %s is there and that it is not", name);
+	} else if (rc == ERR_UNSUPPORTED) {
+		err_clear(e);
+		/* A store without conditions: look, then put. */
+		rc = look_at_it(s, name, f, e);
+		if (rc == ERR_NOT_FOUND)
+			rc = put_file(s, path, name, f, false, e);
+	}
+	return rc;
+}
+
+struct replica_file snapfile_record(const struct frozen *f)
+{
+	return (struct replica_file){
+		.level = LTX_SNAPSHOT_LEVEL,
+		.min_txid = 1,
+		.max_txid = f->txid,
+		.size = f->size,
+		.timestamp_ms = f->header.timestamp,
+		.uploaded_ms = clock_wall_ms(),
+	};
+}
