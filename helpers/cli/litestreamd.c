@@ -30,7 +30,7 @@ static const struct flag flags[] = {
 	{"watchdog", FLAG_DURATION, "TIME", "silence after which a worker is killed (default 20s)"},
 	{"backoff", FLAG_DURATION, "TIME", "shortest wait before a restart (default 1s)"},
 	{"max-backoff", FLAG_DURATION, "TIME", "longest wait before a restart (default 60s)"},
-	{"recheck", FLAG_DURATION, "TIME", "how often owners are looked at again (default 60s)"},
+	{"recheck", FLAG_DURATION, "TIME", "how often owners are looked at again (default 10m)"},
 	{"allow-root-databases", FLAG_BOOL, NULL, "work as root for databases of root"},
 	{"run-as-self", FLAG_BOOL, NULL, "without root: only databases of our own uid"},
 	{"log-level", FLAG_STRING, "LEVEL", "trace, debug, info, warn or error (default info)"},
@@ -108,7 +108,7 @@ static int run(struct args *args, struct err *e)
 				.storage_roots = args_string(args, "storage-root", STORAGE_ROOT),
 				.owner = uid,
 				.allow_root = args_bool(args, "allow-root-databases"),
-				.recheck_ms = args_ms(args, "recheck", 60000),
+				.recheck_ms = args_ms(args, "recheck", 600000),
 				.child =
 					{
 						.program = worker,

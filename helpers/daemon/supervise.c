@@ -20,6 +20,7 @@
 #define MS 1000ll
 #define SETTLE_US (50 * MS) /* files come in groups: one reading for all of them */
 #define POLL_US (1000 * MS) /* where there is no inotify */
+#define REFUSED_MS 60000    /* a database that was refused is looked at again so often */
 
 /* ---- may a worker have this database? ---- */
 
@@ -46,11 +47,13 @@ static int judge(struct supervisor *s, const struct desired_database *d, struct 
 static bool judge_all(struct supervisor *s, struct app *a)
 {
 	bool changed = false;
+	a->refused = false;
 	for (size_t i = 0; i < a->desired.n_databases; i++) {
 		const struct desired_database *d = &a->desired.databases[i];
 		struct verdict *v = &a->verdicts[i];
 		struct err e = ERR_INIT;
 		int code = judge(s, d, &e);
+		a->refused = a->refused || code != ERR_OK;
 		if (code == v->code && strcmp(v->reason, e.text) == 0)
 			continue;
 		changed = changed || code != v->code;
@@ -290,12 +293,27 @@ static void forget_gone(struct supervisor *s)
 	}
 }
 
+static bool is_wanted(const struct app *a)
+{
+	return a->desired.running && !a->gone && a->paused == 0;
+}
+
 static void recheck(struct supervisor *s)
 {
 	for (struct app *a = s->apps; a; a = a->next) {
-		if (a->desired.running && !a->gone && a->paused == 0 && judge_all(s, a))
+		if (is_wanted(a) && judge_all(s, a))
 			apply(s, a);
 	}
+}
+
+/* What was refused is a person's to mend, who then looks whether it helped. */
+static int64_t recheck_due(const struct supervisor *s)
+{
+	bool refused = false;
+	for (const struct app *a = s->apps; a && !refused; a = a->next)
+		refused = is_wanted(a) && a->refused;
+	int64_t ms = refused && s->cfg.recheck_ms > REFUSED_MS ? REFUSED_MS : s->cfg.recheck_ms;
+	return s->rechecked_us + ms * MS;
 }
 
 static bool folders_changed(struct supervisor *s)
@@ -314,8 +332,9 @@ static void do_due(struct supervisor *s, int64_t now)
 		s->reread = folders_changed(s);
 		s->reread_us = s->reread ? now : now + POLL_US;
 	}
+	bool due = now >= recheck_due(s);
 	/* A folder that was made anew has no watch. */
-	if (now >= s->recheck_us && folders_changed(s)) {
+	if (due && folders_changed(s)) {
 		s->reread = true;
 		s->reread_us = now;
 	}
@@ -324,8 +343,8 @@ static void do_due(struct supervisor *s, int64_t now)
 		if (supervisor_reload_all(s, &e) != ERR_OK)
 			log_error("%s", e.text);
 	}
-	if (now >= s->recheck_us) {
-		s->recheck_us = now + s->cfg.recheck_ms * MS;
+	if (due) {
+		s->rechecked_us = now;
 		recheck(s);
 	}
 }
@@ -344,7 +363,7 @@ void supervisor_prepare(struct supervisor *s, struct pollset *p)
 	if (s->reread || s->watch_fd < 0)
 		pollset_wake_at(p, s->reread_us);
 	if (s->apps)
-		pollset_wake_at(p, s->recheck_us);
+		pollset_wake_at(p, recheck_due(s));
 }
 
 bool supervisor_child_exited(struct supervisor *s, pid_t pid, int status)
@@ -428,8 +447,7 @@ int supervisor_open(struct supervisor *s, const struct supervisor_config *cfg, s
 	s->cfg.child.make = orders_make;
 	s->cfg.child.ctx = s;
 	s->lock_fd = s->watch_fd = -1;
-	s->started_us = clock_mono_us();
-	s->recheck_us = s->started_us + cfg->recheck_ms * MS;
+	s->started_us = s->rechecked_us = clock_mono_us();
 	int rc = open_folders(s, e);
 	if (rc == ERR_OK) {
 		start_watch(s);

@@ -1,6 +1,7 @@
 /*
  * Apps and their workers: what desired/<app>.json asks for is compared with what runs, whenever a
- * file changes, somebody asks for it, or a minute has gone by.
+ * file changes, somebody asks for it, or ten minutes have gone by; one, while a database is
+ * refused.
  *
  * A database gets a worker only when root may believe what it is told about it: reached without
  * symbolic links, a regular file with one name, owned by the uid that was recorded when it was
@@ -22,7 +23,7 @@ struct supervisor_config {
 	const char *storage_roots; /* separated by ':' */
 	uid_t owner;               /* whose desired and secret files are believed, besides root's */
 	bool allow_root;           /* databases that belong to root */
-	int64_t recheck_ms;        /* how often owners are looked at again */
+	int64_t recheck_ms;        /* how often owners are looked at again, while all are well */
 	struct child_config child; /* make and ctx are the supervisor's */
 };
 
@@ -37,6 +38,7 @@ struct app {
 	char name[64];
 	struct desired desired;
 	struct verdict *verdicts;
+	bool refused; /* any of them, when they were judged last */
 	struct child *children;
 	int load_code; /* of the last try to read the file; the older content stays in force */
 	char load_reason[512];
@@ -50,7 +52,7 @@ struct supervisor {
 	int lock_fd, watch_fd;
 	bool stopping, reread;
 	struct app *apps;
-	int64_t started_us, recheck_us, reread_us;
+	int64_t started_us, rechecked_us, reread_us;
 	int64_t desired_mtime_ns, secrets_mtime_ns; /* where there is no inotify */
 };
 

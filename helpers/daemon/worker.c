@@ -21,10 +21,10 @@
 #include <unistd.h>
 
 #define MS 1000ll
-#define ALIVE_US (5000 * MS)       /* the watchdog hears from us at least so often … */
-#define IDLE_US (60000 * MS)       /* … and so often when nothing changed for as long */
-#define STATUS_EVERY_US (200 * MS) /* at most so often, however much changes */
-#define RETRY_US (10000 * MS)      /* a database that could not be opened */
+#define ALIVE_US (5000 * MS)                 /* the watchdog hears from us at least so often … */
+#define IDLE_MAX_US (ALIVE_NEXT_MAX_MS * MS) /* … or when nothing has changed for so long again */
+#define STATUS_EVERY_US (200 * MS)           /* at most so often, however much changes */
+#define RETRY_US (10000 * MS)                /* a database that could not be opened */
 #define BYE_MS 2000
 
 /* A database that schedule_add refused. */
@@ -200,10 +200,12 @@ static void tell_changes(struct worker *w, int64_t now)
 	buf_free(&text);
 }
 
-/* Each wake-up costs both sides something, a day of idleness many times. */
+/* Each wake-up costs both sides something, a day of idleness many times: the longer nothing has
+ * changed, the longer until the next one. */
 static void say_alive(struct worker *w, int64_t now)
 {
-	int64_t wait = now - w->changed_us >= IDLE_US ? IDLE_US : ALIVE_US;
+	int64_t wait = now - w->changed_us;
+	wait = wait < ALIVE_US ? ALIVE_US : wait > IDLE_MAX_US ? IDLE_MAX_US : wait;
 	const struct message_alive m = {(uint64_t)(wait / MS)};
 	say(w, message_alive_encode(&m));
 	w->alive_us = now + wait;

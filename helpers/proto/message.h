@@ -100,7 +100,7 @@ void message_synced_free(struct message_synced *m);
 
 /* ---- alive: it is heard of again within next_ms ---- */
 
-#define ALIVE_NEXT_MAX_MS 60000
+#define ALIVE_NEXT_MAX_MS 600000
 
 struct message_alive {
 	uint64_t next_ms;

@@ -106,7 +106,8 @@ void source_leave(struct source *s)
 bool release_if_alone(struct source *s, const struct shm_view *v, int64_t now_us, bool *again)
 {
 	/* Who sees nothing could not come back in time. */
-	if (!s->settled || s->chain.frame != v->h.mx_frame || s->strict || watch_blind(s->watch)) {
+	bool blind = watch_blind(s->watch) || wake_is_deaf(&s->wake);
+	if (!s->settled || s->chain.frame != v->h.mx_frame || s->strict || blind) {
 		s->alone_since_us = 0;
 		return false;
 	}

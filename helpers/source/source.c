@@ -216,7 +216,8 @@ int source_turn(struct source *s, struct source_result *r, struct err *e)
 	if (files_changed(s, &db, r))
 		return ERR_OK;
 	int64_t now_us = clock_mono_us();
-	if (watch_taken(s->watch))
+	bool event = watch_taken(s->watch);
+	if (event)
 		wake_moved(&s->wake, now_us);
 	if (commit_under_way(s, now_us))
 		wake_within(&s->wake, WAKE_WRITER_US);
@@ -230,6 +231,8 @@ int source_turn(struct source *s, struct source_result *r, struct err *e)
 	} else {
 		mend_header(s, now_us);
 	}
+	if (wake_heard(&s->wake, event, r->captured, now_us))
+		log_warn("%s: inotify tells nothing of its changes: looking each second", s->paths.db);
 	if (wake_commits(&s->wake, r->captured, now_us))
 		watch_mute_wal(s->watch, s->wake.steady);
 	/* An app that calls for FULL or TRUNCATE waits for our pin; in growing steps. */

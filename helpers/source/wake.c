@@ -26,6 +26,22 @@ bool wake_commits(struct wake *w, bool captured, int64_t now_us)
 	return w->steady != was;
 }
 
+bool wake_heard(struct wake *w, bool event, bool captured, int64_t now_us)
+{
+	if (event) {
+		w->unheard = 0;
+		return false;
+	}
+	/* An event that is on its way may be overtaken by a turn that somebody else asked for. */
+	bool found = captured && w->slow_us != 0 && now_us - w->slow_us >= WAKE_SLOW_US;
+	return found && ++w->unheard == WAKE_UNHEARD;
+}
+
+bool wake_is_deaf(const struct wake *w)
+{
+	return w->unheard >= WAKE_UNHEARD;
+}
+
 void wake_within(struct wake *w, int64_t us)
 {
 	if (w->next_us == 0 || us < w->next_us)
@@ -34,7 +50,7 @@ void wake_within(struct wake *w, int64_t us)
 
 int64_t wake_pause(struct wake *w, int64_t now_us, bool blind)
 {
-	int64_t pause = blind ? WAKE_BLIND_US : WAKE_SLOW_US;
+	int64_t pause = blind || wake_is_deaf(w) ? WAKE_BLIND_US : WAKE_SLOW_US;
 	if (w->pause_us > 0 && now_us - w->moved_us < WAKE_QUIET_US) {
 		pause = w->pause_us;
 		/* Events may bring many turns within the time: without a bound it would overflow. */
@@ -46,6 +62,7 @@ int64_t wake_pause(struct wake *w, int64_t now_us, bool blind)
 	if (w->next_us > 0 && w->next_us < pause)
 		pause = w->next_us;
 	w->next_us = 0;
+	w->slow_us = pause == WAKE_SLOW_US ? now_us : 0;
 	return pause;
 }
 

@@ -4,7 +4,8 @@
  * The event of a WAL write comes before the commit is published, and publishing makes none. So
  * after each event, and after each change that was seen, we look again with growing pauses (1 ms,
  * doubling) until a second was quiet. While a checkpoint runs we look every other millisecond,
- * because its end makes no event either. A slow timer covers whatever else is lost.
+ * because its end makes no event either. A slow timer covers whatever else is lost; where it finds
+ * something twice in a row, events are lost there as a rule, and we look each second.
  *
  * Under steady writers the events of the WAL are switched off and a timer looks every other
  * millisecond: an event would make each writer pay for waking us.
@@ -19,8 +20,9 @@
 #define WAKE_QUIET_US 1000000
 #define WAKE_LATE_US 200000   /* pauses have grown to this: is a writer still at it? */
 #define WAKE_WRITER_US 100000 /* if so, look again in this time */
-#define WAKE_SLOW_US (30 * INT64_C(1000000))
-#define WAKE_BLIND_US 1000000 /* no inotify */
+#define WAKE_SLOW_US (300 * INT64_C(1000000))
+#define WAKE_BLIND_US 1000000 /* no inotify, or no events from it */
+#define WAKE_UNHEARD 2        /* finds of the slow timer in a row that mean the latter */
 #define WAKE_STEADY_US 2000
 #define WAKE_STEADY_GAP_US 6000 /* a commit in every such gap is a steady writer … */
 #define WAKE_STEADY_MOVES 25    /* … after so many in a row */
@@ -33,6 +35,8 @@ struct wake {
 	int64_t commit_us; /* the last turn with commits */
 	int commits;       /* turns with commits in a row, WAKE_STEADY_GAP_US apart at most */
 	bool steady;
+	int64_t slow_us; /* the last pause was the slow timer's, and began then; 0 = it was not */
+	int unheard;     /* changes in a row that the slow timer found, and no event told of */
 };
 
 /* Something happened (an event, the header moved): begin with short pauses again. */
@@ -43,6 +47,13 @@ bool wake_is_late(const struct wake *w, int64_t now_us);
 
 /* A turn is over; did it capture commits? Returns true when w->steady changed. */
 bool wake_commits(struct wake *w, bool captured, int64_t now_us);
+
+/* The same turn: had there been an event? Returns true when it is now known that changes make none
+ * here. */
+bool wake_heard(struct wake *w, bool event, bool captured, int64_t now_us);
+
+/* Do changes make no events here? */
+bool wake_is_deaf(const struct wake *w);
 
 /* Somebody wants to look again after so long at the latest. */
 void wake_within(struct wake *w, int64_t us);

@@ -3,12 +3,13 @@
 
 Used by run.py and by hand:
 
-    many.py [-a APPS] [-d DATABASES] [-o] [-r RATE] [-t SECONDS] [-k]
+    many.py [-a APPS] [-d DATABASES] [-o] [-r RATE] [-t SECONDS] [-w SECONDS] [-k]
 
 starts litestreamd on APPS apps with DATABASES databases each, waits until all are replicated, and prints
-one JSON object: memory, threads and descriptors, CPU and wake-ups while nothing happens for SECONDS, how
-long commits in some of them take to the replica, and how long the end takes. -o: an app has each of them
-open; -r: and then commits in one after the other, so often a second, for SECONDS. -k keeps the folder.
+one JSON object: memory, threads and descriptors, CPU and wake-ups while nothing happens for SECONDS (-t),
+how long commits in some of them take to the replica, how long the end takes, and whether the replicas hold
+everything then. -o: an app has each of them open; -r: and then commits in one after the other, so often a
+second, for SECONDS. -w: how long nothing has happened when the idle time begins. -k keeps the folder.
 
 Memory and CPU are the kernel's own account: smaps_rollup, schedstat (nanoseconds) and status of every
 thread. A wake-up is a voluntary switch of context: a thread that slept and was woken.
@@ -43,7 +44,7 @@ def wait_until(condition, what, pause=0.02):
 
 
 def memory(pids):
-    """Kilobytes of all of them together: resident, their share of it, anonymous, peak of the largest."""
+    """Kilobytes of all of them together: resident, their share of it, anonymous."""
     total = dict.fromkeys(("rss", "pss", "anonymous"), 0)
     for pid in pids:
         with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
@@ -212,6 +213,21 @@ class Bed:
         command = [self.bin + "/litestream", "ctl", "-socket", self.socket(), *words]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
+    def restored(self, path):
+        """Whether the replica of a database holds all that its app has committed."""
+        query = "SELECT count(*), max(id), sum(length(body)) FROM t"
+        folder = tempfile.mkdtemp(dir=self.root)
+        out = folder + "/restored.db"
+        command = [self.bin + "/litestream", "restore", "-o", out, "file://" + self.replica(path)]
+        subprocess.run(command, capture_output=True, check=True)
+        answers = []
+        for name in (path, out):
+            db = sqlite3.connect(name)
+            answers.append(db.execute(query).fetchone())
+            db.close()
+        shutil.rmtree(folder)
+        return answers[0] == answers[1]
+
     def states(self):
         """How many databases are in which state."""
         found = {}
@@ -242,9 +258,7 @@ class Bed:
         return not any(os.path.exists(path + "-wal") for path in self.paths())
 
     def ship(self, connections, which):
-        """Commits in some databases, by index; seconds until the last is in its replica. Of each the last
-        upload is longer ago than its sync interval, or that is waited for."""
-        time.sleep(1.1)
+        """Commits in some databases, by index; seconds until the last is in its replica."""
         paths = [self.paths()[i] for i in which]
         before = [self.uploads(path) for path in paths]
         begun = time.monotonic()
@@ -281,8 +295,10 @@ def busy(bed, connections, rate, seconds):
     return found
 
 
-def measure(build, apps, databases, *, opened=False, rate=0, seconds=20, keep=False):
-    """Everything about one set-up, as a dictionary."""
+def measure(build, apps, databases, *, opened=False, rate=0, seconds=20, quiet=25, keep=False):
+    """Everything about one set-up, as a dictionary. `quiet`: so long nothing happens before it counts as
+    idle. What a burst needed goes in that time, and the signs of life from the workers, which are every 5 s
+    at first, get rare."""
     bed = Bed(build, apps, databases)
     connections = None
     try:
@@ -292,21 +308,24 @@ def measure(build, apps, databases, *, opened=False, rate=0, seconds=20, keep=Fa
         if opened:
             everything = range(len(bed.paths()))
             found["ship_all_seconds"] = bed.ship(connections, list(everything))
+            time.sleep(1.1)  # the sync interval: what comes now is shipped at once
             some = everything[:: max(1, len(everything) // 10)]
             found["ship_one_seconds"] = [bed.ship(connections, [i]) for i in some]
         if rate:
             found["busy"] = busy(bed, connections, rate, seconds)
         if not opened:
             wait_until(bed.released, "all databases are let go", 0.2)
-        time.sleep(15)  # what a burst needed goes: connections to the store, early timers
+        time.sleep(quiet)
         pids = bed.pids()
         found["idle"] = during(pids, lambda: time.sleep(seconds))
         found["memory_kb"] = memory(pids)
         found["daemon_kb"] = memory(pids[:1])
-        found["threads"], found["descriptors"] = count(pids, "task"), count(pids, "fd")
+        found["processes"], found["threads"], found["descriptors"] = len(pids), count(pids, "task"), count(pids, "fd")
         connections.close()
         connections = None
         found["stop_seconds"] = bed.stop()
+        some = bed.paths()[:: max(1, len(bed.paths()) // 20)]
+        found["restored"] = {"asked": len(some), "whole": sum(map(bed.restored, some))}
         return found
     finally:
         if connections:
@@ -322,6 +341,7 @@ def main():
     parser.add_argument("-o", "--opened", action="store_true")
     parser.add_argument("-r", "--rate", type=float, default=0)
     parser.add_argument("-t", "--seconds", type=float, default=20)
+    parser.add_argument("-w", "--quiet", type=float, default=25)
     parser.add_argument("-k", "--keep", action="store_true")
     o = parser.parse_args()
     if o.hold:
@@ -329,7 +349,7 @@ def main():
         return
     found = measure(
         os.environ.get("BUILD", "build"), o.apps, o.databases,
-        opened=o.opened, rate=o.rate, seconds=o.seconds, keep=o.keep,
+        opened=o.opened, rate=o.rate, seconds=o.seconds, quiet=o.quiet, keep=o.keep,
     )
     print(json.dumps(found, indent=1))
 

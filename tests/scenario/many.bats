@@ -1,0 +1,61 @@
+#!/usr/bin/env bats
+# Many databases in one worker, many apps under one litestreamd, and what they do while nothing happens.
+# tests/bench/many.py starts them and looks; here it is said what must come out.
+
+load ../lib/scenario
+
+setup() {
+  MANY="$BATS_TEST_DIRNAME/../bench/many.py"
+  export TMPDIR="$BATS_TEST_TMPDIR"
+  # Instrumented code is several times slower and larger.
+  SIZE=1 LIMITS=true
+  ! sanitised || SIZE=10 LIMITS=false
+}
+
+teardown() {
+  reap
+}
+
+# many ARGUMENTS…: its report is in $FOUND, and shown.
+many() {
+  FOUND="$BATS_TEST_TMPDIR/found.json"
+  python3 "$MANY" "$@" >"$FOUND"
+  jq -c 'del(.ship_one_seconds)' "$FOUND" | sed 's/^/# /' >&3
+}
+
+# found CONDITION: of the report, as jq understands it.
+found() {
+  jq -e --argjson limits "$LIMITS" "$1" "$FOUND" >/dev/null || {
+    echo "not so: $1" >&2
+    return 1
+  }
+}
+
+@test "1,000 databases in one worker: memory, descriptors, a commit in any of them, the end" {
+  many -d $((1000 / SIZE)) -r 200 -t 3 -w 3
+  found '.processes == 2 and .threads <= 10'
+  found '.descriptors <= 12 * .databases + 50'
+  found '($limits | not) or .memory_kb.rss <= 200 * 1024'
+  found '.ship_one_seconds | length >= 10 and max < 5'
+  found '.restored.asked >= 20 and .restored.asked == .restored.whole'
+}
+
+@test "50 apps under one litestreamd" {
+  many -a $((50 / SIZE)) -o -t 1 -w 12
+  found '.processes == .apps + 1'
+  found '($limits | not) or .memory_kb.pss <= 51 * 4 * 1024'
+  found '.ship_one_seconds | max < 5'
+  found '.restored.asked == .restored.whole'
+}
+
+# Signs of life are what is left, and these get rarer with time: in the 10 s after 22 quiet ones at most one
+# of each process, which wakes litestreamd too.
+@test "nothing happens while nothing happens" {
+  spawn released python3 "$MANY" -a 3 -t 10 -w 22
+  spawn opened python3 "$MANY" -a 3 -t 10 -w 22 -o
+  for FOUND in "$BATS_TEST_TMPDIR"/{released,opened}.out; do
+    finish "$(basename "$FOUND" .out)"
+    jq -c '[.opened, .idle]' "$FOUND" | sed 's/^/# /' >&3
+    found '.idle.wakeups <= 2 * .apps'
+  done
+}

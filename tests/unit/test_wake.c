@@ -1,0 +1,104 @@
+/* When a source looks again. */
+#include "source/wake.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#define MS INT64_C(1000)
+#define S INT64_C(1000000)
+
+/* One turn at `now`; when the next one is wanted. */
+static int64_t turn(struct wake *w, bool event, bool captured, int64_t now)
+{
+	if (event || captured)
+		wake_moved(w, now);
+	wake_heard(w, event, captured, now);
+	return now + wake_pause(w, now, false);
+}
+
+/* Turns until only the slow timer is left; when it comes. */
+static int64_t quieten(struct wake *w, int64_t next)
+{
+	int64_t now;
+	do {
+		now = next;
+		next = turn(w, false, false, now);
+	} while (next - now < WAKE_SLOW_US);
+	return next;
+}
+
+/* The same after an event. */
+static int64_t settle(struct wake *w, int64_t now)
+{
+	return quieten(w, turn(w, true, false, now));
+}
+
+static void pauses_grow_until_a_second_was_quiet(void **state)
+{
+	(void)state;
+	struct wake w = {0};
+	int64_t start = 5 * S, now = start, pause = 0;
+	int64_t next = turn(&w, true, false, now);
+	while (next - now < WAKE_SLOW_US) {
+		assert_true(pause == 0 || next - now == 2 * pause);
+		pause = next - now;
+		now = next;
+		next = turn(&w, false, false, now);
+	}
+	assert_in_range(now - start, WAKE_QUIET_US, 3 * WAKE_QUIET_US);
+}
+
+static void events_that_never_come_are_noticed(void **state)
+{
+	(void)state;
+	struct wake w = {0};
+	int64_t now = turn(&w, false, true, settle(&w, 5 * S));
+	assert_false(wake_is_deaf(&w));
+	now = turn(&w, false, true, quieten(&w, now));
+	assert_true(wake_is_deaf(&w));
+	for (int i = 0; i < 20; i++) {
+		int64_t next = turn(&w, false, false, now);
+		assert_true(next - now <= WAKE_BLIND_US);
+		now = next;
+	}
+	/* They come after all. */
+	settle(&w, now);
+	assert_false(wake_is_deaf(&w));
+}
+
+static void a_turn_that_overtakes_its_event_is_no_sign(void **state)
+{
+	(void)state;
+	struct wake w = {0};
+	int64_t next = settle(&w, 5 * S);
+	for (int i = 1; i < 10; i++) {
+		/* Somebody asks (sync) a while before the slow timer, and finds a commit. */
+		next = quieten(&w, turn(&w, false, true, next - 50 * MS));
+		assert_false(wake_is_deaf(&w));
+	}
+}
+
+static void an_event_between_two_finds_counts(void **state)
+{
+	(void)state;
+	struct wake w = {0};
+	for (int i = 1; i < 10; i++) {
+		int64_t next = settle(&w, i * 10 * WAKE_SLOW_US);
+		turn(&w, false, true, next);
+		assert_false(wake_is_deaf(&w));
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(pauses_grow_until_a_second_was_quiet),
+		cmocka_unit_test(events_that_never_come_are_noticed),
+		cmocka_unit_test(a_turn_that_overtakes_its_event_is_no_sign),
+		cmocka_unit_test(an_event_between_two_finds_counts),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
