@@ -133,7 +133,8 @@ static int find_frozen(
 static int keep_listing(struct replicator *r, const struct ltx_set *set, struct err *e)
 {
 	int64_t now = clock_wall_ms();
-	return inventory_load(&r->inventory, set, state_dir_path(r->dir), store_url(r->store), now, e);
+	return inventory_load(
+		&r->inventory, set, false, state_dir_path(r->dir), store_url(r->store), now, e);
 }
 
 static int gather(struct replicator *r, struct start_facts *f, struct err *e)

@@ -54,10 +54,11 @@ struct inventory {
 void inventory_init(struct inventory *inv);
 void inventory_free(struct inventory *inv);
 
-/* Makes it what a listing shows, with the times that it knew already or that the state folder `dir`
- * has kept for the replica `url`; what is unknown came in at now_ms. An unreadable <dir>/inventory
+/* Makes it what a listing shows (sorted), with the times that it knew already or that the state
+ * folder `dir` has kept for the replica `url`; what is unknown came in at now_ms. `all`: what it
+ * has beyond the listing stays, also what comes in during the call. An unreadable <dir>/inventory
  * is as good as none. ERR_NOMEM, ERR_IO: it is as it was. */
-int inventory_load(struct inventory *inv, const struct ltx_set *set, const char *dir,
+int inventory_load(struct inventory *inv, const struct ltx_set *set, bool all, const char *dir,
 	const char *url, int64_t now_ms, struct err *e);
 
 /* Forgets all; `known` is false until the next listing. */

@@ -233,28 +233,56 @@ static void replace(struct inventory *inv, struct merge *m)
 	m->files = NULL;
 }
 
-int inventory_load(struct inventory *inv, const struct ltx_set *set, const char *dir,
+/* What is in the inventory and not listed. Lock held. */
+static void take_unlisted(struct merge *m, const struct inventory *inv)
+{
+	size_t listed = m->n;
+	for (size_t i = 0; i < inv->count; i++) {
+		if (find(m->files, listed, &inv->files[i]))
+			continue;
+		m->files[m->n] = inv->files[i];
+		m->listed[m->n] = 0;
+		m->order[m->n] = &m->files[m->n];
+		m->n++;
+	}
+}
+
+static int compare_files(const void *a, const void *b)
+{
+	return replica_file_compare(a, b);
+}
+
+/* Lock held: what comes in meanwhile comes before or after. */
+static int join(struct inventory *inv, const struct ltx_set *set, struct merge *m, bool all,
+	int64_t now_ms, struct err *e)
+{
+	size_t room = set->count + (all ? inv->count : 0) + 1;
+	m->files = malloc(room * sizeof(*m->files));
+	m->order = malloc(room * sizeof(struct replica_file *));
+	m->listed = malloc(room * sizeof(*m->listed));
+	if (!m->files || !m->order || !m->listed)
+		return err_nomem(e, "noting what is in the replica");
+	for (size_t i = 0; i < set->count; i++)
+		take(m, inv, &set->files[i], now_ms);
+	if (all)
+		take_unlisted(m, inv);
+	qsort(m->order, m->n, sizeof(struct replica_file *), by_max);
+	guess(m->order, m->n, m->files, m->listed, now_ms);
+	qsort(m->files, m->n, sizeof(*m->files), compare_files);
+	replace(inv, m);
+	return ERR_OK;
+}
+
+int inventory_load(struct inventory *inv, const struct ltx_set *set, bool all, const char *dir,
 	const char *url, int64_t now_ms, struct err *e)
 {
 	struct merge m = {0};
 	int rc = read_saved(dir, url, &m.saved, &m.n_saved, e);
 	if (rc)
 		return rc;
-	size_t room = set->count ? set->count : 1;
-	m.files = malloc(room * sizeof(*m.files));
-	m.order = malloc(room * sizeof(struct replica_file *));
-	m.listed = malloc(room * sizeof(*m.listed));
-	if (m.files && m.order && m.listed) {
-		pthread_mutex_lock(&inv->lock);
-		for (size_t i = 0; i < set->count; i++)
-			take(&m, inv, &set->files[i], now_ms);
-		qsort(m.order, m.n, sizeof(struct replica_file *), by_max);
-		guess(m.order, m.n, m.files, m.listed, now_ms);
-		replace(inv, &m);
-		pthread_mutex_unlock(&inv->lock);
-	} else {
-		rc = err_nomem(e, "noting what is in the replica");
-	}
+	pthread_mutex_lock(&inv->lock);
+	rc = join(inv, set, &m, all, now_ms, e);
+	pthread_mutex_unlock(&inv->lock);
 	free(m.files);
 	free(m.order);
 	free(m.listed);

@@ -139,28 +139,6 @@ static void leave_out(struct ltx_set *set, const struct replica_file *files, siz
 	set->count = kept;
 }
 
-/* The listing, with what was settled since it began: only that is not in it and yet there. */
-static int take_over(struct replicator *r, struct listing *l, struct err *e)
-{
-	struct replica_file *now;
-	size_t n;
-	int rc = inventory_copy(&r->inventory, &now, &n, e);
-	for (size_t i = 0; !rc && i < n; i++) {
-		struct ltx_file f = {.level = now[i].level,
-			.min_txid = now[i].min_txid,
-			.max_txid = now[i].max_txid,
-			.size = now[i].size};
-		if (ltxset_add(&l->set, &f))
-			rc = err_nomem(e, "auditing the replica");
-	}
-	free(now);
-	ltxset_sort(&l->set);
-	if (!rc)
-		rc = inventory_load(&r->inventory, &l->set, state_dir_path(r->dir), store_url(r->store),
-			clock_wall_ms(), e);
-	return rc;
-}
-
 /* Is there a way to the last upload? */
 static int check_way(struct replicator *r, uint64_t settled, struct err *e)
 {
@@ -196,7 +174,9 @@ static int compare(struct replicator *r, struct listing *l, struct err *e)
 		inventory_remove(&r->inventory, files, missing);
 		tell_missing(r, files, missing);
 		leave_out(&l->set, files, missing);
-		rc = take_over(r, l, e);
+		/* What was settled since the listing began stays. */
+		rc = inventory_load(&r->inventory, &l->set, true, state_dir_path(r->dir),
+			store_url(r->store), clock_wall_ms(), e);
 	}
 	free(files);
 	return rc ? rc : check_way(r, l->settled, e);

@@ -61,7 +61,7 @@ static void list(struct bed *b, int level, uint64_t min, uint64_t max, int64_t m
 static void load(struct bed *b)
 {
 	ltxset_sort(&b->set);
-	assert_int_equal(inventory_load(&b->inv, &b->set, b->dir, URL, NOW, &b->e), ERR_OK);
+	assert_int_equal(inventory_load(&b->inv, &b->set, false, b->dir, URL, NOW, &b->e), ERR_OK);
 }
 
 static struct replica_file *copy(struct bed *b, size_t *n)
@@ -215,13 +215,36 @@ static void test_another_file(void **state)
 	assert_int_equal(get(b, 2, 1, 5).size, 999);
 }
 
+/* An audit's listing: what it does not show stays, in order and once. */
+static void test_beside_a_listing(void **state)
+{
+	struct bed *b = *state;
+	size_t n;
+	for (uint64_t txid = 1; txid <= 9; txid += 2)
+		add(b, 0, txid, txid, (int64_t)txid * 1000);
+	list(b, 0, 3, 3, NOW - 1);
+	list(b, 0, 4, 4, NOW - 1);
+	list(b, 9, 1, 4, NOW - 1);
+	ltxset_sort(&b->set);
+	assert_int_equal(inventory_load(&b->inv, &b->set, true, b->dir, URL, NOW, &b->e), ERR_OK);
+	const uint64_t want[] = {1, 3, 4, 5, 7, 9, 4};
+	struct replica_file *files = copy(b, &n);
+	assert_int_equal(n, 7);
+	for (size_t i = 0; i < n; i++)
+		assert_int_equal(files[i].max_txid, want[i]);
+	assert_int_equal(files[4].timestamp_ms, 7000);
+	assert_int_equal(files[4].uploaded_ms, 14000);
+	free(files);
+}
+
 static void test_another_replica(void **state)
 {
 	struct bed *b = *state;
 	add(b, 9, 1, 5, 1000);
 	restart(b);
 	list(b, 9, 1, 5, NOW - 1);
-	assert_int_equal(inventory_load(&b->inv, &b->set, b->dir, "mem://other", NOW, &b->e), ERR_OK);
+	assert_int_equal(
+		inventory_load(&b->inv, &b->set, false, b->dir, "mem://other", NOW, &b->e), ERR_OK);
 	assert_int_equal(get(b, 9, 1, 5).timestamp_ms, 0);
 }
 
@@ -309,6 +332,7 @@ int main(void)
 		TEST(test_a_way),
 		TEST(test_restart),
 		TEST(test_another_file),
+		TEST(test_beside_a_listing),
 		TEST(test_another_replica),
 		TEST(test_damaged),
 		TEST(test_size),
