@@ -214,13 +214,13 @@ static int check_whole(struct merge *m, struct err *e)
 	if (m->held < all.commit && !ltx_is_complete(&all, m->held))
 		return missing(m, ltx_next_full_pgno(m->held, all.page_size), e);
 	const struct ltx_header *h = &m->out->header;
-	if (h->min_txid == 1 && h->after_checksum && h->after_checksum != m->checksum)
-		return no_fit(m, m->n - 1,
-			err_set(e, ERR_DAMAGED,
-				"%s records the database checksum %016" PRIx64
-				", but the pages of all files from the first to it have %016" PRIx64,
-				m->in[m->n - 1].name, h->after_checksum, m->checksum));
-	return ERR_OK;
+	if (h->min_txid != 1 || !h->after_checksum || h->after_checksum == m->checksum)
+		return ERR_OK;
+	err_set(e, ERR_DAMAGED,
+		"%s records the database checksum %016" PRIx64
+		", but the pages of all files from the first to it have %016" PRIx64,
+		m->in[m->n - 1].name, h->after_checksum, m->checksum);
+	return m->n == 1 ? bad_file(m, 0, e) : no_fit(m, m->n - 1, e->code);
 }
 
 static int merge(struct merge *m, ltx_write_fn write, void *ctx, struct err *e)

@@ -369,6 +369,9 @@ static void test_whole_checksum(void **state)
 	add_pages(&s, &a, 1, 3);
 	add_pages(&s, &b, 2, 2);
 	assert_refused(&s, LTX_MERGE_NO_FIT, 1, "file-1 records the database checksum");
+	a.after_checksum = FLAG | 4;
+	add_pages(&s, &a, 1, 3);
+	assert_refused(&s, LTX_MERGE_BAD_FILE, 0, "file-0 records the database checksum");
 }
 
 /* A database of 1 GiB shrinks below the lock page and grows past it again. */
