@@ -186,7 +186,13 @@ static int probe(struct replicator *r, struct err *e)
 static int load_table(struct replicator *r, uint64_t txid, uint64_t checksum, struct err *e)
 {
 	struct err why = ERR_INIT;
-	int rc = table_load(&r->table, state_dir_path(r->dir), r->store, txid, checksum, &why);
+	struct replica_file *files;
+	size_t n;
+	int rc = inventory_copy(&r->inventory, &files, &n, e);
+	if (rc)
+		return rc;
+	rc = table_load(&r->table, state_dir_path(r->dir), r->store, files, n, txid, checksum, &why);
+	free(files);
 	if (rc == ERR_UNREACHABLE || rc == ERR_DENIED || rc == ERR_CANCELLED || rc == ERR_NOMEM) {
 		*e = why;
 		return rc;
@@ -195,7 +201,8 @@ static int load_table(struct replicator *r, uint64_t txid, uint64_t checksum, st
 		log_warn("%s: no page table, every page is shipped: %s", r->cfg.database, why.text);
 	else
 		r->work.table_saved_txid = txid; /* folding again costs little */
-	return ERR_OK;
+	/* What was fetched for it is a copy now. */
+	return copies_scan(&r->work.copies, r->work.folder, e);
 }
 
 /* Leads on from PHASE_LIST; the turn does the rest. */
