@@ -41,10 +41,10 @@ struct simulation {
 	struct agent app;
 	struct source_watch *watch;
 	struct replicator *r;
-	int64_t turn_due, work_due, commit_due;
+	int64_t turn_due, work_due, upkeep_due, commit_due;
 	int64_t *moments; /* of the commits with -n, ascending */
 	int64_t done;     /* commits so far */
-	uint64_t turns, works;
+	uint64_t turns, works, upkeeps;
 };
 
 static void die(const char *what, const char *why)
@@ -108,6 +108,13 @@ static int64_t after(int64_t wait)
 	return __builtin_add_overflow(clock_mono_us(), wait, &due) ? INT64_MAX : due;
 }
 
+/* Upkeep is asked for after each turn and work. */
+static void ask_upkeep(struct simulation *s)
+{
+	if (replicator_upkeep_wanted(s->r))
+		s->upkeep_due = 0;
+}
+
 static void one_turn(struct simulation *s)
 {
 	int64_t wait;
@@ -117,6 +124,7 @@ static void one_turn(struct simulation *s)
 	if (work)
 		s->work_due = 0;
 	s->turns++;
+	ask_upkeep(s);
 }
 
 static void one_work(struct simulation *s)
@@ -126,6 +134,16 @@ static void one_work(struct simulation *s)
 	s->work_due = after(wait);
 	s->turn_due = 0;
 	s->works++;
+	ask_upkeep(s);
+}
+
+static void one_upkeep(struct simulation *s)
+{
+	int64_t wait;
+	replicator_upkeep(s->r, &wait);
+	s->upkeep_due = after(wait);
+	s->turn_due = 0;
+	s->upkeeps++;
 }
 
 static void one_commit(struct simulation *s)
@@ -156,8 +174,11 @@ static void run_until(struct simulation *s, int64_t until)
 			one_turn(s);
 		else if (s->work_due <= now)
 			one_work(s);
+		else if (s->upkeep_due <= now)
+			one_upkeep(s);
 		else {
-			int64_t next = earliest(earliest(s->turn_due, s->work_due), s->commit_due);
+			int64_t next = earliest(earliest(s->turn_due, s->work_due), s->upkeep_due);
+			next = earliest(next, s->commit_due);
 			skipped_us += earliest(next, until) - now;
 		}
 		read_events(s);
@@ -191,7 +212,7 @@ static void open_replicator(struct simulation *s)
 		.sync_interval_ms = s->interval_ms};
 	if (replicator_open(&s->r, &cfg, &e))
 		die(s->url, e.text);
-	s->work_due = s->commit_due = INT64_MAX;
+	s->work_due = s->upkeep_due = s->commit_due = INT64_MAX;
 }
 
 static int by_value(const void *a, const void *b)
@@ -231,6 +252,8 @@ static struct replicator_status status_of(struct simulation *s)
 	replicator_get_status(s->r, &st);
 	if (st.state != REPLICATOR_REPLICATING)
 		die(replicator_state_name(st.state), st.reason);
+	if (st.upkeep_error[0])
+		die("upkeep", st.upkeep_error);
 	return st;
 }
 
@@ -249,9 +272,9 @@ static void simulate(struct simulation *s)
 	const struct store_counts none = {0};
 	printf("{\"hours\":%" PRId64 ",\"interval_ms\":%" PRId64 ",\"db_bytes\":%" PRIu64
 		   ",\"commits\":%" PRId64 ",\"uploads\":%" PRIu64 ",\"turns\":%" PRIu64
-		   ",\"cpu_seconds\":%.2f",
+		   ",\"upkeeps\":%" PRIu64 ",\"cpu_seconds\":%.2f",
 		s->hours, s->interval_ms, end.db_bytes, s->done - commits, end.uploads - warm.uploads,
-		s->turns, (double)(clock() - cpu) / CLOCKS_PER_SEC);
+		s->turns, s->upkeeps, (double)(clock() - cpu) / CLOCKS_PER_SEC);
 	print_counts("begin", &none, &begin.requests);
 	print_counts("warm", &begin.requests, &warm.requests);
 	print_counts("measured", &warm.requests, &end.requests);
