@@ -57,7 +57,7 @@ TESTS := $(TEST_SOURCES:tests/%.c=$(BUILD)/tests/%)
 # Programs that tests run: writers, readers, proxies.
 TOOL_SOURCES := $(wildcard tests/tools/*.c)
 TOOLS := $(TOOL_SOURCES:tests/tools/%.c=$(BUILD)/tools/%)
-PRELOADS := tests/bench/slow_fsync.c
+PRELOADS := tests/bench/slow_fsync.c tests/bench/fast_clock.c
 BENCH_SOURCES := $(filter-out $(PRELOADS),$(wildcard tests/bench/*.c))
 BENCHES := $(BENCH_SOURCES:tests/bench/%.c=$(BUILD)/bench/%)
 BENCH_PRELOADS := $(PRELOADS:tests/bench/%.c=$(BUILD)/bench/%.so)
@@ -179,6 +179,12 @@ bench: test-deps
 
 bench-quick:
 	$(MAKE) bench BENCH='--quick $(BENCH)'
+
+# Are memory, threads and descriptors flat? MINUTES of it.
+MINUTES ?= 30
+soak: test-deps
+	$(MAKE) all $(BENCH_PRELOADS)
+	BUILD=$(BUILD) tests/bench/soak.py -m $(MINUTES)
 
 .PHONY: lint
 lint:
