@@ -128,13 +128,13 @@ def speed_row(bench, found):
     """An added stall may be 30 ms and two of the machine's fsyncs."""
     base = bench.results.get("baseline") or bench.silently(baseline)
     fsync = base["file"]["once_p50_us"]
-    rate = {name: statistics.median(r["commits"] / r["seconds"] for r in reports) for name, reports in found.items() if reports}
-    stall = medians(found, "commit_p9999_us")
+    for report in [r for reports in found.values() for r in reports]:
+        report["rate"] = report["commits"] / report["seconds"]
+    rate, stall = medians(found, "rate"), medians(found, "commit_p9999_us")
     added = stall["ours"] - stall["none"]
 
     def form(reports):
-        tx = statistics.median(r["commits"] / r["seconds"] for r in reports)
-        return f"{tx:.0f} tx/s, p99.99 {ms(median_of(reports, 'commit_p9999_us'))}"
+        return f"{median_of(reports, 'rate'):.0f} tx/s, p99.99 {ms(median_of(reports, 'commit_p9999_us'))}"
 
     bench.row(
         "the app at full speed, file", **three(found, form), ratio=percent(rate["ours"], rate["none"]),

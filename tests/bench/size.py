@@ -131,7 +131,8 @@ def state_parts(db):
     parts = {"copies": 0, "staging": 0, "rest": 0}
     for path, _, files in os.walk(folder):
         for name in files:
-            which = "copies" if f"{path}/".startswith(f"{folder}/ltx/") else "staging" if name.startswith("staging") else "rest"
+            copied = f"{path}/".startswith(f"{folder}/ltx/")
+            which = "copies" if copied else "staging" if name.startswith("staging") else "rest"
             parts[which] += os.stat(os.path.join(path, name)).st_blocks * 512
     if not os.path.isdir(folder):
         raise Unavailable(f"there is no state folder {folder}")
