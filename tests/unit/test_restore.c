@@ -233,6 +233,99 @@ static void test_zero_pages_stay_holes(void **state)
 	bed_close(&b);
 }
 
+/* ---- long listings ---- */
+
+static void put_name(struct store *s, uint64_t txid)
+{
+	char name[LTX_NAME_SIZE], path[64];
+	struct err e = ERR_INIT;
+	struct store_body body = {.data = "x", .fd = -1, .size = 1};
+	ltx_format_name(txid, txid, name);
+	snprintf(path, sizeof(path), "ltx/0/%s", name);
+	assert_int_equal(store_put(s, path, &body, &(struct store_put_opts){0}, &e), ERR_OK);
+}
+
+/* As many L0 files as `counts` says, `gaps[i]` TXIDs left out before each run; listed in waves they
+ * are what they are when listed in order. Returns the LISTs of the former. */
+static uint64_t list_runs(const unsigned *counts, const uint64_t *gaps, size_t n)
+{
+	struct store *far, *near;
+	struct ltx_set in_waves, in_order;
+	struct err e = ERR_INIT;
+	uint64_t txid = 0;
+	assert_int_equal(store_fault_register("long", "mem://long", &e), ERR_OK);
+	assert_int_equal(store_open(&far, "fault://long", NULL, &e), ERR_OK);
+	assert_int_equal(store_open(&near, "mem://long", NULL, &e), ERR_OK);
+	for (size_t i = 0; i < n; i++) {
+		txid += gaps[i];
+		for (unsigned k = 0; k < counts[i]; k++)
+			put_name(near, ++txid);
+	}
+	ltxset_init(&in_waves);
+	ltxset_init(&in_order);
+	assert_int_equal(restore_list(far, &in_waves, &e), ERR_OK);
+	assert_int_equal(restore_list(near, &in_order, &e), ERR_OK);
+	assert_int_equal(in_waves.count, in_order.count);
+	for (size_t i = 0; i < in_order.count; i++)
+		assert_int_equal(in_waves.files[i].min_txid, in_order.files[i].min_txid);
+	uint64_t lists = store_fault_calls("long", STORE_OP_LIST);
+	ltxset_free(&in_waves);
+	ltxset_free(&in_order);
+	store_close(far);
+	store_close(near);
+	store_fault_forget();
+	store_mem_forget(NULL);
+	return lists;
+}
+
+static void test_long_listings(void **state)
+{
+	(void)state;
+	/* Ten levels, and what a second, third, fourth round trip asks for. */
+	const struct {
+		unsigned counts[3];
+		uint64_t gaps[3];
+		size_t runs;
+		uint64_t lists;
+	} cases[] = {
+		{{999}, {0}, 1, 10},
+		{{1000}, {0}, 1, 14},
+		{{1001}, {0}, 1, 14},
+		{{1000 + 4 * 999 - 1}, {0}, 1, 14},
+		{{1000 + 4 * 999}, {0}, 1, 14},
+		{{1000 + 4 * 999 + 1}, {0}, 1, 30},
+		{{20000}, {0}, 1, 30},
+		{{22000}, {12345}, 1, 50},
+		/* Where many TXIDs are missing a wave begins behind them. */
+		{{1500, 1500}, {0, 5000000}, 2, 30},
+		{{1000, 1, 3000}, {7, 998, UINT64_C(1) << 40}, 3, 30},
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		assert_int_equal(list_runs(cases[i].counts, cases[i].gaps, cases[i].runs), cases[i].lists);
+}
+
+static void test_long_listing_that_fails(void **state)
+{
+	(void)state;
+	for (unsigned nth = 1; nth <= 14; nth++) {
+		struct store *s;
+		struct ltx_set set;
+		struct err e = ERR_INIT;
+		assert_int_equal(store_fault_register("long", NULL, &e), ERR_OK);
+		assert_int_equal(store_open(&s, "fault://long", NULL, &e), ERR_OK);
+		for (uint64_t txid = 1; txid <= 1500; txid++)
+			put_name(s, txid);
+		struct store_fault rule = {.op = STORE_OP_LIST, .nth = nth, .times = 1, .code = ERR_DENIED};
+		store_fault_add("long", &rule);
+		ltxset_init(&set);
+		assert_int_equal(restore_list(s, &set, &e), ERR_DENIED);
+		ltxset_free(&set);
+		store_close(s);
+		store_fault_forget();
+		store_mem_forget(NULL);
+	}
+}
+
 static void test_empty_replica(void **state)
 {
 	(void)state;
@@ -473,6 +566,8 @@ int main(void)
 		cmocka_unit_test(test_random_replicas),
 		cmocka_unit_test(test_lock_page),
 		cmocka_unit_test(test_zero_pages_stay_holes),
+		cmocka_unit_test(test_long_listings),
+		cmocka_unit_test(test_long_listing_that_fails),
 		cmocka_unit_test(test_empty_replica),
 		cmocka_unit_test(test_existing_targets),
 		cmocka_unit_test(test_target_that_appears_meanwhile),
