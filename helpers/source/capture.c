@@ -98,6 +98,7 @@ bool capture_follow(struct source *s, const struct shm_view *v, int64_t now_us, 
 		s->plan.app_us = now_us;
 	s->plan.ours = false;
 	s->plan.tried_at = 0;
+	s->plan.gate_since_us = 0;
 	s->plan.stopped = false;
 	s->plan.began_us = now_us;
 	s->plan.quick = 0;

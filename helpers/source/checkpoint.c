@@ -1,16 +1,12 @@
 /*
- * Letting the WAL shrink: when the pin moves, our own PASSIVE checkpoints, and the barrier.
+ * Letting the WAL shrink: when the pin moves, and our own PASSIVE checkpoints.
  *
  * An app's automatic checkpoint can never finish beside a pin, because the pin lags behind the very
  * commit that it runs in; past its 1000 frames it would then fsync at every commit. So from about
  * 500 frames on we checkpoint ourselves, and as soon as everything is backfilled the pin moves to
  * mark 0 and the next writer starts the WAL anew.
  *
- * Under steady writers a PASSIVE checkpoint alone never meets the end of the WAL. The barrier holds
- * writers out for its length (two fsyncs): BEGIN IMMEDIATE, capture the rest, renew the pin,
- * PASSIVE on another connection, mark 0, roll back. It is useless when a reader of the app's holds
- * an old mark; that shows in a PASSIVE that succeeded and stopped before our own mark, and is
- * answered with a growing pause.
+ * Under steady writers a PASSIVE checkpoint alone never meets the end of the WAL: barrier.c.
  *
  * In a WAL of more than HOLD_FRAMES the pin stays where it is until our own checkpoint: each move
  * would give the app's automatic checkpoint, which runs at every commit then, a few new frames to
@@ -29,16 +25,8 @@
 #define HOLD_FRAMES 800 /* below SQLite's automatic checkpoint at 1000 */
 #define HOLD_QUIET_US 20000
 #define BARRIER_BYTES (UINT64_C(4) << 20)
-#define BARRIER_MOST_BYTES (UINT64_C(12) << 20) /* what barrier_bytes grows to */
-#define URGENT_BYTES (UINT64_C(20) << 20)       /* from here on we insist */
-#define LARGE_BYTES (UINT64_C(32) << 20)        /* where a WAL must not get to */
-#define STALL_US 100000                         /* an fsync that nobody expected */
-#define BARRIER_OFTEN_US 200000                 /* more often than this: let it grow */
-#define BARRIER_REST_BYTES (UINT64_C(64) << 20) /* most that is captured while writers wait */
-#define BARRIER_SPIN_US 3000
-#define URGENT_SPIN_US 20000
-#define BUSY_PAUSE_US 20000
-#define URGENT_PAUSE_US 2000
+#define LARGE_BYTES (UINT64_C(32) << 20) /* where a WAL must not get to */
+#define STALL_US 100000                  /* an fsync that nobody expected */
 #define STOPPED_PAUSE_US 5000
 #define BACKOFF_FIRST_US 50000
 #define BACKOFF_LAST_US 5000000
@@ -47,21 +35,18 @@
 #define WRITERS_PAUSE_US 100000 /* nobody is quicker than us now */
 #define ZERO_TRIES 20
 #define ZERO_STEP_US 50
-#define BEHIND_TRIES 8 /* behind the barrier */
-#define BEHIND_BUSY_TRIES 50
-#define BEHIND_STEP_US 200
 #define GUARD_PAUSE_US 300
 #define OUTRUN_TURNS 3
 #define WAITED_LOOKS 2       /* for a checkpoint that waits, after 3 and 9 ms */
 #define WAITED_MOST_LOOKS 12 /* while there is one: each after twice the time, 6 s in all */
 #define WAITED_FIRST_US 3000
 
-static bool backfilled(const struct source *s, const struct shm_view *v)
+bool checkpoint_backfilled(const struct source *s, const struct shm_view *v)
 {
 	return v->backfill == v->h.mx_frame && v->h.mx_frame == s->chain.frame;
 }
 
-static bool mark_is_old(const struct source *s)
+bool checkpoint_mark_is_old(const struct source *s)
 {
 	int k = s->pin.held->mark;
 	return k > 0 && shm_read_mark(&s->shm, k) < s->chain.frame;
@@ -85,11 +70,11 @@ static bool renew(struct source *s, const struct shm_view *v, int64_t now_us)
 	s->plan.waited = false;
 	s->plan.look_us = now_us + WAITED_FIRST_US;
 	wake_within(&s->wake, WAITED_FIRST_US);
-	if (backfilled(s, v) && s->pin.held->mark != 0)
+	if (checkpoint_backfilled(s, v) && s->pin.held->mark != 0)
 		wake_within(&s->wake, wake_backoff(&s->zero_pause_us, 500, 100000));
 	else
 		s->zero_pause_us = 0;
-	if (mark_is_old(s))
+	if (checkpoint_mark_is_old(s))
 		wake_within(&s->wake, wake_backoff(&s->low_pause_us, 10000, 100000));
 	else
 		s->low_pause_us = 0;
@@ -113,13 +98,13 @@ static bool hold(struct source *s, bool quiet, int64_t now_us)
 /* Everything is in the database file: to mark 0, at once. A try that landed elsewhere is a new pin,
  * so the header is read anew (I3): a commit and an app's checkpoint may have come in between, and
  * mark 0 would then let go of frames that nobody read. */
-static void to_mark_zero(struct source *s, const struct shm_view *v)
+void checkpoint_to_mark_zero(struct source *s, const struct shm_view *v)
 {
 	struct shm_view now = *v;
 	for (int i = 0; i < ZERO_TRIES && s->pin.held->mark != 0; i++) {
 		if (i > 0) {
 			clock_sleep_us(ZERO_STEP_US);
-			if (!shm_look(&s->shm, &now) || !backfilled(s, &now))
+			if (!shm_look(&s->shm, &now) || !checkpoint_backfilled(s, &now))
 				break;
 		}
 		if (pin_renew(&s->pin, now.h.salt, NULL))
@@ -127,13 +112,14 @@ static void to_mark_zero(struct source *s, const struct shm_view *v)
 	}
 	s->dirty = false;
 	s->plan.ours = true;
+	s->plan.gate_since_us = 0;
 	s->plan.backoff_us = 0;
 	s->plan.stopped = false;
 	if (s->pin.held->mark != 0)
 		wake_within(&s->wake, 1000);
 }
 
-static uint64_t wal_bytes(const struct source *s)
+uint64_t checkpoint_wal_bytes(const struct source *s)
 {
 	return (uint64_t)s->chain.frame * (s->page_size + (uint64_t)WAL_FRAME_HEADER_SIZE);
 }
@@ -143,7 +129,7 @@ static uint32_t frames_due(const struct source *s)
 	return s->cfg.checkpoint_frames ? s->cfg.checkpoint_frames : FRAMES_DUE;
 }
 
-static uint64_t barrier_bytes(const struct source *s)
+uint64_t checkpoint_barrier_bytes(const struct source *s)
 {
 	uint64_t least = s->cfg.barrier_bytes ? s->cfg.barrier_bytes : BARRIER_BYTES;
 	return s->plan.barrier_at > least ? s->plan.barrier_at : least;
@@ -151,19 +137,36 @@ static uint64_t barrier_bytes(const struct source *s)
 
 static bool barrier_due(const struct source *s)
 {
-	return !s->cfg.no_barrier && wal_bytes(s) >= barrier_bytes(s);
+	return !s->cfg.no_barrier && checkpoint_wal_bytes(s) >= checkpoint_barrier_bytes(s);
 }
 
-/* Writers that fill the WAL many times a second are better served by fewer, larger barriers. */
-static void pace_barriers(struct source *s, int64_t now_us)
+/*
+ * Would the WAL get too large while a checkpoint runs beside the writers? It will take as long as
+ * recent ones did, or as a disk with a bad moment lets it, twice that to be careful; and the
+ * writers go on as they did in this WAL.
+ */
+static bool outgrows(const struct source *s, int64_t now_us)
+{
+	const struct checkpoint_plan *p = &s->plan;
+	int64_t age_us = now_us - p->began_us > 1000 ? now_us - p->began_us : 1000;
+	int64_t will_take_us = p->took_us > STALL_US ? p->took_us : STALL_US;
+	double growth = (double)checkpoint_wal_bytes(s) / (double)age_us * 2 * (double)will_take_us;
+	return (double)checkpoint_wal_bytes(s) + growth >= (double)LARGE_BYTES;
+}
+
+/* Must the next checkpoint wait? */
+static bool is_paused(struct source *s, const struct shm_view *v, int64_t now_us)
 {
 	struct checkpoint_plan *p = &s->plan;
-	bool often = p->barrier_us != 0 && now_us - p->barrier_us < BARRIER_OFTEN_US;
-	uint64_t at = barrier_bytes(s);
-	p->barrier_at = often ? at * 2 : at / 2;
-	if (p->barrier_at > BARRIER_MOST_BYTES)
-		p->barrier_at = BARRIER_MOST_BYTES;
-	p->barrier_us = now_us;
+	if (now_us >= p->next_us)
+		return false;
+	if (p->gate_frame == 0)
+		return true;
+	uint64_t grown = (uint64_t)(v->h.mx_frame - p->gate_frame) * s->page_size;
+	if (v->h.mx_frame < p->gate_frame || grown >= GATE_BYTES)
+		return false;
+	wake_within(&s->wake, GATE_LOOK_US);
+	return true;
 }
 
 static bool due(struct source *s, const struct shm_view *v, int64_t now_us)
@@ -171,12 +174,14 @@ static bool due(struct source *s, const struct shm_view *v, int64_t now_us)
 	struct checkpoint_plan *p = &s->plan;
 	if (s->chain.frame < frames_due(s) || v->backfill >= s->chain.frame)
 		return false;
-	if (now_us < p->next_us) {
+	if (is_paused(s, v, now_us)) {
 		wake_within(&s->wake, p->next_us - now_us);
 		return false;
 	}
 	if (barrier_due(s))
 		return true;
+	if (!s->cfg.no_barrier && p->backoff_us == 0 && outgrows(s, now_us))
+		return false; /* soon, and with the writers held */
 	if (foreign_checkpoint_runs(s, v, now_us))
 		return false; /* the app does it itself */
 	bool paused = now_us - s->wake.commit_us >= WRITERS_PAUSE_US && p->tried_at < s->chain.frame;
@@ -184,96 +189,23 @@ static bool due(struct source *s, const struct shm_view *v, int64_t now_us)
 		   (s->cfg.no_barrier && s->chain.frame - p->tried_at >= frames_due(s));
 }
 
-static bool files_are_ours(struct source *s)
+bool checkpoint_files_are_ours(struct source *s)
 {
 	char reason[256];
 	return identity_compare(&s->id, &s->paths, NULL, reason, sizeof(reason)) == IDENTITY_SAME;
 }
 
-static void try_after(struct source *s, int64_t pause)
+void checkpoint_try_after(struct source *s, int64_t pause)
 {
 	s->plan.next_us = clock_mono_us() + pause;
+	s->plan.gate_frame = 0;
 	wake_within(&s->wake, pause);
 }
 
 /* A foreign reader keeps the checkpoint from our own mark: neither PASSIVE nor barrier helps. */
-static void back_off(struct source *s)
+void checkpoint_back_off(struct source *s)
 {
-	try_after(s, wake_backoff(&s->plan.backoff_us, BACKOFF_FIRST_US, BACKOFF_LAST_US));
-}
-
-/*
- * Writers wait, nothing is added: backfill all of it. A checkpoint of the app's that runs just now
- * is soon over, a writer that tries for its lock holds an older mark for an instant, and our own
- * pin may have landed on a shared older one. A reader that stays is what remains after a few tries.
- */
-static void backfill_all(struct source *s)
-{
-	struct shm_view v;
-	int rc = SQLITE_OK, busy = 0;
-	for (int i = 0; i < BEHIND_TRIES && busy < BEHIND_BUSY_TRIES; i += rc != SQLITE_BUSY) {
-		if (mark_is_old(s) && (!shm_look(&s->shm, &v) || pin_renew(&s->pin, v.h.salt, NULL)))
-			break;
-		rc = connection_checkpoint(s->pin.spare);
-		if (rc == SQLITE_OK && shm_look(&s->shm, &v) && backfilled(s, &v)) {
-			s->counts.checkpoints++;
-			to_mark_zero(s, &v);
-			return;
-		}
-		busy += rc == SQLITE_BUSY;
-		clock_sleep_us(BEHIND_STEP_US);
-	}
-	if (rc == SQLITE_BUSY)
-		try_after(s, BUSY_PAUSE_US);
-	else
-		back_off(s);
-}
-
-/* Writers are held out: the rest into the sink, a pin on it, all of it backfilled, mark 0. */
-static int behind_barrier(struct source *s, bool *captured, struct err *e)
-{
-	struct shm_view v;
-	const char *why;
-	if (!shm_look(&s->shm, &v) || !capture_follow(s, &v, clock_mono_us(), &why))
-		return ERR_OK; /* the next turn sees to it */
-	int rc = capture_frames(s, &v, BARRIER_REST_BYTES, captured, e);
-	if (rc || s->chain.frame != v.h.mx_frame || s->pin.held->mark == 0)
-		return rc;
-	if (pin_renew(&s->pin, v.h.salt, NULL))
-		return ERR_OK;
-	s->dirty = false;
-	backfill_all(s);
-	return ERR_OK;
-}
-
-/* While writers still write: so that little is left for when they wait. */
-static int before_barrier(struct source *s, bool *captured, struct err *e)
-{
-	struct shm_view v;
-	const char *why;
-	if (!shm_look(&s->shm, &v) || !capture_follow(s, &v, clock_mono_us(), &why))
-		return ERR_OK;
-	return capture_frames(s, &v, BARRIER_REST_BYTES, captured, e);
-}
-
-static int barrier(struct source *s, bool *captured, struct err *e)
-{
-	if (!files_are_ours(s))
-		return ERR_OK;
-	int rc = before_barrier(s, captured, e);
-	if (rc)
-		return rc;
-	bool urgent = wal_bytes(s) >= URGENT_BYTES;
-	int64_t spin_us = urgent ? URGENT_SPIN_US : BARRIER_SPIN_US;
-	if (connection_begin_immediate(s->pin.helper, spin_us, NULL)) {
-		try_after(s, urgent ? URGENT_PAUSE_US : BUSY_PAUSE_US);
-		return ERR_OK;
-	}
-	rc = behind_barrier(s, captured, e);
-	connection_rollback(s->pin.helper);
-	s->counts.barriers++;
-	pace_barriers(s, clock_mono_us());
-	return rc;
+	checkpoint_try_after(s, wake_backoff(&s->plan.backoff_us, BACKOFF_FIRST_US, BACKOFF_LAST_US));
 }
 
 /*
@@ -288,9 +220,9 @@ static bool reader_in_the_way(struct source *s, const struct shm_view *v)
 	p->stopped = true;
 	p->stopped_at = v->backfill;
 	if (same)
-		back_off(s);
+		checkpoint_back_off(s);
 	else if (first)
-		try_after(s, STOPPED_PAUSE_US);
+		checkpoint_try_after(s, STOPPED_PAUSE_US);
 	return same || first;
 }
 
@@ -301,14 +233,14 @@ static int after_passive(struct source *s, int64_t took_us, bool *captured, stru
 	s->plan.tried_at = s->chain.frame;
 	if (!shm_look(&s->shm, &v))
 		return ERR_OK;
-	if (backfilled(s, &v)) {
-		to_mark_zero(s, &v);
+	if (checkpoint_backfilled(s, &v)) {
+		checkpoint_to_mark_zero(s, &v);
 		return ERR_OK;
 	}
 	if (v.backfill < shm_read_mark(&s->shm, s->pin.held->mark) && reader_in_the_way(s, &v))
 		return ERR_OK;
 	if (barrier_due(s))
-		return barrier(s, captured, e);
+		return barrier_run(s, captured, e);
 	s->plan.quick = took_us < QUICK_US && s->plan.quick < QUICK_TRIES ? s->plan.quick + 1 : 0;
 	return ERR_OK;
 }
@@ -318,25 +250,15 @@ static int after_passive(struct source *s, int64_t took_us, bool *captured, stru
 static int busy(struct source *s, bool *captured, struct err *e)
 {
 	if (barrier_due(s) && s->plan.backoff_us == 0)
-		return barrier(s, captured, e);
-	try_after(s, BUSY_PAUSE_US);
+		return barrier_run(s, captured, e);
+	checkpoint_try_after(s, BUSY_PAUSE_US);
 	return ERR_OK;
 }
 
-/*
- * Would the WAL get too large while a checkpoint runs beside the writers? It will take as long as
- * recent ones did, or as a disk with a bad moment lets it, twice that to be careful; and the
- * writers go on as they did in this WAL.
- */
 static bool must_hold_writers(const struct source *s, int64_t now_us)
 {
-	const struct checkpoint_plan *p = &s->plan;
-	if (s->cfg.no_barrier || p->backoff_us != 0 || !barrier_due(s))
-		return false;
-	int64_t age_us = now_us - p->began_us > 1000 ? now_us - p->began_us : 1000;
-	int64_t will_take_us = p->took_us > STALL_US ? p->took_us : STALL_US;
-	double growth = (double)wal_bytes(s) / (double)age_us * 2 * (double)will_take_us;
-	return wal_bytes(s) >= URGENT_BYTES || (double)wal_bytes(s) + growth >= (double)LARGE_BYTES;
+	return barrier_due(s) && s->plan.backoff_us == 0 &&
+		   (checkpoint_wal_bytes(s) >= URGENT_BYTES || outgrows(s, now_us));
 }
 
 /* A slow one is remembered for a while: disks have moods. */
@@ -350,7 +272,7 @@ static int checkpoint(struct source *s, bool *captured, struct err *e)
 {
 	int64_t began_us = clock_mono_us();
 	if (must_hold_writers(s, began_us)) {
-		int held = barrier(s, captured, e);
+		int held = barrier_run(s, captured, e);
 		note_duration(s, clock_mono_us() - began_us);
 		return held;
 	}
@@ -359,7 +281,7 @@ static int checkpoint(struct source *s, bool *captured, struct err *e)
 		return busy(s, captured, e);
 	if (rc != SQLITE_OK) {
 		log_warn("%s: a checkpoint failed: %s", s->paths.db, sqlite3_errmsg(s->pin.helper->db));
-		back_off(s);
+		checkpoint_back_off(s);
 		return ERR_OK;
 	}
 	s->counts.checkpoints++;
@@ -377,8 +299,8 @@ static int checkpoint(struct source *s, bool *captured, struct err *e)
 static void step_aside(struct source *s, const struct shm_view *v, int64_t now_us)
 {
 	struct checkpoint_plan *p = &s->plan;
-	if (s->dirty || s->pin.held->mark < 1 || mark_is_old(s) || backfilled(s, v) ||
-		s->chain.frame != v->h.mx_frame || now_us < p->look_us)
+	if (s->dirty || s->pin.held->mark < 1 || checkpoint_mark_is_old(s) ||
+		checkpoint_backfilled(s, v) || s->chain.frame != v->h.mx_frame || now_us < p->look_us)
 		return;
 	bool waits = pin_is_waited_for(s->kept_shm);
 	if (p->looks >= (waits ? WAITED_MOST_LOOKS : WAITED_LOOKS))
@@ -397,16 +319,21 @@ int checkpoint_turn(
 {
 	s->plan.outrun = 0;
 	s->plan.outrun_at = v->h.mx_frame;
-	bool is_due = due(s, v, now_us) && files_are_ours(s);
-	bool want_zero = backfilled(s, v) && s->pin.held->mark != 0;
-	bool moved = s->dirty || mark_is_old(s);
+	bool is_due = due(s, v, now_us) && checkpoint_files_are_ours(s);
+	bool want_zero = checkpoint_backfilled(s, v) && s->pin.held->mark != 0;
+	bool moved = s->dirty || checkpoint_mark_is_old(s);
 	/* Once in a turn only: the header that I3 speaks of was read at its beginning. */
 	if (want_zero || (moved && (is_due || !hold(s, !*captured, now_us))))
 		renew(s, v, now_us);
 	else
 		step_aside(s, v, now_us);
+	if (!is_due)
+		return ERR_OK;
 	/* Own checkpoints only on a mark >= 1: nothing can start the WAL anew meanwhile. */
-	return is_due && s->pin.held->mark > 0 ? checkpoint(s, captured, e) : ERR_OK;
+	if (s->pin.held->mark > 0)
+		return checkpoint(s, captured, e);
+	barrier_gate(s);
+	return ERR_OK;
 }
 
 int checkpoint_outrun(
@@ -418,7 +345,7 @@ int checkpoint_outrun(
 	p->outrun = v->h.mx_frame > p->outrun_at ? p->outrun + 1 : 0;
 	p->outrun_at = v->h.mx_frame;
 	if (p->outrun < OUTRUN_TURNS || s->cfg.no_barrier || s->strict || bytes < LARGE_BYTES ||
-		s->pin.held->mark < 1 || p->backoff_us != 0 || now_us < p->next_us)
+		s->pin.held->mark < 1 || p->backoff_us != 0 || is_paused(s, v, now_us))
 		return ERR_OK;
-	return barrier(s, captured, e);
+	return barrier_run(s, captured, e);
 }

@@ -50,8 +50,12 @@ void connection_close(struct connection *c);
  * more. ERR_AGAIN when busy; otherwise as connection_error. */
 int connection_begin_read(struct connection *c, struct err *e);
 
-/* Takes the WRITE lock, trying for spin_us. ERR_AGAIN when somebody else keeps it. */
-int connection_begin_immediate(struct connection *c, int64_t spin_us, struct err *e);
+/*
+ * Takes the WRITE lock itself, without a transaction: nobody can commit until connection_unlock(c,
+ * CONNECTION_LOCK_WRITE). Tries for spin_us, at first without a pause; false when somebody else
+ * keeps it.
+ */
+bool connection_take_write(struct connection *c, int64_t spin_us);
 
 void connection_rollback(struct connection *c);
 

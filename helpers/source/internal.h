@@ -16,9 +16,11 @@
 
 /* Our own checkpoints: when the next one may be tried, and why not before. */
 struct checkpoint_plan {
-	int64_t next_us;    /* no PASSIVE before */
-	int64_t backoff_us; /* grows while a foreign reader is in the way */
-	bool stopped;       /* a PASSIVE stopped before our own mark, at frame … */
+	int64_t next_us;       /* no PASSIVE before, unless */
+	uint32_t gate_frame;   /* (not 0) the WAL has grown from this frame on by a little */
+	int64_t gate_since_us; /* writers are held for somebody's checkpoint since then, 0 = not */
+	int64_t backoff_us;    /* grows while a foreign reader is in the way */
+	bool stopped;          /* a PASSIVE stopped before our own mark, at frame … */
 	uint32_t stopped_at;
 	uint32_t tried_at;   /* frames in the WAL at the last PASSIVE of this incarnation */
 	uint32_t outrun_at;  /* mxFrame at the last turn that could not catch up */
@@ -116,6 +118,33 @@ int checkpoint_outrun(
  */
 int checkpoint_turn(
 	struct source *s, const struct shm_view *v, int64_t now_us, bool *captured, struct err *e);
+
+/* ---- checkpoint.c, for barrier.c ---- */
+
+#define URGENT_BYTES (UINT64_C(20) << 20) /* from here on we insist */
+#define BUSY_PAUSE_US 20000
+#define GATE_BYTES (UINT64_C(256) << 10)
+#define GATE_LOOK_US 500
+
+/* All that was captured is in the database file, and nothing was committed since. */
+bool checkpoint_backfilled(const struct source *s, const struct shm_view *v);
+bool checkpoint_mark_is_old(const struct source *s); /* our pin's mark is before the position */
+void checkpoint_to_mark_zero(struct source *s, const struct shm_view *v);
+uint64_t checkpoint_wal_bytes(const struct source *s);
+uint64_t checkpoint_barrier_bytes(const struct source *s); /* a WAL of so many calls for one */
+bool checkpoint_files_are_ours(struct source *s);
+void checkpoint_try_after(struct source *s, int64_t pause); /* us; no checkpoint before */
+void checkpoint_back_off(struct source *s); /* a reader of the app's is in the way */
+
+/* ---- barrier.c ---- */
+
+/* Captures the rest, holds the writers, checkpoints. *captured as in checkpoint_turn; fails as it
+ * does. */
+int barrier_run(struct source *s, bool *captured, struct err *e);
+
+/* Holds the writers for a moment, and nothing else, when the WAL is large, the pin is on mark 0 and
+ * must stay there because somebody checkpoints (I4). */
+void barrier_gate(struct source *s);
 
 /* ---- foreign.c ---- */
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #define SLICE 64
@@ -18,6 +19,28 @@ static void die(const char *what, const char *why)
 	abort();
 }
 
+/* Memory that is zero and costs nothing until it is used: a writer at full speed must not wait for
+ * the follower to clear some. */
+static void *grow(void *old, size_t old_size, size_t size)
+{
+	void *p = old ? mremap(old, old_size, size, MREMAP_MAYMOVE)
+				  : mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED)
+		die("memory", "out");
+	return p;
+}
+
+static void drop_copy(struct follow *f)
+{
+	if (!f->image)
+		return;
+	munmap(f->image, (size_t)f->cap * f->page_size);
+	munmap(f->have, f->cap + 1);
+	f->image = NULL;
+	f->have = NULL;
+	f->cap = f->top = 0;
+}
+
 static void room(struct follow *f, uint32_t n_page)
 {
 	if (f->page_size == 0)
@@ -25,12 +48,8 @@ static void room(struct follow *f, uint32_t n_page)
 	if (n_page <= f->cap)
 		return;
 	uint32_t cap = n_page + n_page / 2 + 64;
-	f->image = realloc(f->image, (size_t)cap * f->page_size);
-	f->have = realloc(f->have, cap + 1);
-	if (!f->image || !f->have)
-		die("memory", "out");
-	memset(f->image + (size_t)f->cap * f->page_size, 0, (size_t)(cap - f->cap) * f->page_size);
-	memset(f->have + (f->cap ? f->cap + 1 : 0), 0, cap - f->cap + (f->cap ? 0 : 1));
+	f->image = grow(f->image, (size_t)f->cap * f->page_size, (size_t)cap * f->page_size);
+	f->have = grow(f->have, f->cap ? f->cap + 1 : 0, cap + 1);
 	f->cap = cap;
 }
 
@@ -43,6 +62,8 @@ static int put(void *ctx, uint32_t pgno, const void *page, struct err *e)
 	room(f, pgno);
 	memcpy(f->image + (size_t)(pgno - 1) * f->page_size, page, f->page_size);
 	f->have[pgno] = true;
+	if (pgno > f->top)
+		f->top = pgno;
 	return ERR_OK;
 }
 
@@ -53,8 +74,8 @@ static int commit(void *ctx, const struct source_point *point, struct err *e)
 	if (point->n_page == 0 || point->min_n_page > point->n_page)
 		die("commit", "a size that can't be");
 	room(f, point->n_page);
-	for (uint32_t p = point->n_page + 1; p <= f->cap; p++)
-		f->have[p] = false;
+	for (; f->top > point->n_page; f->top--)
+		f->have[f->top] = false;
 	f->n_page = point->n_page;
 	f->pos = point->pos;
 	f->commits++;
@@ -115,13 +136,8 @@ void follow_fill(struct follow *f, uint32_t first, uint32_t count)
 static void compare_all(struct follow *f)
 {
 	f->n_page = source_n_page(f->source);
-	if (f->page_size != source_page_size(f->source)) {
-		free(f->image);
-		free(f->have);
-		f->image = NULL;
-		f->have = NULL;
-		f->cap = 0;
-	}
+	if (f->page_size != source_page_size(f->source))
+		drop_copy(f);
 	f->page_size = source_page_size(f->source);
 	room(f, f->n_page);
 	memset(f->have, 0, f->cap + 1);
@@ -353,7 +369,6 @@ unsigned follow_compare_file(struct follow *f, const char *db)
 void follow_free(struct follow *f)
 {
 	follow_stop(f);
-	free(f->image);
-	free(f->have);
+	drop_copy(f);
 	memset(f, 0, sizeof(*f));
 }

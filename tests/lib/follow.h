@@ -19,6 +19,7 @@ struct follow {
 	uint8_t *image;
 	bool *have; /* have[pgno]: captured or scanned */
 	uint32_t n_page, cap, page_size;
+	uint32_t top; /* no page past this one is there */
 	struct source_result last;
 	struct source_counts counts; /* filled by follow_stop */
 	unsigned lost, released, replaced, gone, attached, resumed, commits;
