@@ -89,9 +89,8 @@ static void keep_manifest(struct replicator *r)
 static int put_snapshot(struct replicator *r, const char *path, struct err *e)
 {
 	struct frozen f;
-	int rc = frozen_read(path, &f, e);
-	if (!rc)
-		rc = snapfile_put(r->store, path, &f, e);
+	int rc =
+		snapfile_put(r->store, path, r->work.state.weak_fencing, &r->work.unconditional, &f, e);
 	if (rc)
 		return rc;
 	struct replica_file made = snapfile_record(&f);
@@ -111,7 +110,7 @@ static int keep_snapshot(struct replicator *r, struct err *e)
 		rc = put_snapshot(r, tmp, e);
 	fs_unlink(tmp);
 	free(tmp);
-	if (rc == ERR_NOT_FOUND || rc == ERR_DAMAGED) {
+	if (rc == ERR_NOT_FOUND || rc == ERR_DAMAGED || rc == ERR_CONDITION) {
 		/* Later files stand on an L0 with every page, so a restore is whole without it too. */
 		log_warn("%s: no snapshot after the takeover: %s", r->cfg.database, e->text);
 		rc = ERR_OK;

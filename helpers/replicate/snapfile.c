@@ -6,6 +6,7 @@
 #include "format/ltxset.h"
 #include "replicate/fence.h"
 #include "replicate/ltxfile.h"
+#include "replicate/putltx.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -194,83 +195,36 @@ void snapfile_delete(const char *folder, uint64_t txid)
 
 /* ---- uploading ---- */
 
-struct head {
-	uint8_t data[LTX_HEADER_SIZE];
-	size_t n;
-};
-
-static int take_head(void *ctx, const void *p, size_t n, struct err *e)
-{
-	struct head *h = ctx;
-	if (n > sizeof(h->data) - h->n)
-		return err_set(e, ERR_DAMAGED, "the store sent more than it was asked for");
-	memcpy(h->data + h->n, p, n);
-	h->n += n;
-	return ERR_OK;
-}
-
 static bool is_same_state(const struct ltx_header *a, const struct ltx_header *b)
 {
-	return a->ours && a->after_checksum == b->after_checksum && a->min_txid == b->min_txid &&
-		   a->max_txid == b->max_txid && a->commit == b->commit && a->page_size == b->page_size;
+	return a->after_checksum == b->after_checksum && a->commit == b->commit &&
+		   a->page_size == b->page_size;
 }
 
-/* F3: what stands there is the same state, or somebody else's. ERR_NOT_FOUND when nothing does. */
-static int look_at_it(struct store *s, const char *name, const struct frozen *f, struct err *e)
+/* F3: another file stands there. Our own of an earlier life may have other bytes. */
+static int look_at_it(struct store *s, const struct frozen *f, struct err *e)
 {
-	struct store_object o;
-	struct ltx_header there = {0};
-	struct head h = {.n = 0};
-	struct err why = ERR_INIT;
-	int rc = store_head(s, name, &o, e);
-	if (!rc && o.size >= LTX_HEADER_SIZE)
-		rc = store_get(s, name, 0, LTX_HEADER_SIZE, take_head, &h, e);
-	if (rc)
-		return rc;
-	if (h.n == LTX_HEADER_SIZE && !ltx_header_decode(h.data, &there, &why) &&
-		is_same_state(&there, &f->header))
-		return ERR_OK;
-	return err_set(e, ERR_FENCED,
-		"another node wrote the snapshot %s of the replica with another content; nothing more is "
-		"shipped from here: stop the other one and restore from the replica, or start once with "
-		"-takeover",
-		name);
-}
-
-static int put_file(struct store *s, const char *path, const char *name, const struct frozen *f,
-	bool only_if_absent, struct err *e)
-{
-	int fd = fs_open(path, O_RDONLY | O_NOFOLLOW, 0);
-	if (fd < 0)
-		return err_errno(e, ERR_IO, errno, "cannot open %s", path);
-	struct store_body body = {.fd = fd, .size = f->size};
-	struct store_put_opts opts = {
-		.only_if_absent = only_if_absent,
-		.timestamp_ms = f->header.timestamp,
-	};
-	int rc = store_put(s, name, &body, &opts, e);
-	fs_close(fd);
-	return rc;
-}
-
-int snapfile_put(struct store *s, const char *path, const struct frozen *f, struct err *e)
-{
-	char name[FENCE_NAME_SIZE];
-	fence_name(s, LTX_SNAPSHOT_LEVEL, 1, f->header.max_txid, name);
-	int rc = put_file(s, path, name, f, true, e);
-	if (rc == ERR_CONDITION) {
-		rc = look_at_it(s, name, f, e);
-		if (rc == ERR_NOT_FOUND)
-			rc = err_set(
-				e, ERR_UNREACHABLE, "the store says that %s is there and that it is not", name);
-	} else if (rc == ERR_UNSUPPORTED) {
-		err_clear(e);
-		/* A store without conditions: look, then put. */
-		rc = look_at_it(s, name, f, e);
-		if (rc == ERR_NOT_FOUND)
-			rc = put_file(s, path, name, f, false, e);
+	struct ltx_header there;
+	struct err why = *e;
+	int rc = fence_header(s, LTX_SNAPSHOT_LEVEL, 1, f->txid, &there, e);
+	if (rc == ERR_DAMAGED || (!rc && !(there.ours && there.after_checksum))) {
+		*e = why;
+		return ERR_CONDITION;
 	}
-	return rc;
+	if (rc || is_same_state(&there, &f->header))
+		return rc;
+	return err_set(e, ERR_FENCED,
+		"another node wrote a snapshot of TXID %016" PRIx64
+		" of the replica, of another database than ours; nothing more is shipped from here: stop "
+		"the other one and restore from the replica, or start once with -takeover",
+		f->txid);
+}
+
+int snapfile_put(struct store *s, const char *path, bool weak, bool *unconditional,
+	struct frozen *out, struct err *e)
+{
+	int rc = put_ltx(s, LTX_SNAPSHOT_LEVEL, path, weak, unconditional, out, e);
+	return rc == ERR_CONDITION ? look_at_it(s, out, e) : rc;
 }
 
 struct replica_file snapfile_record(const struct frozen *f)

@@ -42,13 +42,15 @@ int snapfile_encode(struct spool *s, const struct ltx_header *of, const char *fo
 int snapfile_find(const char *folder, struct frozen *out, struct err *e);
 
 /*
- * Uploads the file at `path`, which `f` describes, on the condition that it is not there. What is
- * there instead must be the same state by its header (F3: TXIDs, size of the database, recorded
- * checksum); anything else is ERR_FENCED. Else the store's errors.
+ * Uploads the file at `path`; *out describes it (`weak`, *unconditional: put_ltx). What is there
+ * instead may be the same state in other bytes, by its header: success too. The state of another
+ * database under our TXID is ERR_FENCED; what doesn't say, or is no LTX file, ERR_CONDITION. Else
+ * as put_ltx.
  *
  * The caller has proven just before that the replica is ours (F4, F5).
  */
-int snapfile_put(struct store *s, const char *path, const struct frozen *f, struct err *e);
+int snapfile_put(struct store *s, const char *path, bool weak, bool *unconditional,
+	struct frozen *out, struct err *e);
 
 /* What the inventory notes of it, uploaded now. */
 struct replica_file snapfile_record(const struct frozen *f);

@@ -192,24 +192,48 @@ static int encode(struct replicator *r, const char *folder, struct err *e)
 	return ERR_OK;
 }
 
+static int put_file(struct replicator *r, const char *folder, struct err *e)
+{
+	struct making *m = &r->making;
+	char *path = snapfile_path(folder, m->file.txid);
+	if (!path)
+		return err_nomem(e, "uploading a snapshot");
+	pthread_mutex_lock(&r->lock);
+	bool weak = r->shared.weak, unconditional = r->shared.unconditional;
+	pthread_mutex_unlock(&r->lock);
+	int rc = snapfile_put(r->store, path, weak, &unconditional, &m->file, e);
+	pthread_mutex_lock(&r->lock);
+	r->shared.unconditional = r->shared.unconditional || unconditional;
+	pthread_mutex_unlock(&r->lock);
+	free(path);
+	return rc;
+}
+
+static void forget_file(struct replicator *r, const char *folder)
+{
+	snapfile_delete(folder, r->making.file.txid);
+	r->making.file.txid = 0;
+}
+
 static int upload_file(struct replicator *r, const char *folder,
 	int (*may_put)(struct replicator *, struct err *), struct replica_file *made, struct err *e)
 {
 	struct making *m = &r->making;
 	int rc = may_put(r, e);
-	char *path = rc ? NULL : snapfile_path(folder, m->file.txid);
-	if (!rc && !path)
-		rc = err_nomem(e, "uploading a snapshot");
 	if (!rc)
-		rc = snapfile_put(r->store, path, &m->file, e);
-	free(path);
+		rc = put_file(r, folder, e);
+	if (rc == ERR_CONDITION || rc == ERR_NOT_FOUND || rc == ERR_DAMAGED) {
+		/* Another program's, or the file is gone: a later TXID will do. */
+		forget_file(r, folder);
+		put_off(r, rc, e->text);
+		return ERR_OK;
+	}
 	if (rc)
 		return rc;
 	*made = snapfile_record(&m->file);
 	log_info("%s: snapshot of TXID %016" PRIx64 " uploaded, %" PRIu64 " bytes", r->cfg.database,
 		m->file.txid, m->file.size);
-	snapfile_delete(folder, m->file.txid);
-	m->file.txid = 0;
+	forget_file(r, folder);
 	m->delay_us = m->next_us = 0;
 	m->fault[0] = '\0';
 	m->uploaded++;

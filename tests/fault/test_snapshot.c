@@ -553,12 +553,50 @@ static void test_another_is_there(void **state)
 	start(b);
 	ask(b);
 	until(b, SPOOL_READY);
-	put_snapshot(b, "short", 5);
-	assert_int_equal(step(b, true), ERR_FENCED);
 	assert_int_equal(ltx_header_encode(&h, header, &b->e), ERR_OK);
 	put_snapshot(b, header, sizeof(header));
 	assert_int_equal(step(b, true), ERR_FENCED);
-	assert_non_null(strstr(b->e.text, "another node wrote the snapshot"));
+	assert_non_null(strstr(b->e.text, "another node wrote a snapshot"));
+}
+
+/* Our own of an earlier life, in other bytes: the same state. */
+static void test_the_same_state_is_there(void **state)
+{
+	struct bed *b = *state;
+	uint8_t header[LTX_HEADER_SIZE];
+	start(b);
+	ask(b);
+	until(b, SPOOL_READY);
+	struct ltx_header h = b->s.r->shared.spool_of;
+	h.min_txid = 1;
+	h.ours = true;
+	h.node_id = 99;
+	assert_int_equal(ltx_header_encode(&h, header, &b->e), ERR_OK);
+	put_snapshot(b, header, sizeof(header));
+	assert_int_equal(step(b, true), ERR_OK);
+	assert_int_equal(b->made.max_txid, 1);
+}
+
+/* Another program's, which says nothing about the state: not touched, and another TXID later. */
+static void test_a_stranger_is_there(void **state)
+{
+	struct bed *b = *state;
+	start(b);
+	ask(b);
+	until(b, SPOOL_READY);
+	put_snapshot(b, "stranger", 8);
+	assert_int_equal(step(b, false), ERR_OK);
+	assert_int_equal(b->made.max_txid, 0);
+	assert_non_null(strstr(b->s.r->making.fault, "is there already"));
+	assert_int_equal(rmdir(b->folder), 0);
+	app_change(b->db);
+	assert_int_equal(ship_sync(&b->s, 0), ERR_OK);
+	ship_skip(HOUR_MS);
+	ask(b);
+	until(b, SPOOL_READY);
+	assert_int_equal(step(b, false), ERR_OK);
+	assert_int_equal(b->made.max_txid, 2);
+	assert_true(image_snapshot_is_right(INNER, 2));
 }
 
 /* A store that knows no conditions: looked at before. */
@@ -649,6 +687,8 @@ int main(void)
 		TEST(test_the_gate),
 		TEST(test_there_already),
 		TEST(test_another_is_there),
+		TEST(test_the_same_state_is_there),
+		TEST(test_a_stranger_is_there),
 		TEST(test_without_conditions),
 		TEST(test_leftovers),
 		TEST(test_another_timeline),
