@@ -101,7 +101,7 @@ struct shared {
 	enum spool_phase spool;
 	struct ltx_header spool_of;
 	int spool_code; /* 0: it was dropped with the staging */
-	char spool_why[256];
+	char spool_why[480];
 
 	bool mark; /* the work is to journal why we stopped */
 	uint64_t sync_seq, settled_seq;
@@ -197,7 +197,7 @@ struct making {
 	struct frozen file; /* finished, waits for its upload; txid 0 = none */
 	int64_t wanted_us;  /* monotonic time at which a copy was asked for */
 	int64_t next_us, delay_us;
-	char fault[256]; /* why there is none; "" = nothing is wrong */
+	char fault[512]; /* why there is none; "" = nothing is wrong */
 	unsigned uploaded, failures;
 	unsigned mismatches; /* of the failures: copies that were not what was recorded */
 };

@@ -39,15 +39,6 @@ static void pause_for(struct making *m, int64_t us)
 	m->next_us = clock_mono_us() + us;
 }
 
-/* Said once, until one succeeds or something else is wrong. */
-static void say(struct replicator *r, const char *text)
-{
-	struct making *m = &r->making;
-	if (strncmp(m->fault, text, sizeof(m->fault) - 1) != 0)
-		log_warn("%s: no snapshot: %s", r->cfg.database, text);
-	copy_text(m->fault, sizeof(m->fault), text);
-}
-
 /* A growing pause. Being dropped is no fault: it happens to whatever is staged. */
 static void put_off(struct replicator *r, int code, const char *why)
 {
@@ -58,7 +49,7 @@ static void put_off(struct replicator *r, int code, const char *why)
 	pause_for(m, code == ERR_FULL ? FULL_US : m->delay_us);
 	m->failures++;
 	if (why)
-		say(r, why);
+		snprintf(m->fault, sizeof(m->fault), "no snapshot: %.480s", why);
 }
 
 /* The spool is upkeep's: away with it. */
@@ -102,7 +93,7 @@ static void take_back(struct replicator *r)
 static bool is_room(struct replicator *r, uint64_t db_bytes)
 {
 	uint64_t need = db_bytes + db_bytes / 8 + SPARE_BYTES, have;
-	char why[256];
+	char why[480];
 	if (fs_free_bytes(state_dir_path(r->dir), &have))
 		snprintf(
 			why, sizeof(why), "cannot look at %s: %s", state_dir_path(r->dir), strerror(errno));

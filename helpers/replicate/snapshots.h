@@ -22,8 +22,8 @@
  * (INT64_MAX: no need).
  *
  * Returns errors of the store, ERR_FENCED among them. What goes wrong here (disk full, a copy that
- * is not what was recorded) is no error: it is logged, making.fault says it, and the next attempt
- * comes later.
+ * is not what was recorded) is no error: making.fault says it until one succeeds, and the next
+ * attempt comes later.
  */
 int snapshot_step(struct replicator *r, bool due, int (*may_put)(struct replicator *, struct err *),
 	struct replica_file *made, int64_t *wait_us, struct err *e);

@@ -7,15 +7,19 @@
 #include "lib/ship.h"
 #include "lib/tmpdir.h"
 
+#include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "replicate/snapshots.h"
 #include "store/mem.h"
 
+#include <poll.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -135,12 +139,15 @@ static int always(struct replicator *r, struct err *e)
 	return ERR_OK;
 }
 
-/* Goes on until there is a snapshot; its TXID. */
-static uint64_t snapshot(struct ship *s)
+/* Goes on until there is a snapshot behind `last`; its TXID. */
+static uint64_t snapshot(struct ship *s, uint64_t last)
 {
 	struct replica_file made;
 	struct err e = ERR_INIT;
 	int64_t wait;
+	for (int i = 0; i < ROUNDS && ship_status(s).txid <= last; i++)
+		ship_for(s, 5);
+	assert_true(ship_status(s).txid > last); /* it is written all the time */
 	for (int i = 0; i < ROUNDS; i++) {
 		int rc = snapshot_step(s->r, true, always, &made, &wait, &e);
 		if (rc)
@@ -170,7 +177,7 @@ static void follow(unsigned page_size)
 	assert_int_equal(ship_sync(&s, 0), 0);
 	pid_t app = start_app(db, page_size);
 	for (int i = 0; i < SNAPSHOTS; i++)
-		txids[i] = snapshot(&s);
+		txids[i] = snapshot(&s, i ? txids[i - 1] : 1);
 	kill(app, SIGKILL);
 	assert_int_equal(waitpid(app, NULL, 0), app);
 	assert_int_equal(ship_sync(&s, 0), 0);
@@ -178,12 +185,105 @@ static void follow(unsigned page_size)
 	for (int i = 0; i < SNAPSHOTS; i++)
 		if (!image_snapshot_is_right(URL, txids[i]))
 			fail_msg("page size %u: snapshot %d of TXID %u", page_size, i, (unsigned)txids[i]);
-	assert_true(txids[SNAPSHOTS - 1] > SNAPSHOTS); /* it was written all the time */
 	assert_int_equal(s.r->making.uploaded, SNAPSHOTS);
 	assert_int_equal(s.r->making.mismatches, 0);
 	print_message("page size %u: TXID %u, %u copies dropped\n", page_size,
 		(unsigned)txids[SNAPSHOTS - 1], s.r->making.failures);
 	ship_close(&s);
+	store_mem_forget(NULL);
+	tmpdir_free(dir);
+}
+
+/* ---- in threads of their own ---- */
+
+struct threads {
+	struct replicator *r;
+	struct source_watch *watch;
+	atomic_bool stop;
+};
+
+static void ignore_event(void *ctx, void *user)
+{
+	(void)ctx, (void)user;
+}
+
+static void *turn_thread(void *arg)
+{
+	struct threads *t = arg;
+	while (!atomic_load(&t->stop)) {
+		int64_t wait;
+		bool work;
+		replicator_turn(t->r, &wait, &work);
+		struct pollfd p = {.fd = source_watch_fd(t->watch), .events = POLLIN};
+		if (poll(&p, 1, wait < 3000 ? (int)(wait / 1000) : 3) > 0)
+			source_watch_read(t->watch, ignore_event, NULL);
+	}
+	return NULL;
+}
+
+static void *work_thread(void *arg)
+{
+	struct threads *t = arg;
+	while (!atomic_load(&t->stop)) {
+		int64_t wait;
+		replicator_work(t->r, &wait);
+		usleep(1000);
+	}
+	return NULL;
+}
+
+/* What the upkeep does, as fast as it can. */
+static unsigned snapshots_beside(struct threads *t, uint64_t txids[SNAPSHOTS])
+{
+	unsigned n = 0;
+	for (int i = 0; i < ROUNDS && n < SNAPSHOTS; i++) {
+		struct replica_file made;
+		struct err e = ERR_INIT;
+		int64_t wait;
+		if (replicator_phase(t->r) == PHASE_RUN) {
+			if (snapshot_step(t->r, true, always, &made, &wait, &e))
+				fail_msg("snapshot: %s", e.text);
+			if (made.max_txid)
+				txids[n++] = made.max_txid;
+			t->r->making.next_us = 0; /* no pauses */
+		}
+		usleep(5000);
+	}
+	return n;
+}
+
+static void test_threads(void **state)
+{
+	(void)state;
+	char db[300], *dir = tmpdir_new();
+	struct threads t = {.r = NULL};
+	struct err e = ERR_INIT;
+	pthread_t turn, work;
+	uint64_t txids[SNAPSHOTS];
+	snprintf(db, sizeof(db), "%s/app.db", dir);
+	prepare(db, 1024);
+	pid_t app = start_app(db, 1024);
+	clock_set_ops(NULL);
+	assert_int_equal(source_watch_new(&t.watch, &e), 0);
+	struct replicator_config cfg = ship_config(db, URL);
+	cfg.sync_interval_ms = 20;
+	cfg.watch = t.watch;
+	cfg.user = &t;
+	assert_int_equal(replicator_open(&t.r, &cfg, &e), 0);
+	assert_int_equal(pthread_create(&turn, NULL, turn_thread, &t), 0);
+	assert_int_equal(pthread_create(&work, NULL, work_thread, &t), 0);
+	unsigned n = snapshots_beside(&t, txids);
+	kill(app, SIGKILL);
+	assert_int_equal(waitpid(app, NULL, 0), app);
+	atomic_store(&t.stop, true);
+	pthread_join(turn, NULL);
+	pthread_join(work, NULL);
+	assert_int_equal(t.r->making.mismatches, 0);
+	replicator_close(t.r);
+	source_watch_free(t.watch);
+	assert_int_equal(n, SNAPSHOTS);
+	for (unsigned i = 0; i < n; i++)
+		assert_true(image_snapshot_is_right(URL, txids[i]));
 	store_mem_forget(NULL);
 	tmpdir_free(dir);
 }
@@ -220,6 +320,7 @@ int main(void)
 		cmocka_unit_test(test_small_pages),
 		cmocka_unit_test(test_usual_pages),
 		cmocka_unit_test(test_large_pages),
+		cmocka_unit_test(test_threads),
 	};
 	log_set_level(getenv("SHOW") ? LOG_DEBUG : LOG_ERROR);
 	quick = fs_system_ops;
