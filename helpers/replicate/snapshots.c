@@ -139,23 +139,47 @@ static void ask(struct replicator *r, int64_t *wait_us)
 
 /* ---- the file ---- */
 
+static void forget_file(struct replicator *r, const char *folder)
+{
+	snapfile_delete(folder, r->making.file.txid);
+	r->making.file.txid = 0;
+}
+
+/* A full file that leads as far or further is there: the answer to an earlier put was lost, or this
+ * one has become too old. */
+static int is_needless(struct replicator *r, uint64_t txid, bool *needless, struct err *e)
+{
+	struct replica_file *files;
+	size_t n;
+	*needless = false;
+	int rc = inventory_copy(&r->inventory, &files, &n, e);
+	for (size_t i = 0; !rc && i < n; i++)
+		*needless = *needless || (files[i].min_txid == 1 && files[i].max_txid >= txid);
+	if (!rc)
+		free(files);
+	return rc;
+}
+
 /* What an earlier life finished and did not upload. */
 static int look_for_file(struct replicator *r, const char *folder, struct err *e)
 {
 	struct making *m = &r->making;
 	if (m->looked)
 		return ERR_OK;
+	bool needless = false;
 	int rc = snapfile_find(folder, &m->file, e);
-	if (rc)
+	if (!rc && m->file.txid)
+		rc = is_needless(r, m->file.txid, &needless, e);
+	if (rc) {
+		m->file.txid = 0;
 		return rc;
+	}
 	m->looked = true;
 	pthread_mutex_lock(&r->lock);
 	uint64_t txid = r->shared.txid;
 	pthread_mutex_unlock(&r->lock);
-	if (m->file.txid > txid) { /* an older state was put back */
-		snapfile_delete(folder, m->file.txid);
-		m->file.txid = 0;
-	}
+	if (needless || m->file.txid > txid) /* above: an older state was put back */
+		forget_file(r, folder);
 	if (m->file.txid)
 		log_info("%s: the snapshot of TXID %016" PRIx64 " is finished and waits for its upload",
 			r->cfg.database, m->file.txid);
@@ -198,12 +222,6 @@ static int put_file(struct replicator *r, const char *folder, struct err *e)
 	pthread_mutex_unlock(&r->lock);
 	free(path);
 	return rc;
-}
-
-static void forget_file(struct replicator *r, const char *folder)
-{
-	snapfile_delete(folder, r->making.file.txid);
-	r->making.file.txid = 0;
 }
 
 static int upload_file(struct replicator *r, const char *folder,

@@ -493,6 +493,29 @@ static void test_finished_and_uploaded_later(void **state)
 	assert_int_equal(b->made.max_txid, 0);
 }
 
+/* Its put had succeeded, as the listing of the next life shows: no second one. */
+static void test_uploaded_by_an_earlier_life(void **state)
+{
+	struct bed *b = *state;
+	struct store_fault lose = {
+		.op = STORE_OP_PUT, .name_contains = "9/", .times = 1, .action = STORE_FAULT_LOSE_ANSWER};
+	start(b);
+	app_change(b->db);
+	check_same(b);
+	ask(b);
+	until(b, SPOOL_READY);
+	assert_int_equal(store_fault_add("s", &lose), 0);
+	assert_int_equal(step(b, true), ERR_UNREACHABLE);
+	ship_close(&b->s);
+	start(b);
+	uint64_t puts = store_fault_calls("s", STORE_OP_PUT);
+	assert_int_equal(step(b, false), ERR_OK);
+	assert_int_equal(b->made.max_txid, 0);
+	assert_int_equal(store_fault_calls("s", STORE_OP_PUT), puts);
+	assert_int_equal(rmdir(b->folder), 0);
+	assert_true(image_snapshot_is_right(INNER, 2));
+}
+
 /* The gate is asked right before: nothing is put behind its back. */
 static int closed(struct replicator *r, struct err *e)
 {
@@ -684,6 +707,7 @@ int main(void)
 		TEST(test_abandoned),
 		TEST(test_fenced_in_the_middle),
 		TEST(test_finished_and_uploaded_later),
+		TEST(test_uploaded_by_an_earlier_life),
 		TEST(test_the_gate),
 		TEST(test_there_already),
 		TEST(test_another_is_there),
