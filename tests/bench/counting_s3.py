@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""counting_s3.py - an S3 server in memory for simulations: quick, and it counts what it is asked.
+"""counting_s3.py [--weak] - an S3 server in memory for simulations: quick, and it counts what it is asked.
 
 It knows what our client uses: objects (put with If-None-Match, get with Range, head, delete), uploads in
 parts, ListObjectsV2 in pages of 1,000, DeleteObjects. It looks at no signature, because a simulation's
-clock is days ahead of this one's. Prints its address, serves until SIGTERM; `GET /-/counts` answers with
+clock is days ahead of this one's. --weak: it overwrites objects although told not to, as Backblaze B2 and
+versioned buckets do. Prints its address, serves until SIGTERM; `GET /-/counts` answers with
 a JSON object: requests by kind, objects and their bytes.
 """
 
@@ -13,6 +14,7 @@ import collections
 import hashlib
 import json
 import re
+import sys
 import urllib.parse
 from xml.sax.saxutils import escape, unescape
 
@@ -22,14 +24,15 @@ PAGE = 1000
 class Bucket:
     """All objects, whatever the bucket is called: key -> (body, the x-amz-meta- headers)."""
 
-    def __init__(self):
+    def __init__(self, weak):
+        self.weak = weak
         self.objects, self.keys = {}, []
         self.uploads, self.serial = {}, 0
         self.counts = collections.Counter()
 
     def put(self, key, body, meta, only_if_absent):
         if key in self.objects:
-            if only_if_absent:
+            if only_if_absent and not self.weak:
                 return error(412, "PreconditionFailed")
         else:
             bisect.insort(self.keys, key)
@@ -185,7 +188,7 @@ class Connection(asyncio.Protocol):
 
 
 async def main():
-    bucket = Bucket()
+    bucket = Bucket("--weak" in sys.argv[1:])
     server = await asyncio.get_running_loop().create_server(lambda: Connection(bucket), "127.0.0.1", 0)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
     await server.serve_forever()

@@ -26,7 +26,7 @@ ALL = [
     ("restore_far", back.restore_far, True, 2.5),
     ("restart", back.restart, True, 1.5),
     ("outage", back.outage, True, 2.5),
-    ("requests", costs.requests, True, 0.2),
-    ("costs", costs.costs, False, 3.0),
+    ("requests", costs.requests, True, 0.3),
+    ("costs", costs.costs, False, 4.5),
     ("recover", costs.recover, False, 0.0),
 ]

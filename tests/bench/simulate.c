@@ -15,7 +15,8 @@
  *   -S N     seed (1)
  *
  * A commit rewrites one row. The last line of stdout is a JSON object: the requests by kind of the
- * first upload ("begin"), and those of the measured time ("measured") with its uploads and bytes.
+ * first upload ("begin"), of the hours before ("warm"), of the measured time ("measured") with its
+ * uploads, and of what was left to ship then ("after").
  */
 #include "lib/agent.h"
 
@@ -33,6 +34,7 @@
 
 #define HOUR_US (INT64_C(3600) * 1000000)
 #define BEGIN_US (10 * INT64_C(60) * 1000000)
+#define SETTLE_US (10 * INT64_C(1000000))
 
 struct simulation {
 	int64_t mb, commits, every_ms, interval_ms, warm_hours, hours;
@@ -269,6 +271,11 @@ static void simulate(struct simulation *s)
 	int64_t commits = s->done;
 	run_until(s, start + (s->warm_hours + s->hours) * HOUR_US);
 	struct replicator_status end = status_of(s);
+	s->commit_due = INT64_MAX;
+	run_until(s, clock_mono_us() + s->interval_ms * 1000 + SETTLE_US);
+	struct replicator_status after = status_of(s);
+	if (after.pending_bytes > 0)
+		die("the end", "the last commits were not uploaded");
 	const struct store_counts none = {0};
 	printf("{\"hours\":%" PRId64 ",\"interval_ms\":%" PRId64 ",\"db_bytes\":%" PRIu64
 		   ",\"commits\":%" PRId64 ",\"uploads\":%" PRIu64 ",\"turns\":%" PRIu64
@@ -278,6 +285,7 @@ static void simulate(struct simulation *s)
 	print_counts("begin", &none, &begin.requests);
 	print_counts("warm", &begin.requests, &warm.requests);
 	print_counts("measured", &warm.requests, &end.requests);
+	print_counts("after", &end.requests, &after.requests);
 	printf("}\n");
 }
 
