@@ -171,7 +171,7 @@ demo: deps
 	@BUILD=$(BUILD) S3=$(S3) scripts/demo.sh
 
 # `make bench BENCH='--only quiet'`: some of it. Takes about 40 minutes; bench-quick two, soak half an hour.
-.PHONY: bench bench-quick soak
+.PHONY: bench bench-quick bench-docs soak
 BENCH ?=
 bench: test-deps
 	$(MAKE) all $(TOOLS) $(BENCHES) $(BENCH_PRELOADS)
@@ -179,6 +179,10 @@ bench: test-deps
 
 bench-quick:
 	$(MAKE) bench BENCH='--quick $(BENCH)'
+
+# Puts what the last whole runs of bench and soak found into docs/.
+bench-docs:
+	BUILD=$(BUILD) tests/bench/docs.py
 
 # Are memory, threads and descriptors flat? MINUTES of it.
 MINUTES ?= 30

@@ -186,7 +186,8 @@ def restore_near(bench):
     uploads = {name: len(r.objects()) for name, (r, _) in beds.items()}
     t = {name: statistics.median(v) for name, v in found.items() if v}
     bench.row(
-        f"restore, {megabytes} MB + {count} increments, file", f"{t['ours']:.2f} s", f"{t['peer']:.2f} s" if "peer" in t else "",
+        f"restore, {megabytes} MB + {count} increments, file", f"{t['ours']:.2f} s",
+        f"{t['peer']:.2f} s" if "peer" in t else "",
         yard=f"cp and fsync {t['copy']:.2f} s", ratio=f"{times(t['ours'], t['copy'])} x cp", goal="<= 1.5 x cp, < peer",
         ok=t["ours"] <= 1.5 * t["copy"] and ("peer" not in t or t["ours"] < t["peer"]),
     )
@@ -223,7 +224,8 @@ def restore_far(bench):
         t = {name: statistics.median(one[key]) for name, one in found.items()}
         bench.row(
             f"restore{what}, 100,000 rows in 300 increments, 80 ms", f"{t['ours']:.2f} s",
-            f"{t['peer']:.2f} s" if "peer" in t else "", ratio=f"{times(t['ours'], t.get('peer'))} x peer" if "peer" in t else "",
+            f"{t['peer']:.2f} s" if "peer" in t else "",
+            ratio=f"{times(t['ours'], t.get('peer'))} x peer" if "peer" in t else "",
             goal=f"<= {goal} s", ok=t["ours"] <= goal,
         )
     return found

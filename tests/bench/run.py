@@ -165,9 +165,9 @@ class Bench:
             raise RuntimeError(f"{command[0]} did not start")
         return process, address
 
-    def counting_s3(self):
+    def counting_s3(self, *flags):
         """An S3 server in memory that counts requests: (process, endpoint)."""
-        return self.server(f"{HERE}/counting_s3.py")
+        return self.server(f"{HERE}/counting_s3.py", *flags)
 
     @contextlib.contextmanager
     def far(self, ms, *gate):
@@ -297,7 +297,7 @@ def main():
         run(bench, selected)
     finally:
         bench.close()
-    bench.results["rows"], bench.results["not_measured"] = bench.rows, bench.not_measured
+    bench.results |= {"rows": bench.rows, "not_measured": bench.not_measured, "quick": options.quick}
     with open(os.path.join(build, "bench.json"), "w", encoding="utf-8") as f:
         json.dump(bench.results, f, indent=1)
     with open(os.path.join(build, "bench.md"), "w", encoding="utf-8") as f:

@@ -12,7 +12,7 @@ tenth is left out; medians of the first and the last third of the rest are compa
 straight line through all of it is told. Flat: memory has grown by at most 5 % or 512 KB, threads by 1,
 descriptors by 2. At the end every database is restored and must hold the last commit.
 
-Prints a table; all samples are in $BUILD/soak.json. Exit code 1 when something is not flat.
+Prints a table ($BUILD/soak.md); all samples are in $BUILD/soak.json. Exit code 1 when something is not flat.
 """
 
 import argparse
@@ -227,10 +227,14 @@ def main():
     with open(os.path.join(bench.build, "soak.json"), "w", encoding="utf-8") as f:
         json.dump(samples, f, indent=1)
     rows = [row for label, found in samples.items() for row in judge(label, found)]
-    print(f"\n| worker | | first third | last third | an hour | |\n|{'---|' * 6}")
+    lines = [f"{options.minutes:g} minutes, {sum(map(len, samples.values()))} samples.", ""]
+    lines += ["| worker | | first third | last third | an hour | |", "|" + "---|" * 6]
     for label, key, first, last, an_hour, flat in rows:
-        unit = " kB" if key in ("rss", "anonymous") else ""
-        print(f"| {label} | {key} | {first:.0f}{unit} | {last:.0f}{unit} | {an_hour:+.1f}{unit} | {'flat' if flat else 'GROWS'} |")
+        unit, verdict = " kB" if key in ("rss", "anonymous") else "", "flat" if flat else "GROWS"
+        lines.append(f"| {label} | {key} | {first:.0f}{unit} | {last:.0f}{unit} | {an_hour:+.1f}{unit} | {verdict} |")
+    print("\n" + "\n".join(lines))
+    with open(os.path.join(bench.build, "soak.md"), "w", encoding="utf-8") as f:
+        f.write("\n".join(lines) + "\n")
     sys.exit(0 if all(row[-1] for row in rows) else 1)
 
 

@@ -1,0 +1,63 @@
+#!/usr/bin/env python3
+"""docs.py - puts what the last runs found into docs/PERFORMANCE.md and docs/COSTS.md.
+
+Between <!-- figures --> and <!-- /figures -->: the machine and the table of `make bench`
+($BUILD/bench.json); between <!-- costs --> and <!-- /costs -->: $BUILD/costs.md; between <!-- soak --> and
+<!-- /soak -->: $BUILD/soak.md. What was not run stays as it is. A part of a bench (`--only`) or a quick one is
+not put anywhere.
+"""
+
+import json
+import os
+import re
+
+import measures
+from run import COLUMNS
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.environ.get("BUILD", "build")
+
+
+def read(name):
+    try:
+        with open(os.path.join(BUILD, name), encoding="utf-8") as f:
+            return f.read().strip()
+    except FileNotFoundError:
+        return None
+
+
+def figures():
+    """The machine and the table; None when the run was not a whole one."""
+    text = read("bench.json")
+    found = json.loads(text) if text else {"quick": True}
+    ran = set(found) | set(found.get("not_measured", []))
+    if found.get("quick", True) or not {m[0] for m in measures.ALL} <= ran:
+        return None
+    m = found["machine"]
+    s3 = f"S3 is {m['s3']}" if m["s3"] else "without S3"
+    about = f"{m['date'][:10]}, {m['cpu']}, {m['system']}, SQLite {m['sqlite']}; peer: Litestream {m['peer']}; {s3}. "
+    about += f"Load before the run: {m['load']}."
+    table = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+    table += ["| " + " | ".join(r[c].replace("|", "/") for c in COLUMNS) + " |" for r in found["rows"]]
+    return about + "\n\n" + "\n".join(table)
+
+
+def put(file, name, text):
+    path = os.path.join(ROOT, "docs", file)
+    if text is None:
+        print(f"{file}: nothing new for {name}")
+        return
+    with open(path, encoding="utf-8") as f:
+        before = f.read()
+    pattern = rf"(?s)(<!-- {name} -->\n).*?(<!-- /{name} -->)"
+    after, count = re.subn(pattern, lambda m: f"{m[1]}{text}\n{m[2]}", before)
+    if count != 1:
+        raise SystemExit(f"docs.py: {path} must have <!-- {name} --> once")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(after)
+    print(f"{file}: {name} written")
+
+
+put("PERFORMANCE.md", "figures", figures())
+put("PERFORMANCE.md", "soak", read("soak.md"))
+put("COSTS.md", "costs", read("costs.md"))
