@@ -24,7 +24,9 @@ struct job {
 
 struct pool {
 	pthread_mutex_t lock;
-	pthread_cond_t changed; /* any change: few threads, so one condition is enough */
+	pthread_cond_t more;    /* a job for one thread, or the end for all */
+	pthread_cond_t changed; /* for those in pool_wait, or in pool_run while the queue is full */
+	size_t waiting;         /* so many */
 	struct job *jobs;       /* ring of `size` */
 	size_t size, head, count, busy;
 	pthread_t *threads;
@@ -50,25 +52,40 @@ int thread_start(unsigned long *thread, void *(*fn)(void *), void *arg)
 	return rc;
 }
 
+/* Lock held. Mostly nobody waits: a thread that is woken for nothing costs as much as a small job.
+ */
+static void tell_waiting(struct pool *p)
+{
+	if (p->waiting)
+		pthread_cond_broadcast(&p->changed);
+}
+
+static void wait_for_change(struct pool *p)
+{
+	p->waiting++;
+	pthread_cond_wait(&p->changed, &p->lock);
+	p->waiting--;
+}
+
 static void *pool_main(void *arg)
 {
 	struct pool *p = arg;
 	pthread_mutex_lock(&p->lock);
 	for (;;) {
 		while (p->count == 0 && !p->stopping)
-			pthread_cond_wait(&p->changed, &p->lock);
+			pthread_cond_wait(&p->more, &p->lock);
 		if (p->count == 0)
 			break;
 		struct job job = p->jobs[p->head];
 		p->head = (p->head + 1) % p->size;
 		p->count--;
 		p->busy++;
-		pthread_cond_broadcast(&p->changed);
+		tell_waiting(p);
 		pthread_mutex_unlock(&p->lock);
 		job.fn(job.arg);
 		pthread_mutex_lock(&p->lock);
 		p->busy--;
-		pthread_cond_broadcast(&p->changed);
+		tell_waiting(p);
 	}
 	pthread_mutex_unlock(&p->lock);
 	return NULL;
@@ -80,6 +97,7 @@ int pool_new(struct pool **out, size_t n, size_t queue, struct err *e)
 	if (!p)
 		return err_nomem(e, "starting threads");
 	pthread_mutex_init(&p->lock, NULL);
+	pthread_cond_init(&p->more, NULL);
 	pthread_cond_init(&p->changed, NULL);
 	p->size = queue ? queue : 1;
 	p->jobs = calloc(p->size, sizeof(*p->jobs));
@@ -101,10 +119,12 @@ void pool_run(struct pool *p, void (*fn)(void *), void *arg)
 {
 	pthread_mutex_lock(&p->lock);
 	while (p->count == p->size)
-		pthread_cond_wait(&p->changed, &p->lock);
+		wait_for_change(p);
+	if (p->count == 0)
+		p->head = 0; /* memory of a large ring that was never used is never taken */
 	p->jobs[(p->head + p->count) % p->size] = (struct job){fn, arg};
 	p->count++;
-	pthread_cond_broadcast(&p->changed);
+	pthread_cond_signal(&p->more);
 	pthread_mutex_unlock(&p->lock);
 }
 
@@ -112,7 +132,7 @@ void pool_wait(struct pool *p)
 {
 	pthread_mutex_lock(&p->lock);
 	while (p->count || p->busy)
-		pthread_cond_wait(&p->changed, &p->lock);
+		wait_for_change(p);
 	pthread_mutex_unlock(&p->lock);
 }
 
@@ -122,11 +142,12 @@ void pool_free(struct pool *p)
 		return;
 	pthread_mutex_lock(&p->lock);
 	p->stopping = 1;
-	pthread_cond_broadcast(&p->changed);
+	pthread_cond_broadcast(&p->more);
 	pthread_mutex_unlock(&p->lock);
 	for (size_t i = 0; i < p->n_threads; i++)
 		pthread_join(p->threads[i], NULL);
 	pthread_mutex_destroy(&p->lock);
+	pthread_cond_destroy(&p->more);
 	pthread_cond_destroy(&p->changed);
 	free(p->jobs);
 	free(p->threads);
