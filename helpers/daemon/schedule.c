@@ -11,6 +11,8 @@
 
 #define TURN_THREADS 2
 #define WORK_THREADS 4
+#define CROWD 64 /* databases */
+#define CROWD_PAUSE_US 1000
 #define UPKEEP_THREADS 1 /* it is never urgent, and takes memory and a share of the line */
 
 /* ---- making and freeing ---- */
@@ -63,8 +65,9 @@ int schedule_new(struct schedule **out, size_t turn_threads, size_t work_threads
 	return ERR_OK;
 }
 
-static void entry_free(struct entry *en)
+static void entry_free(void *arg)
 {
+	struct entry *en = arg;
 	replicator_close(en->r);
 	free(en->id);
 	free(en);
@@ -91,8 +94,9 @@ void schedule_free(struct schedule *s)
 	if (!s)
 		return;
 	cancel_all(s);
+	/* Each saves its state durably: some at a time, while a daemon waits for our end. */
 	for (size_t i = 0; i < s->count; i++)
-		entry_free(s->entries[i]);
+		pool_run(s->works, entry_free, s->entries[i]);
 	pool_free(s->turns);
 	pool_free(s->works);
 	pool_free(s->upkeeps);
@@ -146,6 +150,7 @@ int schedule_add(
 		return err_nomem(e, "adding a database");
 	}
 	en->owner = s;
+	en->ran = true; /* its first status is news, too */
 	en->work_due = en->upkeep_due = INT64_MAX;
 	struct replicator_config c = *cfg;
 	c.watch = s->watch;
@@ -169,6 +174,7 @@ int schedule_remove(struct schedule *s, const char *id, int64_t timeout_ms, sche
 	if (!en)
 		return err_set(e, ERR_NOT_FOUND, "%s is not replicated here", id);
 	if (!en->leaving) {
+		s->n_leaving++;
 		en->ticket = replicator_sync(en->r);
 		en->leave_by = INT64_MAX;
 	}
@@ -178,6 +184,17 @@ int schedule_remove(struct schedule *s, const char *id, int64_t timeout_ms, sche
 	en->gone_ctx = ctx;
 	schedule_ask_turn(en);
 	return ERR_OK;
+}
+
+bool schedule_ran(struct schedule *s, size_t i)
+{
+	struct entry *en = s->entries[i];
+	pthread_mutex_lock(&s->lock);
+	/* What runs may have changed something already. */
+	bool ran = en->ran || en->turn_running || en->work_running || en->upkeep_running;
+	en->ran = false;
+	pthread_mutex_unlock(&s->lock);
+	return ran;
 }
 
 size_t schedule_count(const struct schedule *s)
@@ -226,6 +243,7 @@ static void close_entry(struct schedule *s, size_t i)
 	pthread_mutex_lock(&s->lock);
 	s->count--;
 	pthread_mutex_unlock(&s->lock);
+	s->n_leaving--;
 	if (en->gone)
 		en->gone(en->gone_ctx, en->id, &last);
 	entry_free(en);
@@ -233,7 +251,7 @@ static void close_entry(struct schedule *s, size_t i)
 
 static void check_leaving(struct schedule *s, int64_t now)
 {
-	for (size_t i = 0; i < s->count;) {
+	for (size_t i = 0; s->n_leaving > 0 && i < s->count;) {
 		struct entry *en = s->entries[i];
 		if (!en->leaving || (!en->closed && !may_leave(en, now))) {
 			i++;
@@ -293,10 +311,27 @@ static void note_event(void *ctx, void *user)
 	schedule_ask_turn(en);
 }
 
+/* Lock held: notes until when this thread sleeps, and on what account jobs wake it. */
+static int64_t plan_sleep(struct schedule *s, int64_t next, int64_t now)
+{
+	s->asked = s->syncing || s->n_leaving > 0 || s->stopping;
+	/* What ended during this round may be news for its beginning. */
+	if (s->jobs != s->seen_jobs)
+		schedule_earlier(&next, s->asked ? now : now + SCHEDULE_NEWS_US);
+	/* Among many databases something is due all the time: several at once are cheaper. */
+	if (s->count > CROWD && next > now && next - now < CROWD_PAUSE_US)
+		next = now + CROWD_PAUSE_US;
+	s->sleeps_until = next;
+	return next;
+}
+
 /* When the next thing is due; starts what is due already. */
 static int64_t start_all(struct schedule *s, int64_t now)
 {
 	int64_t next = s->hook_due;
+	for (const struct syncing *y = s->syncing; y; y = y->next)
+		schedule_earlier(&next, y->deadline);
+	schedule_earlier(&next, schedule_trim(s, now));
 	pthread_mutex_lock(&s->lock);
 	for (size_t i = 0; i < s->count; i++) {
 		struct entry *en = s->entries[i];
@@ -310,9 +345,8 @@ static int64_t start_all(struct schedule *s, int64_t now)
 		if (en->leaving && !en->closed)
 			schedule_earlier(&next, en->leave_by);
 	}
+	next = plan_sleep(s, next, now);
 	pthread_mutex_unlock(&s->lock);
-	for (const struct syncing *y = s->syncing; y; y = y->next)
-		schedule_earlier(&next, y->deadline);
 	return next;
 }
 
@@ -354,6 +388,15 @@ static void wait_events(struct schedule *s, int64_t next)
 	call_fds(s, n);
 }
 
+/* From here on jobs need not wake this thread: it looks at everything before it sleeps. */
+static void begin_round(struct schedule *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->seen_jobs = s->jobs;
+	s->sleeps_until = 0;
+	pthread_mutex_unlock(&s->lock);
+}
+
 static bool all_closed(struct schedule *s)
 {
 	for (size_t i = 0; i < s->count; i++)
@@ -366,6 +409,7 @@ void schedule_run(struct schedule *s)
 {
 	for (;;) {
 		int64_t now = clock_mono_us();
+		begin_round(s);
 		schedule_check_syncing(s, now);
 		check_leaving(s, now);
 		if (s->hook)

@@ -9,6 +9,8 @@
 #include <poll.h>
 #include <pthread.h>
 
+#define SCHEDULE_NEWS_US 100000 /* so late the waiting thread may hear that a job ended */
+
 struct entry {
 	struct schedule *owner;
 	struct replicator *r;
@@ -19,6 +21,7 @@ struct entry {
 	int64_t turn_due, work_due, upkeep_due;
 	bool turn_running, work_running, upkeep_running;
 	bool turn_again; /* something happened while the turn ran */
+	bool ran;        /* anything, since schedule_ran was asked */
 	bool closed;     /* runs nothing any more */
 
 	/* the waiting thread's */
@@ -60,6 +63,17 @@ struct schedule {
 	size_t n_turns; /* threads of `turns` */
 	int wake_fd;
 
+	/* under lock: what tells a job whether the waiting thread must be woken */
+	int64_t sleeps_until; /* 0 = it looks at all before it sleeps again */
+	bool asked;           /* somebody waits for what jobs bring about: a sync, a leaving database */
+	uint64_t jobs;        /* that ended */
+	int64_t job_us;       /* when the last one did */
+
+	/* the waiting thread's */
+	uint64_t seen_jobs, trimmed_jobs; /* `jobs` when this round began, and at the last trim */
+	int64_t trimmed_us;
+	size_t n_leaving;
+
 	struct syncing *syncing;
 	struct watched_fd *fds;
 	size_t n_fds;
@@ -74,6 +88,10 @@ struct schedule {
 
 /* Wakes the waiting thread. */
 void schedule_wake(struct schedule *s);
+
+/* Gives memory back that a busy time has left, once some seconds were quiet. When to call again;
+ * INT64_MAX = nothing has run since. */
+int64_t schedule_trim(struct schedule *s, int64_t now);
 
 /* The monotonic time that is wait_us from now; never past INT64_MAX. */
 int64_t schedule_after(int64_t wait_us);

@@ -2,10 +2,14 @@
 
 #include "base/clock.h"
 
+#include <malloc.h>
 #include <unistd.h>
 
 #define SHORT_US 2000
 #define STAY_US 50000
+#define TRIM_QUIET_US (INT64_C(5) * 1000000)
+#define TRIM_EVERY_US (INT64_C(60) * 1000000)
+#define TRIM_JOBS 8 /* of each database; a look around now and then leaves nothing behind */
 
 void schedule_wake(struct schedule *s)
 {
@@ -19,6 +23,46 @@ int64_t schedule_after(int64_t wait_us)
 {
 	int64_t now = clock_mono_us(), due;
 	return __builtin_add_overflow(now, wait_us, &due) ? INT64_MAX : due;
+}
+
+/*
+ * A job ended; lock held. The waiting thread must be woken when it would come too late for what is
+ * due now, or for who waits for news. Among many databases it comes soon anyway: each wake-up costs
+ * more than most turns.
+ */
+static bool note_end(struct entry *en, int64_t now)
+{
+	struct schedule *s = en->owner;
+	int64_t due = INT64_MAX;
+	en->ran = true;
+	s->jobs++;
+	s->job_us = now;
+	if (!en->turn_running)
+		schedule_earlier(&due, en->turn_due);
+	if (!en->work_running)
+		schedule_earlier(&due, en->work_due);
+	if (!en->upkeep_running)
+		schedule_earlier(&due, en->upkeep_due);
+	return s->asked || en->closed || due < s->sleeps_until ||
+		   now + SCHEDULE_NEWS_US < s->sleeps_until;
+}
+
+int64_t schedule_trim(struct schedule *s, int64_t now)
+{
+	pthread_mutex_lock(&s->lock);
+	uint64_t jobs = s->jobs;
+	int64_t due = s->job_us + TRIM_QUIET_US;
+	pthread_mutex_unlock(&s->lock);
+	if (jobs - s->trimmed_jobs < TRIM_JOBS * (s->count + 1))
+		return INT64_MAX;
+	if (s->trimmed_us != 0 && due < s->trimmed_us + TRIM_EVERY_US)
+		due = s->trimmed_us + TRIM_EVERY_US;
+	if (now < due)
+		return due;
+	malloc_trim(0);
+	s->trimmed_us = now;
+	s->trimmed_jobs = jobs;
+	return INT64_MAX;
 }
 
 static void turn_job(void *arg);
@@ -59,7 +103,7 @@ void schedule_earlier(int64_t *due, int64_t other)
  * database asks for one each millisecond, every hand-over costs two switches of context, and no
  * other database wants this thread. Not for long: who waits for news looks after each job.
  */
-static bool settle_turn(struct entry *en, int64_t wait, bool work, int64_t until)
+static bool settle_turn(struct entry *en, int64_t wait, bool work, int64_t until, bool *wake)
 {
 	struct schedule *s = en->owner;
 	int64_t now = clock_mono_us();
@@ -75,6 +119,7 @@ static bool settle_turn(struct entry *en, int64_t wait, bool work, int64_t until
 		schedule_earlier(&en->turn_due, en->turn_again ? 0 : schedule_after(wait));
 	}
 	schedule_start_due(en, now);
+	*wake = note_end(en, now);
 	pthread_mutex_unlock(&s->lock);
 	return stay;
 }
@@ -83,49 +128,54 @@ static void turn_job(void *arg)
 {
 	struct entry *en = arg;
 	int64_t wait = INT64_MAX, until = clock_mono_us() + STAY_US;
-	bool work = false;
+	bool work = false, wake = false;
+	struct schedule *s = en->owner;
 	replicator_turn(en->r, &wait, &work);
-	while (settle_turn(en, wait, work, until)) {
+	while (settle_turn(en, wait, work, until, &wake)) {
 		clock_sleep_us(wait);
 		replicator_turn(en->r, &wait, &work);
 	}
-	schedule_wake(en->owner);
+	if (wake)
+		schedule_wake(s);
+}
+
+/* The rest of what work and upkeep do at their end: what they changed lets the turn go on. Lock
+ * held, which this releases. */
+static void settle_job(struct entry *en)
+{
+	struct schedule *s = en->owner;
+	int64_t now = clock_mono_us();
+	en->turn_again = en->turn_running;
+	en->turn_due = 0;
+	schedule_start_due(en, now);
+	bool wake = note_end(en, now);
+	pthread_mutex_unlock(&s->lock);
+	if (wake)
+		schedule_wake(s);
 }
 
 static void work_job(void *arg)
 {
 	struct entry *en = arg;
-	struct schedule *s = en->owner;
 	int64_t wait = INT64_MAX;
 	replicator_work(en->r, &wait);
-	pthread_mutex_lock(&s->lock);
+	pthread_mutex_lock(&en->owner->lock);
 	en->work_running = false;
 	schedule_earlier(&en->work_due, schedule_after(wait));
 	if (replicator_upkeep_wanted(en->r))
 		en->upkeep_due = 0;
-	/* What was settled lets the turn go on. */
-	en->turn_again = en->turn_running;
-	en->turn_due = 0;
-	schedule_start_due(en, clock_mono_us());
-	pthread_mutex_unlock(&s->lock);
-	schedule_wake(s);
+	settle_job(en);
 }
 
 static void upkeep_job(void *arg)
 {
 	struct entry *en = arg;
-	struct schedule *s = en->owner;
 	int64_t wait = INT64_MAX;
 	replicator_upkeep(en->r, &wait);
-	pthread_mutex_lock(&s->lock);
+	pthread_mutex_lock(&en->owner->lock);
 	en->upkeep_running = false;
 	schedule_earlier(&en->upkeep_due, schedule_after(wait));
-	/* It may have found out that another node writes, or want something of the turn. */
-	en->turn_again = en->turn_running;
-	en->turn_due = 0;
-	schedule_start_due(en, clock_mono_us());
-	pthread_mutex_unlock(&s->lock);
-	schedule_wake(s);
+	settle_job(en);
 }
 
 void schedule_ask_turn(struct entry *en)
