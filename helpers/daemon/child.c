@@ -263,9 +263,12 @@ static int take_status(struct child *c, const json_t *message, struct err *e)
 		clean_text(status.databases[i].state);
 		clean_text(status.databases[i].reason);
 		clean_text(status.databases[i].last_error);
+		clean_text(status.databases[i].upkeep_error);
 	}
-	message_status_free(&c->status);
-	c->status = status;
+	rc = message_status_merge(&c->status, &status, e);
+	message_status_free(&status);
+	if (rc != ERR_OK)
+		return rc;
 	c->has_status = true;
 	if (c->state == CHILD_STARTING) {
 		c->state = CHILD_RUNNING;

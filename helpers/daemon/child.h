@@ -69,7 +69,7 @@ struct child {
 	uint64_t restarts; /* ends that nobody asked for */
 	char trouble[300]; /* how it ended last, or why it can't start; "" = well */
 	bool configured, has_status;
-	struct message_status status; /* the last one; empty before has_status */
+	struct message_status status; /* what it said last of each; empty before has_status */
 	struct message_bye bye;       /* what the last worker said at its end; empty since a start */
 	struct child_sync *syncs;
 	uint64_t next_sync;

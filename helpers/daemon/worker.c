@@ -1,9 +1,8 @@
 #include "daemon/worker.h"
 
-#include "base/buf.h"
 #include "base/clock.h"
+#include "base/digest.h"
 #include "base/fs.h"
-#include "base/json.h"
 #include "base/log.h"
 #include "daemon/credentials.h"
 #include "daemon/schedule.h"
@@ -26,6 +25,7 @@
 #define STATUS_EVERY_US (200 * MS)           /* at most so often, however much changes */
 #define RETRY_US (10000 * MS)                /* a database that could not be opened */
 #define BYE_MS 2000
+#define BATCH 32 /* databases in one status message */
 
 /* A database that schedule_add refused. */
 struct refused {
@@ -39,20 +39,25 @@ struct worker {
 	int signal_fd;
 	struct message_config config;
 	struct refused *refused; /* by the index of config.databases */
+	size_t n_refused;
+	uint64_t *told; /* by the same: digest of the status that was told last, 0 = none */
+	size_t *index;  /* the same, of each database of the schedule */
 	struct schedule *schedule;
-	struct buf told; /* the last status, as text */
+	bool any_told, unsaid; /* unsaid: something could not be sent */
 	int64_t alive_us, status_us, retry_us, changed_us;
 };
 
 /* ---- talking ---- */
 
-static void say(struct worker *w, json_t *message)
+static bool say(struct worker *w, json_t *message)
 {
 	struct err e = ERR_INIT;
-	if (!message || channel_send(&w->channel, message, &e) != ERR_OK)
+	bool said = message && channel_send(&w->channel, message, &e) == ERR_OK;
+	if (!said)
 		log_warn("cannot tell litestreamd: %s", message ? e.text : "out of memory");
 	json_decref(message);
 	w->alive_us = clock_mono_us() + ALIVE_US;
+	return said;
 }
 
 static void synced(struct worker *w, uint64_t id, int code, const char *why)
@@ -101,6 +106,9 @@ static void add_database(struct worker *w, size_t i)
 	int rc = schedule_add(w->schedule, d->id, &c, &e);
 	if (rc != ERR_OK && (!r->is || strcmp(r->reason, e.text) != 0))
 		log_error("not replicating %s: %s", d->path, e.text);
+	w->n_refused += (rc != ERR_OK) - r->is;
+	if (rc == ERR_OK)
+		w->index[schedule_count(w->schedule) - 1] = i;
 	r->is = rc != ERR_OK;
 	r->code = rc;
 	memcpy(r->reason, e.text, sizeof(r->reason) - 1);
@@ -114,15 +122,6 @@ static void add_all(struct worker *w)
 			add_database(w, i);
 	}
 	w->retry_us = clock_mono_us() + RETRY_US;
-}
-
-static bool any_refused(const struct worker *w)
-{
-	for (size_t i = 0; i < w->config.n_databases; i++) {
-		if (w->refused[i].is)
-			return true;
-	}
-	return false;
 }
 
 static void retry_refused(struct worker *w, int64_t now)
@@ -150,54 +149,74 @@ static void refused_status(
 	};
 }
 
-/* Every database that the config names, running or not; texts are borrowed from all. */
-static size_t collect(
-	struct worker *w, struct replicator_status *all, struct message_status_database *out)
+/* Statuses that go out in one message; texts are borrowed from `of`. */
+struct batch {
+	struct message_status_database list[BATCH];
+	struct replicator_status of[BATCH];
+	uint64_t *told[BATCH];  /* where what was said is noted … */
+	uint64_t digest[BATCH]; /* … this */
+	size_t n;
+};
+
+static void send_batch(struct worker *w, struct batch *b, int64_t now)
 {
-	size_t n = 0;
-	for (size_t i = 0; i < w->config.n_databases; i++) {
-		if (w->refused[i].is)
-			refused_status(&w->config.databases[i], &w->refused[i], &out[n++]);
+	const struct message_status m = {b->list, b->n};
+	bool said = say(w, message_status_encode(&m));
+	for (size_t i = 0; i < b->n; i++)
+		*b->told[i] = said ? b->digest[i] : 0;
+	w->unsaid = !said;
+	w->changed_us = now;
+	w->any_told = true;
+	b->n = 0;
+}
+
+/* The next place of the batch is filled: it counts if it is another status than the last one. */
+static void add_to_batch(
+	struct worker *w, struct batch *b, uint64_t *told, uint64_t digest, int64_t now)
+{
+	if (digest == *told)
+		return;
+	b->told[b->n] = told;
+	b->digest[b->n++] = digest;
+	if (b->n == BATCH)
+		send_batch(w, b, now);
+}
+
+/* Of a thousand databases a few change at a time: only these are looked at, and told. */
+static void collect(struct worker *w, struct batch *b, int64_t now)
+{
+	bool all = w->unsaid;
+	w->unsaid = false;
+	for (size_t i = 0; w->n_refused > 0 && i < w->config.n_databases; i++) {
+		const struct refused *r = &w->refused[i];
+		if (!r->is)
+			continue;
+		refused_status(&w->config.databases[i], r, &b->list[b->n]);
+		add_to_batch(
+			w, b, &w->told[i], crc64_iso((uint64_t)r->code, r->reason, strlen(r->reason)), now);
 	}
 	for (size_t i = 0; i < schedule_count(w->schedule); i++) {
-		schedule_status(w->schedule, i, &all[i]);
-		status_message(schedule_id(w->schedule, i), &all[i], &out[n++]);
+		if (!schedule_ran(w->schedule, i) && !all)
+			continue;
+		struct replicator_status *st = &b->of[b->n];
+		schedule_status(w->schedule, i, st);
+		status_message(schedule_id(w->schedule, i), st, &b->list[b->n]);
+		add_to_batch(w, b, &w->told[w->index[i]], crc64_iso(0, st, sizeof(*st)), now);
 	}
-	return n;
 }
 
-static json_t *status_of(struct worker *w)
-{
-	size_t n = w->config.n_databases;
-	struct replicator_status *all = calloc(n + 1, sizeof(*all));
-	struct message_status_database *databases = calloc(n + 1, sizeof(*databases));
-	json_t *message = NULL;
-	if (all && databases) {
-		const struct message_status m = {databases, collect(w, all, databases)};
-		message = message_status_encode(&m);
-	}
-	free(databases);
-	free(all);
-	return message;
-}
-
-/* Sends the status when it is another than the last one. */
 static void tell_changes(struct worker *w, int64_t now)
 {
-	struct buf text;
-	buf_init(&text, PROTO_LINE_MAX);
-	json_t *message = status_of(w);
+	struct batch *b = calloc(1, sizeof(*b));
 	w->status_us = now + STATUS_EVERY_US;
-	if (message && json_append(&text, message) == ERR_OK &&
-		(text.len != w->told.len || memcmp(text.data, w->told.data, text.len) != 0)) {
-		say(w, message);
-		w->changed_us = now;
-		buf_free(&w->told);
-		w->told = text;
+	if (!b) {
+		w->unsaid = true;
 		return;
 	}
-	json_decref(message);
-	buf_free(&text);
+	collect(w, b, now);
+	if (b->n > 0 || !w->any_told)
+		send_batch(w, b, now);
+	free(b);
 }
 
 /* Each wake-up costs both sides something, a day of idleness many times: the longer nothing has
@@ -216,7 +235,7 @@ static int64_t on_round(void *ctx, int64_t now)
 {
 	struct worker *w = ctx;
 	channel_flush(&w->channel);
-	if (any_refused(w))
+	if (w->n_refused > 0)
 		retry_refused(w, now);
 	if (now >= w->status_us)
 		tell_changes(w, now);
@@ -386,8 +405,11 @@ static int begin(struct worker *w, struct err *e)
 	if (rc != ERR_OK)
 		return rc;
 	credentials_hide(&w->config.credentials);
-	w->refused = calloc(w->config.n_databases + 1, sizeof(*w->refused));
-	if (!w->refused)
+	size_t n = w->config.n_databases + 1;
+	w->refused = calloc(n, sizeof(*w->refused));
+	w->told = calloc(n, sizeof(*w->told));
+	w->index = calloc(n, sizeof(*w->index));
+	if (!w->refused || !w->told || !w->index)
 		return err_nomem(e, "starting a worker");
 	rc = schedule_new(&w->schedule, 0, 0, e);
 	if (rc == ERR_OK)
@@ -420,7 +442,6 @@ int worker_run(int fd, struct err *e)
 	spawn_protect_self();
 	spawn_raise_descriptors();
 	channel_init(&w.channel, fd);
-	buf_init(&w.told, PROTO_LINE_MAX);
 	int rc = begin(&w, e);
 	if (rc == ERR_OK) {
 		log_info("worker %d: %zu %s", (int)getpid(), w.config.n_databases,
@@ -432,8 +453,9 @@ int worker_run(int fd, struct err *e)
 	}
 	schedule_free(w.schedule);
 	free(w.refused);
+	free(w.told);
+	free(w.index);
 	message_config_free(&w.config);
-	buf_free(&w.told);
 	channel_close(&w.channel);
 	fs_close(w.signal_fd);
 	return rc;

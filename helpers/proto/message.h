@@ -127,6 +127,7 @@ struct message_status_database {
 	uint64_t puts, gets, heads, lists, deletes, bytes_out, bytes_in, retries; /* requests */
 };
 
+/* Of those that changed; of the others, what was said last stays true. */
 struct message_status {
 	struct message_status_database *databases;
 	size_t n_databases;
@@ -134,6 +135,9 @@ struct message_status {
 json_t *message_status_encode(const struct message_status *m);
 int message_status_decode(struct message_status *m, const json_t *message, struct err *e);
 void message_status_free(struct message_status *m);
+/* Puts what `news` says into *m, by id, and what it replaced there into `news`: free that in either
+ * case. ERR_USAGE for more than PROTO_DATABASES_MAX of them, ERR_NOMEM. */
+int message_status_merge(struct message_status *m, struct message_status *news, struct err *e);
 
 /* ---- bye: paths of databases with something unshipped ---- */
 

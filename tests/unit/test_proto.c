@@ -93,6 +93,61 @@ static void test_status(void **state)
 	json_decref(m);
 }
 
+/* What arrives with a message about these ids, each with that many uploads. */
+static void take_news(
+	struct message_status *all, const char *const *ids, size_t n, uint64_t uploads)
+{
+	struct message_status_database dbs[2];
+	struct message_status said = {dbs, n}, news;
+	struct err e = ERR_INIT;
+	for (size_t i = 0; i < n; i++)
+		dbs[i] = (struct message_status_database){
+			.id = (char *)ids[i], .state = (char *)"replicating", .uploads = uploads};
+	json_t *m = through_text(message_status_encode(&said));
+	assert_int_equal(message_status_decode(&news, m, &e), ERR_OK);
+	assert_int_equal(message_status_merge(all, &news, &e), ERR_OK);
+	message_status_free(&news);
+	json_decref(m);
+}
+
+static void test_status_of_some(void **state)
+{
+	(void)state;
+	struct message_status all = {0};
+	take_news(&all, (const char *const[]){"a", "b"}, 2, 1);
+	take_news(&all, (const char *const[]){"c"}, 1, 2);
+	take_news(&all, (const char *const[]){"b", "d"}, 2, 3);
+	take_news(&all, NULL, 0, 4);
+	static const char *const ids[] = {"a", "b", "c", "d"};
+	static const uint64_t uploads[] = {1, 3, 2, 3};
+	assert_int_equal(all.n_databases, 4);
+	for (size_t i = 0; i < 4; i++) {
+		assert_string_equal(all.databases[i].id, ids[i]);
+		assert_int_equal(all.databases[i].uploads, uploads[i]);
+	}
+	message_status_free(&all);
+}
+
+/* A worker that makes databases up is not believed for ever. */
+static void test_status_of_too_many(void **state)
+{
+	(void)state;
+	struct message_status all = {0}, news = {0};
+	struct err e = ERR_INIT;
+	char id[16];
+	for (int i = 0; i < PROTO_DATABASES_MAX; i++) {
+		snprintf(id, sizeof(id), "id-%d", i);
+		take_news(&all, (const char *const[]){id}, 1, 1);
+	}
+	news.databases = calloc(1, sizeof(*news.databases));
+	news.n_databases = 1;
+	news.databases[0].id = strdup("one-more");
+	assert_int_equal(message_status_merge(&all, &news, &e), ERR_USAGE);
+	assert_int_equal(all.n_databases, PROTO_DATABASES_MAX);
+	message_status_free(&news);
+	message_status_free(&all);
+}
+
 static void test_small_ones(void **state)
 {
 	(void)state;
@@ -300,6 +355,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_config),
 		cmocka_unit_test(test_status),
+		cmocka_unit_test(test_status_of_some),
+		cmocka_unit_test(test_status_of_too_many),
 		cmocka_unit_test(test_small_ones),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_requests),
