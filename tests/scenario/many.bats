@@ -40,6 +40,13 @@ found() {
   found '.restored.asked >= 20 and .restored.asked == .restored.whole'
 }
 
+@test "1,000 databases that nobody has open keep no descriptor, and little memory" {
+  many -d $((1000 / SIZE)) -t 1 -w 12
+  found '.descriptors <= .databases + 50'
+  found '($limits | not) or .memory_kb.anonymous <= 48 * 1024'
+  found '.restored.asked == .restored.whole'
+}
+
 @test "50 apps under one litestreamd" {
   many -a $((50 / SIZE)) -o -t 1 -w 12
   found '.processes == .apps + 1'
