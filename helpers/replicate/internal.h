@@ -209,7 +209,7 @@ struct replicator {
 	struct state_dir *dir;
 	struct staging *stagings[2];
 	struct spool *spool; /* handed */
-	atomic_bool copies;  /* it is the one database of this process that is being copied */
+	uint64_t reserved;   /* of the disk that all spools of a process may take (spooling.c) */
 	atomic_bool cancelled;
 
 	struct turn turn;
@@ -262,8 +262,9 @@ int64_t prove_turn(struct replicator *r); /* PHASE_PROVE */
 /* A slice of the background audit. When to call again, INT64_MAX = it is done. */
 int64_t audit_slice(struct replicator *r);
 
-/* spooling.c. Upkeep asks for a copy only when it could reserve the one of this process. */
-bool spool_reserve(struct replicator *r);
+/* spooling.c. Upkeep asks for a copy only when it could reserve the disk, of which the spools of
+ * all databases of a process share some; released when the spool is dropped. */
+bool spool_reserve(struct replicator *r, uint64_t bytes);
 void spool_release(struct replicator *r);
 /* Copies a slice of the database for a snapshot, if one is wanted, and looks whether the
  * copy is a settled state; no slice when `idle` is false. When to call again. */

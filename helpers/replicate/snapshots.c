@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define SECOND_US INT64_C(1000000)
-#define OTHERS_US (10 * SECOND_US) /* another database of this process is being copied */
+#define OTHERS_US (10 * SECOND_US) /* other databases of this process are being copied */
 #define WANTED_US (60 * SECOND_US) /* a turn that does not begin by then may take long */
 #define DELAY_FIRST_US (60 * SECOND_US)
 #define DELAY_MAX_US (3600 * SECOND_US)
@@ -56,6 +56,7 @@ static void put_off(struct replicator *r, int code, const char *why)
 static void drop_spool(struct replicator *r)
 {
 	spool_drop(r->spool);
+	spool_release(r);
 	pthread_mutex_lock(&r->lock);
 	r->shared.spool = SPOOL_NONE;
 	pthread_mutex_unlock(&r->lock);
@@ -126,7 +127,7 @@ static void ask(struct replicator *r, int64_t *wait_us)
 		*wait_us = can ? m->next_us - now : DELAY_FIRST_US;
 		return;
 	}
-	if (!spool_reserve(r)) {
+	if (!spool_reserve(r, db_bytes)) {
 		*wait_us = OTHERS_US;
 		return;
 	}

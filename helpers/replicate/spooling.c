@@ -22,22 +22,31 @@
 #define SLICE_BYTES (UINT32_C(1) << 20)
 #define PAUSE_US INT64_C(20000) /* between two slices: 50 MB/s at most */
 
-/* One copy at a time in a process: each is a load for the disk. */
-static atomic_bool any_copies;
+#define PROCESS_BYTES (UINT64_C(128) << 20)
 
-bool spool_reserve(struct replicator *r)
+/* All copies of a process take so much disk, or one of them alone takes what it needs. */
+static pthread_mutex_t process_lock = PTHREAD_MUTEX_INITIALIZER;
+static uint64_t process_bytes;
+
+bool spool_reserve(struct replicator *r, uint64_t bytes)
 {
-	bool none = false;
-	if (!atomic_compare_exchange_strong(&any_copies, &none, true))
-		return false;
-	atomic_store(&r->copies, true);
-	return true;
+	pthread_mutex_lock(&process_lock);
+	bool can =
+		process_bytes == 0 || (bytes <= PROCESS_BYTES && process_bytes <= PROCESS_BYTES - bytes);
+	if (can) {
+		r->reserved = bytes + 1; /* so that it counts even when it is nothing */
+		process_bytes += r->reserved;
+	}
+	pthread_mutex_unlock(&process_lock);
+	return can;
 }
 
 void spool_release(struct replicator *r)
 {
-	if (atomic_exchange(&r->copies, false))
-		atomic_store(&any_copies, false);
+	pthread_mutex_lock(&process_lock);
+	process_bytes -= r->reserved;
+	r->reserved = 0;
+	pthread_mutex_unlock(&process_lock);
 }
 
 /* ---- the end ---- */
@@ -178,8 +187,6 @@ static void copy_slice(struct replicator *r)
 		return;
 	}
 	spool_copied(r->spool, count, n_page);
-	if (spool_next(r->spool) == 0)
-		spool_release(r);
 }
 
 int64_t spool_turn(struct replicator *r, bool caught_up, bool idle)

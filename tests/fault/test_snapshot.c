@@ -257,7 +257,8 @@ static void test_of_a_database_at_rest(void **state)
 	check_same(b);
 }
 
-static void test_one_at_a_time(void **state)
+/* The copies of one process share 128 MiB; a larger one waits until it is alone. */
+static void test_many_databases(void **state)
 {
 	struct bed *b = *state;
 	struct bed other = {.dir = b->dir};
@@ -266,14 +267,31 @@ static void test_one_at_a_time(void **state)
 	other.cfg = ship_config(other.db, "mem://other");
 	start(b);
 	start(&other);
+	b->s.r->shared.db_bytes = 100 << 20;
 	begin_copying(b);
+	other.s.r->shared.db_bytes = 29 << 20;
 	assert_int_equal(step(&other, true), ERR_OK);
 	assert_int_equal(phase(&other), SPOOL_NONE);
 	assert_true(other.wait > 0 && other.wait < INT64_C(60) * 1000000);
-	ship_close(&b->s); /* that ends it too */
+	other.s.r->shared.db_bytes = 27 << 20;
 	assert_int_equal(step(&other, true), ERR_OK);
 	assert_int_equal(phase(&other), SPOOL_WANTED);
-	ship_close(&other.s);
+	snapshot_abandon(other.s.r);
+	ship_skip(HOUR_MS);
+	other.s.r->shared.db_bytes = 200 << 20;
+	assert_int_equal(step(&other, true), ERR_OK);
+	assert_int_equal(phase(&other), SPOOL_NONE);
+	until(b, SPOOL_READY);
+	assert_int_equal(step(&other, true), ERR_OK);
+	assert_int_equal(phase(&other), SPOOL_NONE);
+	take_right(b);
+	assert_int_equal(step(&other, true), ERR_OK);
+	assert_int_equal(phase(&other), SPOOL_WANTED);
+	b->s.r->shared.db_bytes = 1;
+	assert_int_equal(step(b, true), ERR_OK);
+	assert_int_equal(phase(b), SPOOL_NONE);
+	ship_close(&other.s); /* that gives it back too */
+	ask(b);
 }
 
 /* ---- when the copy is dropped ---- */
@@ -412,7 +430,7 @@ static void test_nobody_answers(void **state)
 	ship_skip(61000);
 	assert_int_equal(step(b, true), ERR_OK);
 	assert_int_equal(phase(b), SPOOL_NONE);
-	assert_true(spool_reserve(b->s.r));
+	assert_true(spool_reserve(b->s.r, UINT64_MAX / 2)); /* nothing was left reserved */
 	spool_release(b->s.r);
 	ship_skip(61000);
 	make(b);
@@ -696,7 +714,7 @@ int main(void)
 		TEST(test_of_a_cut),
 		TEST(test_of_a_cut_that_waits),
 		TEST(test_of_a_database_at_rest),
-		TEST(test_one_at_a_time),
+		TEST(test_many_databases),
 		TEST(test_dropped_with_the_staging),
 		TEST(test_pauses_grow),
 		TEST(test_full_disk_in_the_copy),
