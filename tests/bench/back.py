@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import time
 
-from common import alternate, app_database, big_database, mb, one_value, programs, times, tree_bytes
+from common import app_database, big_database, mb, one_value, programs, times, tree_bytes
 from replicators import Ours, Peer, wait_until
 from size import state_parts, state_row
 

@@ -102,6 +102,11 @@ def one_value(db, sql):
 
 
 def tree_bytes(folder, suffix=""):
-    """Bytes and number of the files below a folder whose names end so."""
-    sizes = [os.stat(os.path.join(d, f)).st_size for d, _, fs in os.walk(folder) for f in fs if f.endswith(suffix)]
+    """Bytes and number of the files below a folder whose names end so; temporary ones don't count."""
+    sizes = [
+        os.stat(os.path.join(d, f)).st_size
+        for d, _, files in os.walk(folder)
+        for f in files
+        if f.endswith(suffix) and "tmp" not in f and not f.startswith(".")
+    ]
     return sum(sizes), len(sizes)

@@ -46,7 +46,7 @@ def quiet(bench):
             def work(db, r, run=run):
                 return bench.report(
                     "quiet", "-n", bench.count(6, 2), "-i", 1500, "-j", 1500, "-S", run + 1, "-p", r.prefix,
-                    db, r.target.watched(),
+                    db, r.watched(),
                 )
 
             one[program.name].append(beside(bench, program, kind, work, quiet_database))

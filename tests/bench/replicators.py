@@ -30,10 +30,6 @@ class Target:
             return "file://" + self.place
         return f"s3://{self.s3['BUCKET']}/{self.place}?endpoint={self.s3['ENDPOINT']}"
 
-    def watched(self):
-        """What bench/quiet takes: a folder or a URL."""
-        return self.place if self.kind == "file" else self.url()
-
     def yaml(self):
         if self.kind == "file":
             return f"      - type: file\n        path: {self.place}\n"
@@ -68,6 +64,10 @@ class Replicator:
 
     def ready(self):
         raise NotImplementedError
+
+    def watched(self):
+        """Where bench/quiet waits for an upload: a folder, or a URL (and there `prefix`)."""
+        return f"{self.target.place}/{self.prefix}" if self.target.kind == "file" else self.target.url()
 
     def launch(self):
         """Starts the process and waits for nothing."""
