@@ -6,6 +6,7 @@
  *   <dir>/pages           the page table at a named TXID (source/pagesums.h)
  *   <dir>/ltx/0/<name>    our copies of L0 files: the frozen one and those after the page table
  *   <dir>/ltx/1/<name> …  compacted files, until they are merged further
+ *   <dir>/ltx/9/<name>    a finished snapshot, until it is uploaded
  *   <dir>/staging-*       captured pages; dropped at start
  *   <dir>/restored.*      state and page table of a database that is just being put in place
  *

@@ -21,6 +21,9 @@
 
 #define SLICE_BYTES (UINT32_C(1) << 20)
 #define PAUSE_US INT64_C(20000) /* between two slices: 50 MB/s at most */
+#define PAUSE_MAX_US INT64_C(2000000)
+#define PAUSE_SHARE 9 /* pauses of so many times what a slice took: a slow disk is the app's too \
+					   */
 
 #define PROCESS_BYTES (UINT64_C(128) << 20)
 
@@ -189,6 +192,12 @@ static void copy_slice(struct replicator *r)
 	spool_copied(r->spool, count, n_page);
 }
 
+static int64_t pause_after(int64_t took_us)
+{
+	int64_t pause = took_us * PAUSE_SHARE;
+	return pause < PAUSE_US ? PAUSE_US : pause > PAUSE_MAX_US ? PAUSE_MAX_US : pause;
+}
+
 int64_t spool_turn(struct replicator *r, bool caught_up, bool idle)
 {
 	struct turn *t = &r->turn;
@@ -211,9 +220,10 @@ int64_t spool_turn(struct replicator *r, bool caught_up, bool idle)
 	int64_t now = clock_mono_us();
 	if (now < t->spool_us)
 		return t->spool_us - now;
-	if (idle) {
-		copy_slice(r);
-		t->spool_us = now + PAUSE_US;
-	}
-	return PAUSE_US;
+	if (!idle)
+		return PAUSE_US;
+	copy_slice(r);
+	int64_t took = clock_mono_us() - now, pause = pause_after(took);
+	t->spool_us = now + took + pause;
+	return pause;
 }
