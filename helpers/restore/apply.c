@@ -17,7 +17,8 @@
 #define BATCH_BYTES ((size_t)512 * 1024)
 /* Tables of page checksums larger than this are kept in a file, so that the kernel may write them
  * out: memory stays bounded whatever the size of the database. */
-#define SUMS_IN_MEMORY ((size_t)16 << 20)
+#define SUMS_IN_MEMORY ((size_t)4 << 20)
+#define GIVE_BACK_BATCHES 32 /* after so many of them memory of that file is given back */
 
 struct batch {
 	struct apply *apply;
@@ -37,6 +38,8 @@ struct apply {
 
 	uint64_t *sums;
 	size_t sums_size;
+	bool sums_in_file;
+	unsigned written; /* batches */
 	struct pool *pool;
 	struct batch batches[BATCHES];
 	struct batch *filling; /* being filled; NULL = none */
@@ -96,6 +99,8 @@ static void run_batch(void *arg)
 	uint64_t sum = 0;
 	int rc = write_batch(a, b, &sum, &e);
 	pthread_mutex_lock(&a->lock);
+	if (++a->written % GIVE_BACK_BATCHES == 0 && a->sums_in_file)
+		madvise(a->sums, a->sums_size, MADV_DONTNEED); /* the file keeps what is in it */
 	a->checksum ^= sum;
 	if (rc && !a->failure.code)
 		a->failure = e;
@@ -125,6 +130,7 @@ static int new_sums(struct apply *a, const char *dir, struct err *e)
 	if (map == MAP_FAILED)
 		return err_nomem(e, "making the page table");
 	a->sums = map;
+	a->sums_in_file = flags == MAP_SHARED;
 	return ERR_OK;
 }
 
@@ -251,8 +257,9 @@ uint32_t apply_missing(const struct apply *a)
 	return a->unseen;
 }
 
-uint64_t *apply_sums(struct apply *a)
+uint64_t *apply_sums(struct apply *a, bool *mapped)
 {
+	*mapped = a->sums_in_file;
 	return a->sums;
 }
 

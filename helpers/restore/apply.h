@@ -47,7 +47,8 @@ uint32_t apply_missing(const struct apply *a);
 int apply_finish(
 	struct apply *a, uint32_t *holes, uint32_t *first_hole, uint64_t *checksum, struct err *e);
 
-/* Checksums by page number - 1, 0 for the lock page; NULL without keep_sums. Borrowed. */
-uint64_t *apply_sums(struct apply *a);
+/* Checksums by page number - 1, 0 for the lock page; NULL without keep_sums. Borrowed. *mapped:
+ * they are a file, mapped (pagesums.h). */
+uint64_t *apply_sums(struct apply *a, bool *mapped);
 
 #endif

@@ -328,8 +328,11 @@ static int describe_state(const struct run *r, struct state *s, struct err *e)
 static int leave_state(struct run *r, struct err *e)
 {
 	struct state s;
+	bool mapped;
+	uint64_t *list = apply_sums(r->apply, &mapped);
 	struct pagesums sums = {
-		.sums = apply_sums(r->apply),
+		.sums = list,
+		.mapped = mapped,
 		.n_page = r->result->n_page,
 		.page_size = r->result->page_size,
 		.txid = r->result->txid,

@@ -26,10 +26,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define HEAD_SIZE 32
 #define TAIL_SIZE 8
-#define CHUNK 8192 /* sums written or read at a time */
+#define GIVE_BACK (1u << 20) /* pages of memory are smaller everywhere */
+#define CHUNK 8192           /* sums written or read at a time */
 #define VERSION 1
 
 static const uint8_t magic[4] = {'D', 'L', 'S', 'P'};
@@ -101,6 +103,14 @@ static int put(int fd, const void *data, size_t n, uint64_t *crc)
 	return fs_write_full(fd, data, n);
 }
 
+/* What a mapped file holds stays in it. */
+static void give_back(const struct pagesums *p, uint32_t upto)
+{
+	size_t n = (size_t)upto * sizeof(*p->sums) / GIVE_BACK * GIVE_BACK;
+	if (p->mapped && n)
+		madvise(p->sums, n, MADV_DONTNEED);
+}
+
 static int put_sums(const struct pagesums *p, int fd, uint64_t *crc)
 {
 	uint8_t *chunk = malloc(CHUNK * 8);
@@ -113,6 +123,8 @@ static int put_sums(const struct pagesums *p, int fd, uint64_t *crc)
 			put_be64(chunk + 8 * (size_t)k, p->sums[i + k]);
 		rc = put(fd, chunk, 8 * (size_t)n, crc);
 		i += n;
+		if (i % GIVE_BACK == 0)
+			give_back(p, i);
 	}
 	int saved = errno;
 	free(chunk);

@@ -19,6 +19,8 @@ struct pagesums {
 	uint32_t page_size;
 	uint64_t txid;     /* the state that it describes; 0 = nothing */
 	uint64_t checksum; /* of that state, LTX_CHECKSUM_FLAG set once a page is in */
+	bool mapped;       /* sums is a file of its maker's, mapped shared: pagesums_save gives memory
+						  back as it goes */
 };
 
 void pagesums_init(struct pagesums *p, uint32_t page_size);
