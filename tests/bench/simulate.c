@@ -2,9 +2,9 @@
  * simulate [options] DIR URL - days of an app beside the real replicator, in minutes.
  *
  * The clock is injected: when nothing is due it jumps to the next thing that is, so a quiet month
- * takes seconds. Everything else is as always: SQLite, an app in a process of its own, the
- * replicator's turns, work and upkeep (by hand, as the worker's loop orders them), the store's
- * client. A database is made in DIR and replicated to URL.
+ * takes seconds (lib/simulated.h). Everything else is as always: SQLite, an app in a process of its
+ * own, the replicator's turns, work and upkeep, the store's client. A database is made in DIR and
+ * replicated to URL.
  *
  *   -m MB    size of the database (20), of rows of 1,000 bytes that don't compress
  *   -n N     commits, at random moments; or
@@ -19,12 +19,12 @@
  * uploads, and of what was left to ship then ("after").
  */
 #include "lib/agent.h"
+#include "lib/simulated.h"
 
 #include "base/clock.h"
 #include "replicate/replicator.h"
 
 #include <inttypes.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,12 +41,9 @@ struct simulation {
 	const char *url;
 	char db[4096];
 	struct agent app;
-	struct source_watch *watch;
-	struct replicator *r;
-	int64_t turn_due, work_due, upkeep_due, commit_due;
+	struct simulated sim;
 	int64_t *moments; /* of the commits with -n, ascending */
 	int64_t done;     /* commits so far */
-	uint64_t turns, works, upkeeps;
 };
 
 static void die(const char *what, const char *why)
@@ -55,136 +52,19 @@ static void die(const char *what, const char *why)
 	exit(1);
 }
 
-/* ---- the clock ---- */
-
-static int64_t skipped_us;
-
-static int64_t real_us(clockid_t id)
-{
-	struct timespec t;
-	clock_gettime(id, &t);
-	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
-static int64_t wall_ms(void)
-{
-	return (real_us(CLOCK_REALTIME) + skipped_us) / 1000;
-}
-
-static int64_t mono_us(void)
-{
-	return real_us(CLOCK_MONOTONIC) + skipped_us;
-}
-
-static int64_t boot_ms(void)
-{
-	return (real_us(CLOCK_BOOTTIME) + skipped_us) / 1000;
-}
-
-static void sleep_us(int64_t us)
-{
-	skipped_us += us;
-}
-
-static const struct clock_ops injected = {wall_ms, mono_us, boot_ms, sleep_us};
-
 /* ---- what happens ---- */
 
-static void wanted(void *ctx, void *user)
+static void one_commit(void *ctx)
 {
-	(void)user;
-	((struct simulation *)ctx)->turn_due = 0;
-}
-
-/* The app and SQLite are done when they have answered, so every event of theirs is there. */
-static void read_events(struct simulation *s)
-{
-	struct pollfd p = {.fd = source_watch_fd(s->watch), .events = POLLIN};
-	if (poll(&p, 1, 0) > 0)
-		source_watch_read(s->watch, wanted, s);
-}
-
-static int64_t after(int64_t wait)
-{
-	int64_t due;
-	return __builtin_add_overflow(clock_mono_us(), wait, &due) ? INT64_MAX : due;
-}
-
-/* Upkeep is asked for after each turn and work. */
-static void ask_upkeep(struct simulation *s)
-{
-	if (replicator_upkeep_wanted(s->r))
-		s->upkeep_due = 0;
-}
-
-static void one_turn(struct simulation *s)
-{
-	int64_t wait;
-	bool work;
-	replicator_turn(s->r, &wait, &work);
-	s->turn_due = after(wait);
-	if (work)
-		s->work_due = 0;
-	s->turns++;
-	ask_upkeep(s);
-}
-
-static void one_work(struct simulation *s)
-{
-	int64_t wait;
-	replicator_work(s->r, &wait);
-	s->work_due = after(wait);
-	s->turn_due = 0;
-	s->works++;
-	ask_upkeep(s);
-}
-
-static void one_upkeep(struct simulation *s)
-{
-	int64_t wait;
-	replicator_upkeep(s->r, &wait);
-	s->upkeep_due = after(wait);
-	s->turn_due = 0;
-	s->upkeeps++;
-}
-
-static void one_commit(struct simulation *s)
-{
+	struct simulation *s = ctx;
 	int64_t rows = s->mb * 1000;
 	agent_sql(&s->app, "UPDATE t SET b = randomblob(1000) WHERE a = %" PRId64,
 		1 + (int64_t)random() % rows);
 	s->done++;
 	if (s->moments)
-		s->commit_due = s->done < s->commits ? s->moments[s->done] : INT64_MAX;
+		s->sim.app_due = s->done < s->commits ? s->moments[s->done] : INT64_MAX;
 	else
-		s->commit_due += s->every_ms * 1000;
-}
-
-static int64_t earliest(int64_t a, int64_t b)
-{
-	return a < b ? a : b;
-}
-
-/* Everything that is due until then, in its order. */
-static void run_until(struct simulation *s, int64_t until)
-{
-	while (clock_mono_us() < until) {
-		int64_t now = clock_mono_us();
-		if (s->commit_due <= now)
-			one_commit(s);
-		else if (s->turn_due <= now)
-			one_turn(s);
-		else if (s->work_due <= now)
-			one_work(s);
-		else if (s->upkeep_due <= now)
-			one_upkeep(s);
-		else {
-			int64_t next = earliest(earliest(s->turn_due, s->work_due), s->upkeep_due);
-			next = earliest(next, s->commit_due);
-			skipped_us += earliest(next, until) - now;
-		}
-		read_events(s);
-	}
+		s->sim.app_due += s->every_ms * 1000;
 }
 
 /* ---- begin and end ---- */
@@ -205,16 +85,13 @@ static void make_app(struct simulation *s, const char *dir)
 static void open_replicator(struct simulation *s)
 {
 	struct err e = ERR_INIT;
-	if (source_watch_new(&s->watch, &e))
-		die("watch", e.text);
-	struct replicator_config cfg = {.database = s->db,
-		.replica = s->url,
-		.watch = s->watch,
-		.user = s,
-		.sync_interval_ms = s->interval_ms};
-	if (replicator_open(&s->r, &cfg, &e))
+	struct replicator_config cfg = {
+		.database = s->db, .replica = s->url, .sync_interval_ms = s->interval_ms};
+	s->sim.app = one_commit;
+	s->sim.app_ctx = s;
+	s->sim.app_due = INT64_MAX;
+	if (simulated_open(&s->sim, &cfg, &e))
 		die(s->url, e.text);
-	s->work_due = s->upkeep_due = s->commit_due = INT64_MAX;
 }
 
 static int by_value(const void *a, const void *b)
@@ -226,7 +103,7 @@ static int by_value(const void *a, const void *b)
 /* The app goes on for `hours` from now. */
 static void start_commits(struct simulation *s, int64_t start, int64_t hours)
 {
-	s->commit_due = s->every_ms ? start : INT64_MAX;
+	s->sim.app_due = s->every_ms ? start : INT64_MAX;
 	if (s->commits == 0)
 		return;
 	s->moments = calloc((size_t)s->commits, sizeof(*s->moments));
@@ -236,7 +113,7 @@ static void start_commits(struct simulation *s, int64_t start, int64_t hours)
 		s->moments[i] = start + (int64_t)((double)random() / ((double)RAND_MAX + 1) *
 										  (double)(hours * HOUR_US));
 	qsort(s->moments, (size_t)s->commits, sizeof(*s->moments), by_value);
-	s->commit_due = s->moments[0];
+	s->sim.app_due = s->moments[0];
 }
 
 static void print_counts(
@@ -251,7 +128,7 @@ static void print_counts(
 static struct replicator_status status_of(struct simulation *s)
 {
 	struct replicator_status st;
-	replicator_get_status(s->r, &st);
+	replicator_get_status(s->sim.r, &st);
 	if (st.state != REPLICATOR_REPLICATING)
 		die(replicator_state_name(st.state), st.reason);
 	if (st.upkeep_error[0])
@@ -262,17 +139,17 @@ static struct replicator_status status_of(struct simulation *s)
 static void simulate(struct simulation *s)
 {
 	int64_t cpu = clock();
-	run_until(s, clock_mono_us() + BEGIN_US);
+	simulated_run(&s->sim, clock_mono_us() + BEGIN_US);
 	struct replicator_status begin = status_of(s);
 	int64_t start = clock_mono_us();
 	start_commits(s, start, s->warm_hours + s->hours);
-	run_until(s, start + s->warm_hours * HOUR_US);
+	simulated_run(&s->sim, start + s->warm_hours * HOUR_US);
 	struct replicator_status warm = status_of(s);
 	int64_t commits = s->done;
-	run_until(s, start + (s->warm_hours + s->hours) * HOUR_US);
+	simulated_run(&s->sim, start + (s->warm_hours + s->hours) * HOUR_US);
 	struct replicator_status end = status_of(s);
-	s->commit_due = INT64_MAX;
-	run_until(s, clock_mono_us() + s->interval_ms * 1000 + SETTLE_US);
+	s->sim.app_due = INT64_MAX;
+	simulated_run(&s->sim, clock_mono_us() + s->interval_ms * 1000 + SETTLE_US);
 	struct replicator_status after = status_of(s);
 	if (after.pending_bytes > 0)
 		die("the end", "the last commits were not uploaded");
@@ -281,7 +158,7 @@ static void simulate(struct simulation *s)
 		   ",\"commits\":%" PRId64 ",\"uploads\":%" PRIu64 ",\"turns\":%" PRIu64
 		   ",\"upkeeps\":%" PRIu64 ",\"cpu_seconds\":%.2f",
 		s->hours, s->interval_ms, end.db_bytes, s->done - commits, end.uploads - warm.uploads,
-		s->turns, s->upkeeps, (double)(clock() - cpu) / CLOCKS_PER_SEC);
+		s->sim.turns, s->sim.upkeeps, (double)(clock() - cpu) / CLOCKS_PER_SEC);
 	print_counts("begin", &none, &begin.requests);
 	print_counts("warm", &begin.requests, &warm.requests);
 	print_counts("measured", &warm.requests, &end.requests);
@@ -317,11 +194,10 @@ int main(int argc, char **argv)
 		usage();
 	s.url = argv[optind + 1];
 	make_app(&s, argv[optind]);
-	clock_set_ops(&injected);
+	simulated_clock();
 	open_replicator(&s);
 	simulate(&s);
-	replicator_close(s.r);
-	source_watch_free(s.watch);
+	simulated_close(&s.sim);
 	agent_stop(&s.app);
 	free(s.moments);
 	return 0;
