@@ -16,6 +16,10 @@
 
 #define IMAGE_BIT (UINT32_C(1) << 31)
 #define CAP_MIN 64
+#define CACHE_BYTES (64 * 1024)
+#define CACHE_LEAST 2
+#define CACHE_MOST 32
+#define NO_SLOT UINT32_MAX
 
 struct staging {
 	char *path;
@@ -30,6 +34,13 @@ struct staging {
 	uint32_t largest; /* no page number is above it */
 	uint32_t floor;   /* smallest size that the database had since the reset */
 	bool clean;
+
+	/*
+	 * A few slots that are in memory only: a transaction after the other changes the same pages.
+	 * Slot n has its place at n modulo cache_slots, and is written when another one needs that.
+	 */
+	uint8_t *cache;
+	uint32_t cache_slots, cached[CACHE_MOST];
 };
 
 int staging_new(struct staging **out, const char *path, struct err *e)
@@ -65,6 +76,8 @@ void staging_reset(struct staging *s, uint32_t page_size, uint32_t n_page)
 	}
 	free(s->keys);
 	free(s->slots);
+	free(s->cache);
+	s->cache = NULL;
 	s->keys = s->slots = NULL;
 	s->cap = s->count = s->images = s->next_slot = s->largest = 0;
 	s->fd = -1;
@@ -148,12 +161,47 @@ static int open_file(struct staging *s, struct err *e)
 	return ERR_OK;
 }
 
+/* Without memory for it there is none. */
+static void make_cache(struct staging *s)
+{
+	if (s->cache)
+		return;
+	s->cache_slots = CACHE_BYTES / s->page_size;
+	if (s->cache_slots > CACHE_MOST)
+		s->cache_slots = CACHE_MOST;
+	if (s->cache_slots < CACHE_LEAST)
+		s->cache_slots = CACHE_LEAST;
+	s->cache = malloc((size_t)s->cache_slots * s->page_size);
+	for (uint32_t i = 0; i < CACHE_MOST; i++)
+		s->cached[i] = NO_SLOT;
+}
+
+static uint8_t *cache_place(const struct staging *s, uint32_t slot)
+{
+	return s->cache + (size_t)(slot % s->cache_slots) * s->page_size;
+}
+
 static int write_slot(struct staging *s, uint32_t slot, const void *page, struct err *e)
 {
 	if (!fs_pwrite_full(s->fd, page, s->page_size, (off_t)slot * s->page_size))
 		return ERR_OK;
 	bool full = errno == ENOSPC || errno == EDQUOT;
 	return err_errno(e, full ? ERR_FULL : ERR_IO, errno, "cannot write %s", s->path);
+}
+
+static int put_slot(struct staging *s, uint32_t slot, const void *page, struct err *e)
+{
+	make_cache(s);
+	if (!s->cache)
+		return write_slot(s, slot, page, e);
+	uint32_t *there = &s->cached[slot % s->cache_slots];
+	uint8_t *place = cache_place(s, slot);
+	int rc = *there != NO_SLOT && *there != slot ? write_slot(s, *there, place, e) : ERR_OK;
+	if (rc)
+		return rc;
+	memcpy(place, page, s->page_size);
+	*there = slot;
+	return ERR_OK;
 }
 
 static int check_bound(const struct staging *s, struct err *e)
@@ -180,7 +228,7 @@ int staging_put(
 	if (is_new)
 		rc = check_bound(s, e);
 	if (!rc)
-		rc = write_slot(s, slot, page, e);
+		rc = put_slot(s, slot, page, e);
 	if (rc)
 		return rc;
 	if (is_new) {
@@ -272,6 +320,10 @@ int staging_get(const struct staging *s, uint32_t pgno, void *page, struct err *
 	if (!staging_has(s, pgno))
 		return err_set(e, ERR_FAIL, "page %" PRIu32 " is not in %s", pgno, s->path);
 	uint32_t slot = s->slots[find(s, pgno)] & ~IMAGE_BIT;
+	if (s->cache && s->cached[slot % s->cache_slots] == slot) {
+		memcpy(page, cache_place(s, slot), s->page_size);
+		return ERR_OK;
+	}
 	if (fs_pread_full(s->fd, page, s->page_size, (off_t)slot * s->page_size))
 		return err_errno(e, ERR_IO, errno, "cannot read %s", s->path);
 	return ERR_OK;

@@ -69,7 +69,8 @@ static bool renew(struct source *s, const struct shm_view *v, int64_t now_us)
 	s->plan.looks = 0;
 	s->plan.waited = false;
 	s->plan.look_us = now_us + WAITED_FIRST_US;
-	wake_within(&s->wake, WAITED_FIRST_US);
+	if (!s->wake.steady) /* else the next turn is near */
+		wake_within(&s->wake, WAITED_FIRST_US);
 	if (checkpoint_backfilled(s, v) && s->pin.held->mark != 0)
 		wake_within(&s->wake, wake_backoff(&s->zero_pause_us, 500, 100000));
 	else

@@ -11,18 +11,35 @@ bool wake_is_late(const struct wake *w, int64_t now_us)
 	return !w->steady && (w->pause_us >= WAKE_LATE_US || now_us - w->moved_us >= WAKE_LATE_US);
 }
 
-bool wake_commits(struct wake *w, bool captured, int64_t now_us)
+/* So many frames a turn that its own cost does not count, and that neither does the time they wait.
+ */
+static void pace_steady(struct wake *w, uint32_t frames)
+{
+	int64_t pause = w->steady_us ? w->steady_us : WAKE_STEADY_US;
+	if (frames > WAKE_STEADY_FRAMES)
+		pause /= 2;
+	else if (frames < WAKE_STEADY_FRAMES / 3)
+		pause += pause / 4;
+	if (pause < WAKE_STEADY_LEAST_US)
+		pause = WAKE_STEADY_LEAST_US;
+	w->steady_us = pause < WAKE_STEADY_MOST_US ? pause : WAKE_STEADY_MOST_US;
+}
+
+bool wake_commits(struct wake *w, uint32_t frames, int64_t now_us)
 {
 	bool was = w->steady;
 	int64_t gap = now_us - w->commit_us;
-	if (captured) {
+	if (frames > 0) {
 		w->commits = gap <= WAKE_STEADY_GAP_US ? w->commits + 1 : 0;
 		w->commit_us = now_us;
 		w->steady = w->steady || w->commits >= WAKE_STEADY_MOVES;
 	} else if (gap > WAKE_STEADY_END_US) {
 		w->steady = false;
 		w->commits = 0;
+		w->steady_us = 0;
 	}
+	if (w->steady)
+		pace_steady(w, frames);
 	return w->steady != was;
 }
 
@@ -58,7 +75,7 @@ int64_t wake_pause(struct wake *w, int64_t now_us, bool blind)
 			w->pause_us *= 2;
 	}
 	if (w->steady)
-		pause = WAKE_STEADY_US;
+		pause = w->steady_us ? w->steady_us : WAKE_STEADY_US;
 	if (w->next_us > 0 && w->next_us < pause)
 		pause = w->next_us;
 	w->next_us = 0;

@@ -7,8 +7,10 @@
  * because its end makes no event either. A slow timer covers whatever else is lost; where it finds
  * something twice in a row, events are lost there as a rule, and we look each second.
  *
- * Under steady writers the events of the WAL are switched off and a timer looks every other
- * millisecond: an event would make each writer pay for waking us.
+ * Under steady writers the events of the WAL are switched off, because an event would make each
+ * writer pay for waking us, and a timer looks: every millisecond at full speed, every twenty where
+ * little is written. What is captured sooner is not uploaded sooner there (there is one upload in a
+ * sync interval), and each look costs as much as reading dozens of frames.
  */
 #ifndef SOURCE_WAKE_H
 #define SOURCE_WAKE_H
@@ -21,12 +23,15 @@
 #define WAKE_LATE_US 200000   /* pauses have grown to this: is a writer still at it? */
 #define WAKE_WRITER_US 100000 /* if so, look again in this time */
 #define WAKE_SLOW_US (300 * INT64_C(1000000))
-#define WAKE_BLIND_US 1000000 /* no inotify, or no events from it */
-#define WAKE_UNHEARD 2        /* finds of the slow timer in a row that mean the latter */
-#define WAKE_STEADY_US 2000
-#define WAKE_STEADY_GAP_US 6000 /* a commit in every such gap is a steady writer … */
-#define WAKE_STEADY_MOVES 25    /* … after so many in a row */
-#define WAKE_STEADY_END_US 50000
+#define WAKE_BLIND_US 1000000     /* no inotify, or no events from it */
+#define WAKE_UNHEARD 2            /* finds of the slow timer in a row that mean the latter */
+#define WAKE_STEADY_US 2000       /* at first */
+#define WAKE_STEADY_LEAST_US 1000 /* at full speed */
+#define WAKE_STEADY_MOST_US 20000
+#define WAKE_STEADY_FRAMES 96    /* wanted in a turn, at most */
+#define WAKE_STEADY_GAP_US 40000 /* a commit in every such gap is a steady writer … */
+#define WAKE_STEADY_MOVES 25     /* … after so many in a row */
+#define WAKE_STEADY_END_US 100000
 
 struct wake {
 	int64_t moved_us;  /* last event or change */
@@ -35,8 +40,9 @@ struct wake {
 	int64_t commit_us; /* the last turn with commits */
 	int commits;       /* turns with commits in a row, WAKE_STEADY_GAP_US apart at most */
 	bool steady;
-	int64_t slow_us; /* the last pause was the slow timer's, and began then; 0 = it was not */
-	int unheard;     /* changes in a row that the slow timer found, and no event told of */
+	int64_t steady_us; /* the pause under steady writers; 0 = not known yet */
+	int64_t slow_us;   /* the last pause was the slow timer's, and began then; 0 = it was not */
+	int unheard;       /* changes in a row that the slow timer found, and no event told of */
 };
 
 /* Something happened (an event, the header moved): begin with short pauses again. */
@@ -45,8 +51,8 @@ void wake_moved(struct wake *w, int64_t now_us);
 /* Have the pauses after the last event grown long? */
 bool wake_is_late(const struct wake *w, int64_t now_us);
 
-/* A turn is over; did it capture commits? Returns true when w->steady changed. */
-bool wake_commits(struct wake *w, bool captured, int64_t now_us);
+/* A turn is over; so many frames did it capture. Returns true when w->steady changed. */
+bool wake_commits(struct wake *w, uint32_t frames, int64_t now_us);
 
 /* The same turn: had there been an event? Returns true when it is now known that changes make none
  * here. */

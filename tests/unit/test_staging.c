@@ -171,6 +171,15 @@ static ssize_t bad_pwrite(int fd, const void *p, size_t n, off_t off)
 	return -1;
 }
 
+/* A few pages stay in memory: the disk shows with those that push them out. */
+static int put_until_written(struct bed *b)
+{
+	int rc = ERR_OK;
+	for (uint32_t pgno = 2; pgno < 200 && !rc; pgno++)
+		rc = put(b, pgno, 1, STAGING_FRAME);
+	return rc;
+}
+
 static void test_disk(void **state)
 {
 	struct bed *b = *state;
@@ -179,10 +188,10 @@ static void test_disk(void **state)
 	ops.pwrite = bad_pwrite;
 	fs_set_ops(&ops);
 	pwrite_error = ENOSPC;
-	assert_int_equal(put(b, 2, 1, STAGING_FRAME), ERR_FULL);
+	assert_int_equal(put_until_written(b), ERR_FULL);
 	assert_false(staging_at_max(b->s));
 	pwrite_error = EIO;
-	assert_int_equal(put(b, 1, 2, STAGING_FRAME), ERR_IO);
+	assert_int_equal(put_until_written(b), ERR_IO);
 	assert_non_null(strstr(b->e.text, b->path));
 }
 
