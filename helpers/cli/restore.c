@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #define PROGRESS_EVERY_US 200000
+#define FIRST_ANSWER_MS 28000 /* less than what one hanging request takes to be given up */
 
 struct progress {
 	int64_t next_us;
@@ -221,7 +222,11 @@ static int run(struct args *a, struct err *e)
 	int64_t timeout = args_ms(a, "timeout", 0);
 	if (args_given(a, "timeout") && timeout <= 0)
 		return args_usage(a, e, NULL, "-timeout must be longer than nothing");
-	struct store_options settings = {.connect_timeout_ms = timeout, .stall_timeout_ms = timeout};
+	struct store_options settings = {
+		.connect_timeout_ms = timeout,
+		.stall_timeout_ms = timeout,
+		.first_answer_ms = timeout ? 0 : FIRST_ANSWER_MS,
+	};
 	struct store *s;
 	rc = store_open(&s, a->argv[0], &settings, e);
 	if (rc)

@@ -25,6 +25,7 @@
 
 #define PROGRESS_EVERY_US 250000
 #define SEND_MS 5000
+#define FIRST_ANSWER_MS 28000 /* as litestream restore */
 
 struct jobrun {
 	struct channel channel;
@@ -190,6 +191,7 @@ static int run_restore(struct jobrun *r, json_t **out, struct err *e)
 	};
 	unsigned long listener;
 	credentials_to_store(&r->job.credentials, &options);
+	options.first_answer_ms = FIRST_ANSWER_MS;
 	int rc = store_open(&r->store, r->job.replica, &options, e);
 	if (rc != ERR_OK)
 		return rc;

@@ -114,6 +114,7 @@ static int s3_open(
 		return err_nomem(e, "opening a store");
 	pthread_mutex_init(&s3->lock, NULL);
 	s3->max_attempts = opts->max_attempts > 0 ? opts->max_attempts : MAX_ATTEMPTS;
+	s3->first_answer_ms = opts->first_answer_ms;
 	s3->request_timeout_ms =
 		opts->request_timeout_ms ? opts->request_timeout_ms : REQUEST_TIMEOUT_MS;
 	char *display = NULL;

@@ -33,7 +33,10 @@ struct s3 {
 	struct http_pool *http;
 	int max_attempts;
 	int64_t request_timeout_ms;
-	atomic_bool no_batch_delete; /* the server answered that it has none */
+	int64_t first_answer_ms;        /* 0 = as long as the retries take */
+	_Atomic int64_t first_asked_us; /* when it was asked for the first time; 0 = not yet */
+	atomic_bool answered;           /* at least once, whatever */
+	atomic_bool no_batch_delete;    /* the server answered that it has none */
 };
 
 /* What the server said when it refused. Empty strings where it said nothing. */

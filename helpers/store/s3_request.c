@@ -251,6 +251,20 @@ static int send_request(struct store *s, struct s3_call *c, const struct address
 	return rc;
 }
 
+static void note_asked(struct s3 *s3)
+{
+	int64_t none = 0;
+	atomic_compare_exchange_strong(&s3->first_asked_us, &none, clock_mono_us());
+}
+
+/* Somebody who waits wants to know sooner that nobody is there than a replicator does, which has
+ * all the time in the world. */
+static bool is_silent(struct s3 *s3)
+{
+	return s3->first_answer_ms > 0 && !atomic_load(&s3->answered) &&
+		   clock_mono_us() - atomic_load(&s3->first_asked_us) >= s3->first_answer_ms * 1000;
+}
+
 int s3_attempt(struct store *s, struct s3_call *c, const struct retry *retry, bool *again,
 	int64_t *after_ms, struct err *e)
 {
@@ -272,7 +286,10 @@ int s3_attempt(struct store *s, struct s3_call *c, const struct retry *retry, bo
 		rc = sign(&h, s3, t, c, &a, now, e);
 	}
 	if (!rc) {
+		note_asked(s3);
 		rc = send_request(s, c, &a, &h, left, again, e);
+		if (c->r.status)
+			atomic_store(&s3->answered, true);
 		if (!rc && c->r.status / 100 != 2)
 			rc = s3_explain(s, c, again, after_ms, e);
 		else if (rc == ERR_UNREACHABLE ||
@@ -280,6 +297,8 @@ int s3_attempt(struct store *s, struct s3_call *c, const struct retry *retry, bo
 			char what[600];
 			s3_describe(s, c->name, what, sizeof(what));
 			err_wrap(e, "cannot %s %s at %s", c->doing, what, a.host);
+			if (rc == ERR_UNREACHABLE && *again && is_silent(s3))
+				*again = false;
 		} else if (rc == ERR_CANCELLED) {
 			store_cancelled_error(s, e);
 		}

@@ -219,13 +219,22 @@ static int apply_headers(struct s3_target *t, const struct store_url *url, struc
 	return rc ? rc : apply_customer_key(t, url, e);
 }
 
+/* May the bucket's name be a part of a host's? Old buckets have capitals and underscores, longer
+ * names are no label either, and a dot would fall out of the certificate's wildcard. */
+static bool fits_host(const struct s3_target *t)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789-.";
+	size_t n = strlen(t->bucket);
+	return n <= 63 && strspn(t->bucket, letters) == n && t->bucket[0] != '-' &&
+		   t->bucket[n - 1] != '-' && !(t->https && strchr(t->bucket, '.'));
+}
+
 static int apply_flags(struct s3_target *t, const struct store_url *url,
 	const struct store_options *opts, struct err *e)
 {
 	const struct s3_provider_rule *r = s3_find_rule(t->host);
 	bool virtual_host = t->provider == S3_AWS || (r && r->virtual_host);
-	/* A dot in the bucket's name would fall out of the certificate's wildcard. */
-	t->path_style = !t->bucket_in_host && (!virtual_host || (t->https && strchr(t->bucket, '.')));
+	t->path_style = !t->bucket_in_host && !(virtual_host && fits_host(t));
 	t->sign_payload = true;
 	t->content_md5 = t->provider != S3_TIGRIS;
 	t->tigris_consistent = t->provider == S3_TIGRIS;

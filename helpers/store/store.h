@@ -86,7 +86,8 @@ struct store_options {
 	bool skip_verify;
 	int64_t connect_timeout_ms, stall_timeout_ms, request_timeout_ms; /* 0 = 10 s, 30 s, 60 min */
 	int max_attempts;                                                 /* 0 = 8 */
-	uint64_t part_size;                                               /* 0 = 5 MiB */
+	int64_t first_answer_ms; /* > 0: a server that has never answered is given up after that */
+	uint64_t part_size;      /* 0 = 5 MiB */
 };
 
 /*

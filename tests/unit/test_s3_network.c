@@ -38,6 +38,26 @@ static void ends_at_the_time_for_the_whole_request(void **state)
 	assert_true(real_us(CLOCK_MONOTONIC) - before < 5000000);
 }
 
+/* Who never said anything is given up sooner than who is only slow today. */
+static void gives_up_sooner_on_a_server_that_never_answered(void **state)
+{
+	(void)state;
+	struct store_options o = options();
+	o.max_attempts = 3;
+	o.stall_timeout_ms = 1000;
+	o.first_answer_ms = 900;
+	open_store("/db", "", o);
+	scripted_answers(&server, "[{'delay': 60}, {'delay': 60}, {'delay': 60}]");
+	assert_code(put("x", false), ERR_UNREACHABLE);
+	assert_int_equal(scripted_count(&server), 1);
+	scripted_answers(&server, "[{'status': 503}, {'delay': 60}, {'headers': {'ETag': '1'}}]");
+	assert_code(put("x", false), ERR_OK);
+	assert_int_equal(scripted_count(&server), 3);
+	scripted_answers(&server, "[{'delay': 60}, {'delay': 60}, {'delay': 60}]");
+	assert_code(put("x", false), ERR_UNREACHABLE);
+	assert_int_equal(scripted_count(&server), 3);
+}
+
 static void *cancel_soon(void *arg)
 {
 	(void)arg;
@@ -138,6 +158,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(gives_up_on_a_server_that_stalls),
+		TEST(gives_up_sooner_on_a_server_that_never_answered),
 		TEST(ends_at_the_time_for_the_whole_request),
 		TEST(cancel_wakes_a_pause_and_a_request),
 		TEST(nobody_listens),

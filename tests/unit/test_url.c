@@ -62,6 +62,15 @@ static const struct form forms[] = {
 		"eu-west-1", false, S3_AWS},
 	{"s3://my.bucket/p", "my.bucket", "p", "https://s3.us-east-1.amazonaws.com", "us-east-1", true,
 		S3_AWS},
+	/* names that no host can have */
+	{"s3://My_Bucket/p", "My_Bucket", "p", "https://s3.us-east-1.amazonaws.com", "us-east-1", true,
+		S3_AWS},
+	{"s3://my_bucket/p?region=eu-west-1", "my_bucket", "p", "https://s3.eu-west-1.amazonaws.com",
+		"eu-west-1", true, S3_AWS},
+	{"s3://buckeT/p", "buckeT", "p", "https://s3.us-east-1.amazonaws.com", "us-east-1", true,
+		S3_AWS},
+	{"s3://bucket-/p", "bucket-", "p", "https://s3.us-east-1.amazonaws.com", "us-east-1", true,
+		S3_AWS},
 	{"s3://bucket/p?region=cn-north-1", "bucket", "p", "https://s3.cn-north-1.amazonaws.com.cn",
 		"cn-north-1", false, S3_AWS},
 	/* from the documents that users follow */
