@@ -229,7 +229,7 @@ int64_t released_turn(struct replicator *r)
 {
 	pthread_mutex_lock(&r->lock);
 	uint64_t seq = r->shared.sync_seq;
-	bool wanted = r->shared.spool == SPOOL_WANTED;
+	bool wanted = r->shared.spool == SPOOL_WANTED || r->shared.claim;
 	pthread_mutex_unlock(&r->lock);
 	if (is_untouched(r)) {
 		pthread_mutex_lock(&r->lock);

@@ -18,7 +18,9 @@
 #include "replicate/freeze.h"
 #include "replicate/health.h"
 #include "replicate/inventory.h"
+#include "replicate/levels.h"
 #include "replicate/replicator.h"
+#include "replicate/retain.h"
 #include "replicate/spool.h"
 #include "replicate/staging.h"
 #include "replicate/start.h"
@@ -122,6 +124,7 @@ struct shared {
 	unsigned upkeep_uploads;                      /* settled since it ran last */
 	int64_t upkeep_after_us; /* monotonic time from which on the next settled upload wakes it */
 	int64_t upkeep_not_before_us; /* after trouble: none wakes it sooner */
+	bool upkeep_looked;           /* for a renewal that fell due while nobody ran */
 	bool renewing;                /* the claim that is due is the renewal of what is ours */
 	char upkeep_error[512];       /* of its last run; "" = it went well */
 	int64_t upkeep_error_ms;
@@ -186,9 +189,9 @@ struct upkeep {
 	int64_t retained_ms;    /* wall time of the last look at what may go */
 	size_t retained_count;  /* files that stayed then */
 	int64_t delay_us;       /* after trouble: the last pause */
-	bool no_deletes; /* the store refuses to delete: told once, not tried again in this life */
-	char fault[512]; /* what the last audit found; "" = nothing */
-	bool broken;     /* no way through the replica to the last upload: a snapshot is due */
+	char denied[512];   /* the store refuses to delete: told once, not tried again in this life */
+	char fault[512];    /* what the last audit found; "" = nothing */
+	bool compact_begun; /* what a crash left of a merge was deleted */
 };
 
 /* A snapshot in the making (snapshots.h). */
@@ -205,6 +208,8 @@ struct making {
 struct replicator {
 	/* fixed */
 	struct replicator_config cfg; /* its strings are copies */
+	struct retain_policy retain;
+	struct levels_policy levels;
 	struct store *store;
 	struct state_dir *dir;
 	struct staging *stagings[2];
@@ -306,6 +311,10 @@ uint64_t database_bytes(struct replicator *r);
 
 /* work: an upload was settled; is it time for the upkeep? Lock held. */
 void upkeep_uploaded(struct shared *s);
+
+/* turn: the replica is ours. Nothing has to be done for that, but for renewals: how old is the
+ * newest snapshot? Lock held. */
+void upkeep_ready(struct shared *s, int64_t renew_ms);
 
 /* Saves the inventory when there is something new and ten minutes have passed, or at a stop. */
 void keep_inventory(struct replicator *r, bool stop);

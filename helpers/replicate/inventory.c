@@ -178,33 +178,3 @@ void inventory_get_totals(struct inventory *inv, struct inventory_totals *out)
 	*out = inv->totals;
 	pthread_mutex_unlock(&inv->lock);
 }
-
-/* ---- of copies ---- */
-
-static int by_min(const void *a, const void *b)
-{
-	const struct replica_file *x = *(const struct replica_file *const *)a;
-	const struct replica_file *y = *(const struct replica_file *const *)b;
-	return x->min_txid < y->min_txid ? -1 : x->min_txid > y->min_txid;
-}
-
-int replica_reach(const struct replica_file *files, size_t n, uint64_t *txid, struct err *e)
-{
-	*txid = 0;
-	const struct replica_file **order = malloc((n ? n : 1) * sizeof(*order));
-	if (!order)
-		return err_nomem(e, "looking for a way through the replica");
-	uint64_t at = 0;
-	for (size_t i = 0; i < n; i++) {
-		order[i] = &files[i];
-		if (files[i].min_txid == 1 && files[i].max_txid > at)
-			at = files[i].max_txid;
-	}
-	qsort(order, n, sizeof(*order), by_min);
-	for (size_t i = 0; at && i < n && order[i]->min_txid <= at + 1; i++)
-		if (order[i]->max_txid > at)
-			at = order[i]->max_txid;
-	free(order);
-	*txid = at;
-	return ERR_OK;
-}

@@ -86,8 +86,4 @@ int inventory_save(
 /* The order of the array: below, equal or above 0. */
 int replica_file_compare(const struct replica_file *a, const struct replica_file *b);
 
-/* The TXID up to which a restore can go: from the newest full file on without a gap; 0 = no full
- * file. `files` may be in any order; ERR_NOMEM. */
-int replica_reach(const struct replica_file *files, size_t n, uint64_t *txid, struct err *e);
-
 #endif

@@ -4,6 +4,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "conf/inplace.h"
+#include "replicate/compact.h"
 #include "replicate/internal.h"
 #include "replicate/table.h"
 
@@ -13,6 +14,7 @@
 
 #define SYNC_INTERVAL_MS 1000
 #define STAGING_MAX (UINT64_C(256) << 20)
+#define RENEW_MS (INT64_C(24) * 3600 * 1000)
 #define MISSING_US (INT64_C(5) * 1000000)
 
 enum phase replicator_phase(struct replicator *r)
@@ -27,8 +29,10 @@ void replicator_set_phase(struct replicator *r, enum phase phase)
 {
 	pthread_mutex_lock(&r->lock);
 	r->shared.phase = phase;
-	if (phase == PHASE_RUN && !r->shared.claim && !r->shared.whole)
+	if (phase == PHASE_RUN && !r->shared.claim && !r->shared.whole) {
 		health_claimed(&r->shared.health, r->cfg.database);
+		upkeep_ready(&r->shared, r->levels.renew_ms);
+	}
 	pthread_mutex_unlock(&r->lock);
 }
 
@@ -86,6 +90,37 @@ static int copy_config(struct replicator *r, const struct replicator_config *cfg
 	return rc;
 }
 
+/* A window that is no longer than the one before it promises nothing. */
+static void add_step(struct retain_policy *p, int64_t window_ms, int64_t step_ms)
+{
+	if (p->n_steps && window_ms <= p->steps[p->n_steps - 1].window_ms)
+		return;
+	p->steps[p->n_steps].window_ms = window_ms;
+	p->steps[p->n_steps++].step_ms = step_ms;
+}
+
+static int make_policies(struct replicator *r, struct err *e)
+{
+	const struct replicator_config *c = &r->cfg;
+	const int64_t windows[RETAIN_STEPS_MAX] = {
+		c->l0_retention_ms, c->l1_retention_ms, c->l2_retention_ms, c->l3_retention_ms};
+	struct retain_policy standard;
+	retain_policy_init(&standard);
+	r->retain = standard;
+	r->retain.n_steps = 0;
+	for (int i = 0; i < standard.n_steps; i++)
+		add_step(&r->retain, windows[i] ? windows[i] : standard.steps[i].window_ms,
+			standard.steps[i].step_ms);
+	levels_policy_init(&r->levels);
+	r->levels.max_inputs = COMPACT_MAX_INPUTS;
+	if (c->snapshot_interval_ms)
+		r->levels.snapshot_max_ms = c->snapshot_interval_ms;
+	if (c->no_retention)
+		r->levels.renew_ms = c->snapshot_renew_ms ? c->snapshot_renew_ms : RENEW_MS;
+	int rc = retain_policy_check(&r->retain, e);
+	return rc ? rc : levels_policy_check(&r->levels, e);
+}
+
 static int make_stagings(struct replicator *r, struct err *e)
 {
 	for (int i = 0; i < 2; i++) {
@@ -116,6 +151,8 @@ int replicator_open(struct replicator **out, const struct replicator_config *cfg
 		cfg->database[0] == '/'
 			? copy_config(r, cfg, e)
 			: err_set(e, ERR_USAGE, "the path of the database must be absolute: %s", cfg->database);
+	if (!rc)
+		rc = make_policies(r, e);
 	if (!rc)
 		rc = store_open(&r->store, cfg->replica, &cfg->store, e);
 	if (!rc)

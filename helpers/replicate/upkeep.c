@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "replicate/fence.h"
+#include "replicate/snapshots.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -24,6 +25,12 @@ void upkeep_uploaded(struct shared *s)
 	if (now >= s->upkeep_not_before_us &&
 		(s->upkeep_uploads >= UPLOADS || now >= s->upkeep_after_us))
 		s->upkeep_wanted = true;
+}
+
+void upkeep_ready(struct shared *s, int64_t renew_ms)
+{
+	s->upkeep_wanted = s->upkeep_wanted || (renew_ms && !s->upkeep_looked);
+	s->upkeep_looked = true;
 }
 
 bool replicator_upkeep_wanted(struct replicator *r)
@@ -135,21 +142,59 @@ void upkeep_say(struct replicator *r, const char *text)
 		log_warn("%s: %s", r->cfg.database, text);
 }
 
-static int run(struct replicator *r, struct err *e)
+/* Trouble with one part that is no reason to leave the next ones. */
+static bool goes_on(int rc)
+{
+	return rc == ERR_OK || rc == ERR_IO || rc == ERR_FULL || rc == ERR_DAMAGED || rc == ERR_FAIL;
+}
+
+/* The first trouble is the one that is told. */
+static void note(int *rc, int code, struct err *e, const struct err *why)
+{
+	if (*rc == ERR_OK || !goes_on(code)) {
+		*rc = code;
+		if (code)
+			*e = *why;
+	}
+}
+
+static int do_all(
+	struct replicator *r, bool listed, int64_t *wait_us, int64_t *at_ms, struct err *e)
+{
+	struct err why = ERR_INIT;
+	int64_t snapshot_ms = 0;
+	int rc = upkeep_compact(r, at_ms, e);
+	if (goes_on(rc))
+		note(&rc, upkeep_snapshot(r, wait_us, &snapshot_ms, &why), e, &why);
+	if (goes_on(rc))
+		note(&rc, upkeep_retain(r, listed, &why), e, &why);
+	if (snapshot_ms && (!*at_ms || snapshot_ms < *at_ms))
+		*at_ms = snapshot_ms;
+	return rc;
+}
+
+static int run(struct replicator *r, int64_t *wait_us, int64_t *at_ms, struct err *e)
 {
 	bool listed = false, fresh;
 	uint64_t txid;
 	int rc = look(r, &fresh, &txid, e);
+	if (rc) {
+		snapshot_abandon(r);
+		return rc;
+	}
+	rc = upkeep_audit(r, &listed, e);
 	if (!rc)
-		rc = upkeep_audit(r, &listed, e);
-	return rc;
+		rc = upkeep_learn_times(r, e);
+	return rc ? rc : do_all(r, listed, wait_us, at_ms, e);
 }
 
-/* What comes when: *after_us of the next upload that is one too many, not_before_us of any. */
-static void plan_next(struct replicator *r, int rc)
+/* From when on the next upload wakes us: at_ms (0 = unknown), but an hour at most. */
+static void plan_next(struct replicator *r, int rc, int64_t at_ms)
 {
 	struct upkeep *u = &r->upkeep;
-	int64_t now = clock_mono_us();
+	int64_t now = clock_mono_us(), pause = PAUSE_US;
+	if (at_ms && at_ms - clock_wall_ms() < pause / 1000)
+		pause = (at_ms - clock_wall_ms()) * 1000;
 	bool trouble = rc && rc != ERR_AGAIN && rc != ERR_CANCELLED;
 	if (!trouble)
 		u->delay_us = 0;
@@ -158,14 +203,20 @@ static void plan_next(struct replicator *r, int rc)
 	if (u->delay_us > DELAY_MAX_US)
 		u->delay_us = DELAY_MAX_US;
 	pthread_mutex_lock(&r->lock);
-	r->shared.upkeep_after_us = rc ? 0 : now + PAUSE_US;
+	r->shared.upkeep_after_us = rc ? 0 : now + pause;
 	r->shared.upkeep_not_before_us = now + u->delay_us;
 	pthread_mutex_unlock(&r->lock);
 }
 
+/* What is wrong although nothing failed now. */
+static void tell(struct replicator *r)
+{
+	const struct upkeep *u = &r->upkeep;
+	upkeep_say(r, u->fault[0] ? u->fault : u->denied[0] ? u->denied : r->making.fault);
+}
+
 static void finish(struct replicator *r, int rc, const struct err *e)
 {
-	plan_next(r, rc);
 	if (rc == ERR_FENCED) {
 		become_fenced(r, e);
 		return;
@@ -175,21 +226,34 @@ static void finish(struct replicator *r, int rc, const struct err *e)
 		err_wrap(&why, "upkeep");
 		upkeep_say(r, why.text);
 	} else if (!rc) {
-		upkeep_say(r, r->upkeep.fault);
+		tell(r);
 	}
+}
+
+/* Takes what woke us. False while the trouble of the last run lasts: a copy of the database that
+ * was asked for before is ready, and can wait; *wait_us says until when. */
+static bool begin_run(struct replicator *r, int64_t *wait_us)
+{
+	pthread_mutex_lock(&r->lock);
+	struct shared *s = &r->shared;
+	int64_t early = s->upkeep_not_before_us - clock_mono_us();
+	bool stopped = s->phase == PHASE_STOPPED || s->order == ORDER_STOP;
+	s->upkeep_wanted = false;
+	s->upkeep_uploads = 0;
+	*wait_us = early > 0 && s->spool != SPOOL_NONE ? early : INT64_MAX;
+	pthread_mutex_unlock(&r->lock);
+	return (early <= 0 || stopped) && !atomic_load(&r->cancelled);
 }
 
 void replicator_upkeep(struct replicator *r, int64_t *wait_us)
 {
 	struct err e = ERR_INIT;
-	*wait_us = INT64_MAX;
-	pthread_mutex_lock(&r->lock);
-	r->shared.upkeep_wanted = false;
-	r->shared.upkeep_uploads = 0;
-	pthread_mutex_unlock(&r->lock);
-	if (atomic_load(&r->cancelled))
+	if (!begin_run(r, wait_us))
 		return;
-	int rc = run(r, &e);
+	*wait_us = INT64_MAX;
+	int64_t at_ms = 0;
+	int rc = run(r, wait_us, &at_ms, &e);
+	plan_next(r, rc, at_ms);
 	finish(r, rc, &e);
 	keep_inventory(r, false);
 }

@@ -2,13 +2,14 @@
  * Upkeep: what keeps a replica quick to restore and cheap to keep, in a thread of its own so that
  * no upload waits for it.
  *
- *   compaction   → snapshot   → audit             → retention
- *   (compact.h)    (spool.h)    (upkeep_audit.c)    (upkeep_retain.c)
+ *   audit             → compaction → snapshot → retention
+ *   (upkeep_audit.c)    (upkeep_levels.c)       (upkeep_retain.c)
  *
  * It runs after an upload was settled and something may be due; while nothing is uploaded it makes
- * no request. Each put and delete goes through upkeep_gate (F5). Whatever ends it in the middle,
- * what is there stays restorable: files are added before others are deleted, and deleted only when
- * the store has shown that what replaces them is there.
+ * no request (but with retention off it renews the snapshot, which takes a timer). Each put and
+ * delete goes through upkeep_gate (F5). Whatever ends it in the middle, what is there stays
+ * restorable: files are added before others are deleted, and deleted only when the store has shown
+ * that what replaces them is there.
  */
 #ifndef REPLICATE_UPKEEP_H
 #define REPLICATE_UPKEEP_H
@@ -30,8 +31,28 @@ int upkeep_judge_tail(
 	struct replicator *r, uint64_t settled, uint64_t next, bool more, struct err *e);
 
 /* Lists the whole replica once a day and compares it with the inventory. *listed: it did. What is
- * missing is said in status and sets upkeep.broken where no way to the last upload is left. */
+ * missing is said in status and no longer counted on. */
 int upkeep_audit(struct replicator *r, bool *listed, struct err *e);
+
+/* Makes the merges that are due, one after the other. *at_ms: when another may be due (wall time),
+ * 0 = only after an upload. ERR_AGAIN: the audit must run first. */
+int upkeep_compact(struct replicator *r, int64_t *at_ms, struct err *e);
+
+/* A step towards a snapshot, if one is due or begun. *wait_us: run again after this. *at_ms: when
+ * one is due without another upload, 0 = only after one. */
+int upkeep_snapshot(struct replicator *r, int64_t *wait_us, int64_t *at_ms, struct err *e);
+
+/* Deletes what no promise needs. `audited`: a listing of this very run has shown what stays. */
+int upkeep_retain(struct replicator *r, bool audited, struct err *e);
+
+/* Asks the headers of files whose time is unknown. ERR_AGAIN when there are too many for one run.
+ */
+int upkeep_learn_times(struct replicator *r, struct err *e);
+
+/* A file is not in the replica, or is none any more (*e says how that was found, and is cleared): a
+ * fault in status, and no longer counted on. If that breaks the way to the last upload, a snapshot
+ * is due. */
+void upkeep_lost(struct replicator *r, const struct replica_file *f, struct err *e);
 
 /* Says what is wrong, in the log (once for the same sentence) and in status; "" = all is well. */
 void upkeep_say(struct replicator *r, const char *text);

@@ -9,10 +9,8 @@
 #include "replicate/upkeep.h"
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "replicate/fence.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,6 +102,17 @@ static int find_missing(struct replicator *r, const struct ltx_set *set, struct 
 	return ERR_OK;
 }
 
+void upkeep_lost(struct replicator *r, const struct replica_file *f, struct err *e)
+{
+	struct upkeep *u = &r->upkeep;
+	snprintf(u->fault, sizeof(u->fault),
+		"a file in the replica is missing or damaged; restoring to earlier points may fail: %.380s",
+		e->text);
+	upkeep_say(r, u->fault);
+	inventory_remove(&r->inventory, f, 1);
+	err_clear(e);
+}
+
 static void tell_missing(struct replicator *r, const struct replica_file *files, size_t n)
 {
 	char name[FENCE_NAME_SIZE];
@@ -139,24 +148,6 @@ static void leave_out(struct ltx_set *set, const struct replica_file *files, siz
 	set->count = kept;
 }
 
-/* Is there a way to the last upload? */
-static int check_way(struct replicator *r, uint64_t settled, struct err *e)
-{
-	struct replica_file *files;
-	size_t n;
-	uint64_t reach = 0;
-	int rc = inventory_copy(&r->inventory, &files, &n, e);
-	if (!rc)
-		rc = replica_reach(files, n, &reach, e);
-	free(files);
-	r->upkeep.broken = !rc && reach < settled;
-	if (r->upkeep.broken)
-		log_warn("%s: the files in the replica lead to TXID %016" PRIx64 " only, not to %016" PRIx64
-				 ": a new snapshot is needed",
-			r->cfg.database, reach, settled);
-	return rc;
-}
-
 static int compare(struct replicator *r, struct listing *l, struct err *e)
 {
 	struct replica_file *files;
@@ -179,7 +170,7 @@ static int compare(struct replicator *r, struct listing *l, struct err *e)
 			store_url(r->store), clock_wall_ms(), e);
 	}
 	free(files);
-	return rc ? rc : check_way(r, l->settled, e);
+	return rc;
 }
 
 static bool is_due(struct replicator *r, int64_t now)

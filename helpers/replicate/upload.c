@@ -99,6 +99,7 @@ void become_fenced(struct replicator *r, const struct err *why)
 	replicator_trouble(r, HEALTH_STORE, REPLICATOR_FENCED, why);
 	pthread_mutex_lock(&r->lock);
 	r->shared.mark = true;
+	r->shared.upkeep_wanted = true; /* to give back what a snapshot in the making takes */
 	pthread_mutex_unlock(&r->lock);
 }
 
@@ -392,7 +393,8 @@ static void tell_settled(struct replicator *r)
 	if (s->cut.seq > s->settled_seq)
 		s->settled_seq = s->cut.seq;
 	memset(&s->cut, 0, sizeof(s->cut));
-	s->claim = s->whole = false;
+	s->upkeep_wanted = s->upkeep_wanted || s->renewing;
+	s->claim = s->whole = s->renewing = false;
 	s->settled_pos = w->state.pos;
 	s->txid = w->state.txid;
 	s->txid_ms = w->state.timestamp_ms;

@@ -113,6 +113,7 @@ static int teardown(void **state)
 static void start(struct bed *b)
 {
 	assert_int_equal(ship_open(&b->s, &b->cfg), 0);
+	b->s.no_upkeep = true;
 	assert_int_equal(ship_sync(&b->s, 0), ERR_OK);
 }
 

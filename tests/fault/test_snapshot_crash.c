@@ -62,6 +62,7 @@ static int life(struct bed *b, long crash_at)
 		struct replicator_config cfg = ship_config(b->db, b->url);
 		log_set_level(getenv("SHOW") ? LOG_DEBUG : LOG_ERROR);
 		int rc = ship_open(&s, &cfg);
+		s.no_upkeep = true;
 		if (!rc)
 			rc = ship_sync(&s, 0);
 		crash_arm(crash_at);

@@ -174,6 +174,7 @@ static void follow(unsigned page_size)
 	struct replicator_config cfg = ship_config(db, URL);
 	cfg.sync_interval_ms = 20;
 	assert_int_equal(ship_open(&s, &cfg), 0);
+	s.no_upkeep = true;
 	assert_int_equal(ship_sync(&s, 0), 0);
 	pid_t app = start_app(db, page_size);
 	for (int i = 0; i < SNAPSHOTS; i++)

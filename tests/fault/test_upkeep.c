@@ -5,6 +5,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "replicate/fence.h"
+#include "restore/restore.h"
 #include "store/fault.h"
 #include "store/mem.h"
 
@@ -48,6 +49,9 @@ static int setup(void **state)
 	assert_int_equal(store_fault_register("u", NULL, &b->e), ERR_OK);
 	b->cfg = ship_config(b->db, "fault://u");
 	app_create(b->db, 20);
+	/* Steps of time end where the wall clock says: each test begins a second after an hour did. */
+	ship_skip(0);
+	ship_skip(HOUR_MS - clock_wall_ms() % HOUR_MS + 1000);
 	*state = b;
 	return 0;
 }
@@ -288,21 +292,292 @@ static void test_store_away(void **state)
 	assert_int_equal(store_fault_add("u", &f), 0);
 	change(b);
 	assert_non_null(strstr(ship_status(&b->s).upkeep_error, "upkeep"));
-	uint64_t upkeeps = b->s.upkeeps;
+	uint64_t before = calls(STORE_OP_LIST);
 	for (int i = 0; i < 10; i++)
 		change(b);
-	assert_int_equal(b->s.upkeeps, upkeeps);
+	assert_int_equal(calls(STORE_OP_LIST), before);
 	store_fault_heal("u");
 	ship_skip(3 * 60 * 1000);
 	change(b);
-	assert_int_equal(b->s.upkeeps, upkeeps + 1);
+	assert_int_equal(calls(STORE_OP_LIST), before + 1);
 	assert_string_equal(ship_status(&b->s).upkeep_error, "");
+	assert_true(ship_same(b->db, URL, b->dir));
+}
+
+/* ---- levels and retention ---- */
+
+/* n uploads, one a second. */
+static void uploads(struct bed *b, int n)
+{
+	for (int i = 0; i < n; i++) {
+		ship_skip(1000);
+		app_change(b->db);
+		assert_int_equal(ship_sync(&b->s, 0), ERR_OK);
+	}
+}
+
+/* Files of a level in the replica. */
+static int files_of(struct bed *b, int level)
+{
+	struct store *s = NULL;
+	struct ltx_set set;
+	int n = 0;
+	ltxset_init(&set);
+	assert_int_equal(store_open(&s, URL, NULL, &b->e), ERR_OK);
+	assert_int_equal(restore_list(s, &set, &b->e), ERR_OK);
+	for (size_t i = 0; i < set.count; i++)
+		n += set.files[i].level == level;
+	ltxset_free(&set);
+	store_close(s);
+	return n;
+}
+
+static void upkeep(struct bed *b)
+{
+	ship_upkeep(&b->s);
+	ship_for(&b->s, 20);
+	if (ship_status(&b->s).upkeep_error[0])
+		fail_msg("%s", ship_status(&b->s).upkeep_error);
+}
+
+static void test_levels(void **state)
+{
+	struct bed *b = *state;
+	start(b);
+	uploads(b, 70);
+	ship_skip(40000);
+	change(b);
+	upkeep(b);
+	assert_in_range(files_of(b, 1), 2, 4);
+	assert_int_equal(files_of(b, 0), 72);
+	assert_true(ship_same(b->db, URL, b->dir));
+	/* Nothing is due now. */
+	uint64_t before = all_calls();
+	upkeep(b);
+	assert_int_equal(all_calls(), before);
+}
+
+/* After ten days nothing is left of a busy minute, and of each day no more than one way. */
+static void test_retention(void **state)
+{
+	struct bed *b = *state;
+	start(b);
+	uploads(b, 70);
+	ship_skip(40000);
+	change(b);
+	upkeep(b);
+	for (int day = 0; day < 10; day++) {
+		ship_skip(25 * HOUR_MS);
+		change(b);
+		upkeep(b);
+	}
+	assert_in_range(files_of(b, 0), 1, 12);
+	assert_int_equal(files_of(b, 1), 0);
+	assert_in_range(files_of(b, 9), 1, 8);
+	assert_true(ship_same(b->db, URL, b->dir));
+	struct replicator_status st = ship_status(&b->s);
+	assert_int_equal(st.replica_files, files_of(b, 0) + files_of(b, 1) + files_of(b, 9));
+	/* And it is not tried again and again. */
+	uint64_t deletes = calls(STORE_OP_DELETE);
+	change(b);
+	upkeep(b);
+	assert_int_equal(calls(STORE_OP_DELETE), deletes);
+}
+
+static void test_no_retention(void **state)
+{
+	struct bed *b = *state;
+	b->cfg.no_retention = true;
+	start(b);
+	uploads(b, 40);
+	upkeep(b);
+	ship_skip(8 * 24 * HOUR_MS);
+	uint64_t deletes = calls(STORE_OP_DELETE);
+	change(b);
+	upkeep(b);
+	assert_int_equal(calls(STORE_OP_DELETE), deletes);
+	assert_int_equal(files_of(b, 0), 42);
+}
+
+/* A key that may not delete: told once, tried once. */
+static void test_denied_delete(void **state)
+{
+	struct bed *b = *state;
+	start(b);
+	uploads(b, 40);
+	ship_skip(8 * 24 * HOUR_MS);
+	change(b); /* merges; what is merged may go later */
+	ship_skip(24 * HOUR_MS);
+	struct store_fault f = {.op = STORE_OP_DELETE, .action = STORE_FAULT_FAIL, .code = ERR_DENIED};
+	assert_int_equal(store_fault_add("u", &f), 0);
+	change(b);
+	ship_upkeep(&b->s);
+	uint64_t deletes = calls(STORE_OP_DELETE);
+	assert_non_null(strstr(ship_status(&b->s).upkeep_error, "does not let us delete"));
+	for (int day = 0; day < 3; day++) {
+		ship_skip(24 * HOUR_MS);
+		change(b);
+		ship_upkeep(&b->s);
+	}
+	assert_int_equal(calls(STORE_OP_DELETE), deletes);
+	assert_non_null(strstr(ship_status(&b->s).upkeep_error, "does not let us delete"));
+	assert_int_equal(ship_status(&b->s).state, REPLICATOR_REPLICATING);
+	assert_true(ship_same(b->db, URL, b->dir));
+}
+
+/* The bucket's rules delete by age: what nobody changes is shipped anew in time, whole. */
+static void test_renewal(void **state)
+{
+	struct bed *b = *state;
+	b->cfg.no_retention = true;
+	b->cfg.snapshot_renew_ms = 12 * HOUR_MS;
+	start(b);
+	uint64_t txid = ship_status(&b->s).txid;
+	assert_int_equal(txid, 1);
+	for (uint64_t half_day = 1; half_day <= 4; half_day++) {
+		int64_t before = ship_status(&b->s).snapshot_ms;
+		uint64_t puts = calls(STORE_OP_PUT);
+		ship_skip(11 * HOUR_MS);
+		ship_for(&b->s, 20);
+		assert_int_equal(calls(STORE_OP_PUT), puts);
+		ship_skip(HOUR_MS + 1000);
+		ship_for(&b->s, 100);
+		assert_int_equal(calls(STORE_OP_PUT), puts + 2);
+		assert_int_equal(ship_status(&b->s).txid, txid + half_day);
+		assert_true(ship_status(&b->s).snapshot_ms > before + 11 * HOUR_MS);
+		assert_true(ship_has(URL, 9, 1, txid + half_day));
+		assert_true(ship_same(b->db, URL, b->dir));
+	}
+	/* Nobody ran for days: at the start. */
+	ship_close(&b->s);
+	ship_skip(60 * HOUR_MS);
+	start(b);
+	ship_for(&b->s, 100);
+	assert_true(ship_has(URL, 9, 1, txid + 5));
+}
+
+/* Another database stands there: until a person says so nothing is merged, made or deleted. */
+static void test_replaced(void **state)
+{
+	struct bed *b = *state;
+	char command[1300];
+	start(b);
+	uploads(b, 70);
+	snprintf(command, sizeof(command), "mv '%s' '%s-old' && rm -f '%s-wal' '%s-shm'", b->db, b->db,
+		b->db, b->db);
+	assert_int_equal(system(command), 0);
+	app_create(b->db, 5);
+	assert_true(ship_until(&b->s, REPLICATOR_REPLACED));
+	uint64_t before = all_calls();
+	for (int day = 0; day < 10; day++) {
+		ship_skip(25 * HOUR_MS);
+		app_change(b->db);
+		ship_for(&b->s, 10);
+		ship_upkeep(&b->s);
+	}
+	assert_int_equal(all_calls(), before);
+	/* Accepted: the former states are what retention makes of them, as ever. */
+	ship_close(&b->s);
+	b->cfg.accept = true;
+	start(b);
+	assert_true(ship_same(b->db, URL, b->dir));
+}
+
+/* F5: minutes after the last upload a merge is not put before a look behind our last L0. */
+static void test_gate(void **state)
+{
+	struct bed *b = *state;
+	start(b);
+	b->s.no_upkeep = true;
+	uploads(b, 70);
+	uint64_t lists = calls(STORE_OP_LIST), puts = calls(STORE_OP_PUT);
+	ship_skip(4 * 60 * 1000);
+	upkeep(b);
+	assert_int_equal(calls(STORE_OP_LIST), lists);
+	assert_true(calls(STORE_OP_PUT) > puts);
+	uploads(b, 70);
+	puts = calls(STORE_OP_PUT);
+	ship_skip(6 * 60 * 1000);
+	upkeep(b);
+	assert_int_equal(calls(STORE_OP_LIST), lists + 1);
+	assert_true(calls(STORE_OP_PUT) > puts);
+	/* Another node's upload is there: nothing is put. */
+	uploads(b, 70);
+	puts = calls(STORE_OP_PUT);
+	ship_skip(6 * 60 * 1000);
+	put_file(b, 0, 999, 999);
+	ship_upkeep(&b->s);
+	assert_int_equal(calls(STORE_OP_PUT), puts);
+	assert_true(ship_until(&b->s, REPLICATOR_FENCED));
+	/* And nothing more is done by an upkeep. */
+	uint64_t before = all_calls();
+	ship_skip(50 * HOUR_MS);
+	ship_upkeep(&b->s);
+	assert_int_equal(all_calls(), before);
+}
+
+/* Half of an answer: what is gone is gone, the rest is tried again. */
+static void test_some_deletes_fail(void **state)
+{
+	struct bed *b = *state;
+	start(b);
+	uploads(b, 40);
+	ship_skip(8 * 24 * HOUR_MS);
+	change(b);
+	struct store_fault f = {.op = STORE_OP_DELETE,
+		.name_contains = "0000000000000023.ltx",
+		.action = STORE_FAULT_FAIL,
+		.code = ERR_UNREACHABLE};
+	assert_int_equal(store_fault_add("u", &f), 0);
+	ship_skip(25 * HOUR_MS);
+	change(b);
+	ship_upkeep(&b->s);
+	assert_true(ship_has(URL, 0, 0x23, 0x23));
+	assert_false(ship_has(URL, 0, 0x22, 0x22));
+	assert_false(ship_has(URL, 0, 0x24, 0x24));
+	assert_int_equal(
+		ship_status(&b->s).replica_files, files_of(b, 0) + files_of(b, 1) + files_of(b, 9));
+	store_fault_heal("u");
+	ship_skip(2 * HOUR_MS);
+	change(b);
+	upkeep(b);
+	assert_false(ship_has(URL, 0, 0x23, 0x23));
+}
+
+/* All full files are gone: nothing is deleted, and a snapshot is made at once. */
+static void test_cover_is_gone(void **state)
+{
+	struct bed *b = *state;
+	start(b);
+	uploads(b, 20);
+	ship_skip(25 * HOUR_MS);
+	change(b); /* a snapshot */
+	ship_skip(2 * HOUR_MS);
+	change(b);
+	uint64_t last = ship_status(&b->s).txid;
+	delete_file(b, 0, 1, 1);
+	for (uint64_t t = 1; t <= last; t++)
+		if (ship_has(URL, 9, 1, t))
+			delete_file(b, 9, 1, t);
+	assert_int_equal(files_of(b, 9), 0);
+	uint64_t deletes = calls(STORE_OP_DELETE);
+	ship_skip(25 * HOUR_MS);
+	change(b);
+	ship_upkeep(&b->s);
+	assert_int_equal(calls(STORE_OP_DELETE), deletes);
+	assert_non_null(strstr(ship_status(&b->s).upkeep_error, "missing"));
+	for (int i = 0; i < 3; i++) {
+		ship_skip(2 * 60 * 1000);
+		change(b);
+		ship_upkeep(&b->s);
+	}
+	assert_int_equal(files_of(b, 9), 1);
 	assert_true(ship_same(b->db, URL, b->dir));
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_status),
@@ -315,6 +590,17 @@ int main(void)
 		TEST(test_unknown_file),
 		TEST(test_foreign_file),
 		TEST(test_store_away),
+		TEST(test_levels),
+		TEST(test_retention),
+		TEST(test_no_retention),
+		TEST(test_denied_delete),
+		TEST(test_renewal),
+		TEST(test_replaced),
+		TEST(test_gate),
+		TEST(test_some_deletes_fail),
+		TEST(test_cover_is_gone),
 	};
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -147,6 +147,11 @@ void ship_upkeep(struct ship *s)
 static void step(struct ship *s, int64_t until, bool skip)
 {
 	int64_t now = clock_mono_us();
+	if (s->upkeep_due <= now &&
+		!s->no_upkeep) { /* first: it is seldom due, a turn may be for a long time */
+		ship_upkeep(s);
+		return;
+	}
 	if (s->turn_due <= now) {
 		one_turn(s);
 		return;
@@ -155,12 +160,8 @@ static void step(struct ship *s, int64_t until, bool skip)
 		one_work(s);
 		return;
 	}
-	if (s->upkeep_due <= now) {
-		ship_upkeep(s);
-		return;
-	}
 	int64_t next = s->turn_due < s->work_due ? s->turn_due : s->work_due;
-	if (s->upkeep_due < next)
+	if (s->upkeep_due < next && !s->no_upkeep)
 		next = s->upkeep_due;
 	if (next > until)
 		next = until;

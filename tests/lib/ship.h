@@ -20,6 +20,7 @@ struct ship {
 	struct replicator_config cfg;
 	int64_t turn_due, work_due, upkeep_due;
 	uint64_t turns, works, upkeeps;
+	bool no_upkeep; /* none but by ship_upkeep */
 };
 
 /* A configuration of this database and replica, else defaults. */

@@ -146,23 +146,6 @@ static void test_totals(void **state)
 	assert_int_equal(t.earliest_txid, 5);
 }
 
-static void test_a_way(void **state)
-{
-	(void)state;
-	struct err e = ERR_INIT;
-	uint64_t reach;
-	struct replica_file f[] = {
-		{0, 9, 9, 1, 1, 1}, {9, 1, 4, 1, 1, 1}, {1, 3, 7, 1, 1, 1}, {0, 8, 8, 1, 1, 1}};
-	assert_int_equal(replica_reach(f, 4, &reach, &e), ERR_OK);
-	assert_int_equal(reach, 9);
-	assert_int_equal(replica_reach(f, 3, &reach, &e), ERR_OK);
-	assert_int_equal(reach, 7);
-	assert_int_equal(replica_reach(f, 1, &reach, &e), ERR_OK);
-	assert_int_equal(reach, 0);
-	assert_int_equal(replica_reach(NULL, 0, &reach, &e), ERR_OK);
-	assert_int_equal(reach, 0);
-}
-
 /* ---- over a restart ---- */
 
 static void restart(struct bed *b)
@@ -329,7 +312,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_against_a_model),
 		TEST(test_totals),
-		TEST(test_a_way),
 		TEST(test_restart),
 		TEST(test_another_file),
 		TEST(test_beside_a_listing),
