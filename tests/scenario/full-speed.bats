@@ -3,9 +3,10 @@
 # replicator runs beside them. What was acknowledged before a sync is in the store, and what is in the
 # store is one state of the source, page for page.
 #
-# The WAL stays below 64 MB. FULL=1 writes for 30 s and demands the durations too; otherwise it is 8 s and the
-# durations are only told. Of a sanitised build nothing of that is demanded: there the replicator is several
-# times slower and SQLite in the writers is not.
+# FULL=1, for a quiet machine, writes for 30 s and demands the durations and a WAL below 64 MB; otherwise it is
+# 8 s, the durations are only told, and the WAL may have four times the size: writers of 250 MB/s fill that while
+# others keep the replicator from the processor for 100 ms. Of a sanitised build nothing of that is demanded:
+# there the replicator is several times slower and SQLite in the writers is not.
 # alone
 
 load ../lib/scenario
@@ -74,7 +75,9 @@ full_speed() {
   "$TOOLS/checker" after.db "1:$(acked ack1)" "2:$(acked ack2)"
   # Really at speed: a few thousand commits between the two syncs, not two.
   [[ "$(acked ack1)" -gt 1000 && "$(acked ack2)" -gt 1000 ]]
-  sanitised || [[ "$wal" -lt $((64 * 1048576)) ]]
+  local most=256
+  [[ -z "$FULL" ]] || most=64
+  sanitised || [[ "$wal" -lt $((most * 1048576)) ]]
 }
 
 @test "full speed to a folder: nothing acknowledged is missing, all pages are the same" {
