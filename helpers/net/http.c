@@ -326,7 +326,7 @@ int http_perform(struct http_pool *p, const struct http_request *request, struct
 	}
 	set_request(&x, headers);
 	int rc = run(&x, retryable);
-	http_pool_give_back(p, x.curl);
+	http_pool_give_back(p, x.curl, request->url);
 	curl_slist_free_all(headers);
 	return rc;
 }

@@ -1,5 +1,5 @@
 /*
- * HTTP/1.1 requests on libcurl: a pool of connections that are kept alive, bounded answers,
+ * HTTP/1.1 requests on libcurl: connections that are kept alive and shared, bounded answers,
  * time-outs for connecting, stalling and the whole request, cancelling. No retries, no redirects,
  * no "Expect: 100-continue", no chunked uploads: a body has a length.
  */
@@ -34,12 +34,12 @@ void http_pool_cancel(struct http_pool *p);
 
 /*
  * Closes connections that nobody used for HTTP_IDLE_MS. Returns after how many ms there may be more
- * to close, or -1 when none is open.
+ * to close of those that this pool used last, or -1 when there is none.
  */
 int64_t http_pool_tidy(struct http_pool *p);
 
 #define HTTP_IDLE_MS 60000
-#define HTTP_MAX_IDLE 8
+#define HTTP_MAX_IDLE 8 /* in the whole process: its pools share them */
 
 struct http_response {
 	int status;             /* 0 until there is an answer */

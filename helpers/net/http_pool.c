@@ -10,6 +10,21 @@
 
 #define BUFFER_SIZE 16384L
 
+#define HOST_MAX 300
+
+/* One that nobody uses. That which was used last is taken first, so that under little load one
+ * connection stays warm and the others age. */
+struct idle {
+	CURL *curl;
+	int64_t since_us;
+	struct http_pool *owner; /* who gave it back: it comes to tidy */
+	char host[HOST_MAX];     /* "https://host:port" */
+};
+
+static pthread_mutex_t shelf_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct idle shelf[HTTP_MAX_IDLE]; /* the oldest first */
+static size_t n_idle;
+
 static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
 static CURLcode curl_ready;
 
@@ -56,7 +71,6 @@ int http_pool_new(struct http_pool **out, const struct http_config *config, stru
 	struct http_pool *p = calloc(1, sizeof(*p));
 	if (!p)
 		return err_nomem(e, "preparing requests");
-	pthread_mutex_init(&p->lock, NULL);
 	int rc = copy_config(p, config, e);
 	if (rc) {
 		http_pool_free(p);
@@ -67,13 +81,47 @@ int http_pool_new(struct http_pool **out, const struct http_config *config, stru
 	return ERR_OK;
 }
 
+/* Shelf locked: takes number i out. */
+static CURL *take_out(size_t i)
+{
+	CURL *curl = shelf[i].curl;
+	n_idle--;
+	memmove(&shelf[i], &shelf[i + 1], (n_idle - i) * sizeof(shelf[0]));
+	return curl;
+}
+
+static bool is_older(const struct idle *idle, const void *than_us)
+{
+	return idle->since_us <= *(const int64_t *)than_us;
+}
+
+static bool is_owned(const struct idle *idle, const void *by)
+{
+	return idle->owner == by;
+}
+
+/* Closing says goodbye to the server, so nobody should have to wait for it. */
+static void close_those(bool (*which)(const struct idle *idle, const void *ctx), const void *ctx)
+{
+	CURL *out[HTTP_MAX_IDLE];
+	size_t n = 0;
+	pthread_mutex_lock(&shelf_lock);
+	for (size_t i = 0; i < n_idle;) {
+		if (which(&shelf[i], ctx))
+			out[n++] = take_out(i);
+		else
+			i++;
+	}
+	pthread_mutex_unlock(&shelf_lock);
+	for (size_t i = 0; i < n; i++)
+		curl_easy_cleanup(out[i]);
+}
+
 void http_pool_free(struct http_pool *p)
 {
 	if (!p)
 		return;
-	for (size_t i = 0; i < p->n_idle; i++)
-		curl_easy_cleanup(p->idle[i].curl);
-	pthread_mutex_destroy(&p->lock);
+	close_those(is_owned, p);
 	free((char *)p->config.ca_file);
 	free((char *)p->config.user_agent);
 	free(p);
@@ -143,13 +191,41 @@ static void set_common(const struct http_pool *p, CURL *c, const char *url)
 	set_tls(p, c);
 }
 
+/* "https://host:port" of a URL; "" when it is too long, which matches nothing. */
+static void host_of(const char *url, char out[HOST_MAX])
+{
+	const char *rest = strstr(url, "://");
+	size_t n = rest ? (size_t)(rest - url) + 3 : 0;
+	n += strcspn(url + n, "/?");
+	if (n >= HOST_MAX)
+		n = 0;
+	memcpy(out, url, n);
+	out[n] = '\0';
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+/* A connection is only as trustworthy as the settings under which it was made. */
+static bool fits(const struct idle *idle, const struct http_pool *p, const char *host)
+{
+	const struct http_config *a = &idle->owner->config, *b = &p->config;
+	return host[0] && strcmp(idle->host, host) == 0 && same_text(a->ca_file, b->ca_file) &&
+		   same_text(idle->owner->ca_dir, p->ca_dir) && a->skip_verify == b->skip_verify;
+}
+
 CURL *http_pool_take(struct http_pool *p, const char *url)
 {
 	CURL *c = NULL;
-	pthread_mutex_lock(&p->lock);
-	if (p->n_idle > 0)
-		c = p->idle[--p->n_idle].curl;
-	pthread_mutex_unlock(&p->lock);
+	char host[HOST_MAX];
+	host_of(url, host);
+	pthread_mutex_lock(&shelf_lock);
+	for (size_t i = n_idle; i > 0 && !c; i--)
+		if (fits(&shelf[i - 1], p, host))
+			c = take_out(i - 1);
+	pthread_mutex_unlock(&shelf_lock);
 	if (!c)
 		c = curl_easy_init();
 	if (c)
@@ -157,36 +233,30 @@ CURL *http_pool_take(struct http_pool *p, const char *url)
 	return c;
 }
 
-void http_pool_give_back(struct http_pool *p, CURL *curl)
+void http_pool_give_back(struct http_pool *p, CURL *curl, const char *url)
 {
-	pthread_mutex_lock(&p->lock);
-	if (p->n_idle < HTTP_MAX_IDLE) {
-		p->idle[p->n_idle++] = (struct http_idle){curl, clock_mono_us()};
-		curl = NULL;
-	}
-	pthread_mutex_unlock(&p->lock);
-	if (curl)
-		curl_easy_cleanup(curl);
+	CURL *old = NULL;
+	pthread_mutex_lock(&shelf_lock);
+	if (n_idle == HTTP_MAX_IDLE)
+		old = take_out(0);
+	struct idle *idle = &shelf[n_idle++];
+	*idle = (struct idle){.curl = curl, .since_us = clock_mono_us(), .owner = p};
+	host_of(url, idle->host);
+	pthread_mutex_unlock(&shelf_lock);
+	if (old)
+		curl_easy_cleanup(old);
 	http_pool_tidy(p); /* what a burst opened goes even if nobody tidies */
 }
 
 int64_t http_pool_tidy(struct http_pool *p)
 {
-	CURL *old[HTTP_MAX_IDLE];
-	size_t n = 0;
 	int64_t now = clock_mono_us(), next = -1;
-	pthread_mutex_lock(&p->lock);
-	/* The oldest come first: handles are given back in order of time. */
-	while (n < p->n_idle && now - p->idle[n].since_us >= (int64_t)HTTP_IDLE_MS * 1000) {
-		old[n] = p->idle[n].curl;
-		n++;
-	}
-	p->n_idle -= n;
-	memmove(p->idle, p->idle + n, p->n_idle * sizeof(p->idle[0]));
-	if (p->n_idle)
-		next = HTTP_IDLE_MS - (now - p->idle[0].since_us) / 1000;
-	pthread_mutex_unlock(&p->lock);
-	for (size_t i = 0; i < n; i++)
-		curl_easy_cleanup(old[i]);
+	int64_t than = now - (int64_t)HTTP_IDLE_MS * 1000;
+	close_those(is_older, &than);
+	pthread_mutex_lock(&shelf_lock);
+	for (size_t i = 0; i < n_idle && next < 0; i++)
+		if (shelf[i].owner == p)
+			next = HTTP_IDLE_MS - (now - shelf[i].since_us) / 1000;
+	pthread_mutex_unlock(&shelf_lock);
 	return next;
 }

@@ -4,7 +4,10 @@
 #include "base/thread.h"
 
 #include <limits.h>
+#include <netinet/in.h>
 #include <pthread.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 static struct scripted tls_server;
 
@@ -154,6 +157,66 @@ static void idle_connections_are_closed(void **state)
 	assert_code(put("x", false), ERR_OK);
 }
 
+/* Of this process; a kept connection of curl's is one. */
+static int open_sockets(void)
+{
+	int n = 0;
+	char path[64], target[64];
+	for (int fd = 0; fd < 256; fd++) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		ssize_t len = readlink(path, target, sizeof(target) - 1);
+		target[len > 0 ? len : 0] = '\0';
+		struct sockaddr_in peer;
+		socklen_t size = sizeof(peer);
+		n += strncmp(target, "socket:", 7) == 0 &&
+			 getpeername(fd, (struct sockaddr *)&peer, &size) == 0 && peer.sin_family == AF_INET;
+	}
+	return n;
+}
+
+static void stores_share_connections(void **state)
+{
+	(void)state;
+	scripted_answers(&server, "[" OK_PUT "]");
+	assert_code(put("x", false), ERR_OK);
+	assert_int_equal(open_sockets(), 1);
+	struct store *first = s;
+	s = NULL;
+	open_store("/other", "", options());
+	assert_code(put("x", false), ERR_OK);
+	assert_int_equal(open_sockets(), 1);
+	/* Who used it last has to come and tidy. */
+	assert_int_equal(store_tidy(first), -1);
+	assert_true(store_tidy(s) > 0);
+	store_close(first);
+	assert_int_equal(open_sockets(), 1);
+	assert_code(put("x", false), ERR_OK);
+	store_close(s);
+	s = NULL;
+	assert_int_equal(open_sockets(), 0);
+}
+
+/* A connection that one store did not verify is none for a store that would have. */
+static void trust_is_not_shared(void **state)
+{
+	(void)state;
+	struct store_options o = options();
+	scripted_answers(&tls_server, "[" OK_PUT "]");
+	o.skip_verify = true;
+	open_tls(o);
+	assert_code(put("x", false), ERR_OK);
+	struct store *careless = s;
+	s = NULL;
+	o.skip_verify = false;
+	open_tls(o);
+	assert_code(put("x", false), ERR_UNREACHABLE);
+	assert_says("certificate is not trusted");
+	assert_int_equal(scripted_count(&tls_server), 1);
+	store_close(s);
+	s = careless;
+	assert_code(put("x", false), ERR_OK);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -164,6 +227,8 @@ int main(void)
 		TEST(nobody_listens),
 		TEST(certificates_are_verified),
 		TEST(idle_connections_are_closed),
+		TEST(stores_share_connections),
+		TEST(trust_is_not_shared),
 	};
 	scripted_start(&tls_server, true);
 	int failed = run_with_server("s3 network", tests, sizeof(tests) / sizeof(tests[0]));
