@@ -1,20 +1,21 @@
 #!/usr/bin/env python3
-"""counting_s3.py [--weak] - an S3 server in memory for simulations: quick, and it counts what it is asked.
+"""counting_s3.py [--weak] [--tls CERTIFICATE KEY] - an S3 server in memory for simulations: quick, and it counts what it is asked.
 
 It knows what our client uses: objects (put with If-None-Match, get with Range, head, delete), uploads in
 parts, ListObjectsV2 in pages of 1,000, DeleteObjects. It looks at no signature, because a simulation's
 clock is days ahead of this one's. --weak: it overwrites objects although told not to, as Backblaze B2 and
 versioned buckets do. Prints its address, serves until SIGTERM; `GET /-/counts` answers with
-a JSON object: requests by kind, objects and their bytes.
+a JSON object: requests by kind, connections that were made, objects and their bytes.
 """
 
+import argparse
 import asyncio
 import bisect
 import collections
 import hashlib
 import json
 import re
-import sys
+import ssl
 import urllib.parse
 from xml.sax.saxutils import escape, unescape
 
@@ -165,6 +166,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport):
         self.transport = transport
+        self.bucket.counts["connections"] += 1
 
     def data_received(self, data):
         self.buffer += data
@@ -188,9 +190,17 @@ class Connection(asyncio.Protocol):
 
 
 async def main():
-    bucket = Bucket("--weak" in sys.argv[1:])
-    server = await asyncio.get_running_loop().create_server(lambda: Connection(bucket), "127.0.0.1", 0)
-    print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--weak", action="store_true")
+    parser.add_argument("--tls", nargs=2)
+    options = parser.parse_args()
+    bucket, tls = Bucket(options.weak), None
+    if options.tls:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(*options.tls)
+    server = await asyncio.get_running_loop().create_server(lambda: Connection(bucket), "127.0.0.1", 0, ssl=tls)
+    scheme, host = ("https", "localhost") if tls else ("http", "127.0.0.1")
+    print(f"{scheme}://{host}:{server.sockets[0].getsockname()[1]}", flush=True)
     await server.serve_forever()
 
 

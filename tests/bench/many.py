@@ -3,13 +3,14 @@
 
 Used by run.py and by hand:
 
-    many.py [-a APPS] [-d DATABASES] [-o] [-r RATE] [-t SECONDS] [-w SECONDS] [-k]
+    many.py [-a APPS] [-d DATABASES] [-o] [-r RATE] [-t SECONDS] [-w SECONDS] [-s] [-k]
 
 starts litestreamd on APPS apps with DATABASES databases each, waits until all are replicated, and prints
 one JSON object: memory, threads and descriptors, CPU and wake-ups while nothing happens for SECONDS (-t),
 how long commits in some of them take to the replica, how long the end takes, and whether the replicas hold
 everything then. -o: an app has each of them open; -r: and then commits in one after the other, so often a
-second, for SECONDS. -w: how long nothing has happened when the idle time begins. -k keeps the folder.
+second, for SECONDS. -w: how long nothing has happened when the idle time begins. -s: the replicas are on an S3 server (counting_s3.py) over TLS, not in folders. -k keeps the
+folder.
 
 Memory and CPU are the kernel's own account: smaps_rollup, schedstat (nanoseconds) and status of every
 thread. A wake-up is a voluntary switch of context: a thread that slept and was woken.
@@ -24,10 +25,12 @@ import resource
 import shutil
 import signal
 import sqlite3
+import ssl
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 PATIENCE = 300
 
@@ -52,6 +55,12 @@ def memory(pids):
         for key in total:
             total[key] += int(re.search(rf"^{key.capitalize()}:\s+(\d+)", text, re.M)[1])
     return total
+
+
+def peak(pid):
+    """Kilobytes that were resident at most since it began."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return int(re.search(r"^VmHWM:\s+(\d+)", f.read(), re.M)[1])
 
 
 def spent(pids):
@@ -135,25 +144,63 @@ def hold():
         print("true", flush=True)
 
 
+# ---- the store ----
+
+
+class S3:
+    """counting_s3.py over TLS, with a certificate of its own."""
+
+    def __init__(self):
+        here = os.path.dirname(os.path.abspath(__file__))
+        self.folder = tempfile.mkdtemp(prefix="many-s3.")
+        subprocess.run([here + "/../servers/certificate.sh", self.folder], check=True)
+        command = [here + "/counting_s3.py", "--tls", self.folder + "/server.pem", self.folder + "/server.key"]
+        self.process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True)
+        self.endpoint = self.process.stdout.readline().strip()
+        self.ca = self.folder + "/ca.pem"
+
+    def counts(self):
+        context = ssl.create_default_context(cafile=self.ca)
+        with urllib.request.urlopen(self.endpoint + "/-/counts", timeout=30, context=context) as answer:
+            return json.load(answer)
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait()
+        shutil.rmtree(self.folder)
+
+
 # ---- the daemon's side ----
 
 
 class Bed:
     """A folder with litestreamd, apps and databases; everything in it is ours and goes with it."""
 
-    def __init__(self, build, apps, databases, options=None, arguments=()):
+    def __init__(self, build, apps, databases, *, options=None, arguments=(), s3=None):
         self.root = tempfile.mkdtemp(prefix="many.")
         self.bin, self.arguments = os.path.join(os.path.abspath(build), "bin"), list(arguments)
         self.options = options or {}
         self.apps = {f"app-{a}": [self.database(a, d) for d in range(databases)] for a in range(apps)}
-        self.process = None
+        self.process, self.s3 = None, s3
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "LITESTREAM_"))}
         self.make()
+        if s3:
+            keys = {"access_key_id": "counted", "secret_access_key": "counted"}
+            self.env |= {"SSL_CERT_FILE": s3.ca} | {f"LITESTREAM_{k.upper()}": v for k, v in keys.items()}
+            secrets = self.root + "/data/secrets/--global.json"
+            with open(os.open(secrets, os.O_CREAT | os.O_WRONLY, 0o600), "w", encoding="utf-8") as f:
+                json.dump(keys, f)
 
     def database(self, a, d):
         return f"{self.root}/storage/app-{a}--db/tenant-{d}.db"
 
     def replica(self, path):
         return f"{self.root}/replicas/{os.path.relpath(path, self.root + '/storage')}"
+
+    def url(self, path):
+        if not self.s3:
+            return "file://" + self.replica(path)
+        return f"s3://counted{self.replica(path)}?endpoint={self.s3.endpoint}"
 
     def paths(self):
         return [path for paths in self.apps.values() for path in paths]
@@ -181,7 +228,7 @@ class Bed:
         entries = [
             {
                 "id": f"{app}-{i:016x}", "storage_dir": os.path.dirname(path), "file": os.path.basename(path),
-                "replica": "file://" + self.replica(path), "uid": os.geteuid(), "gid": os.getegid(),
+                "replica": self.url(path), "uid": os.geteuid(), "gid": os.getegid(),
                 "options": self.options,
             }
             for i, path in enumerate(self.apps[app])
@@ -201,7 +248,9 @@ class Bed:
         if os.geteuid() == 0:
             command.append("-allow-root-databases")
         with open(self.root + "/litestreamd.log", "ab") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.env
+            )
         wait_until(lambda: os.path.exists(self.socket()), "litestreamd listens")
         wait_until(self.replicated, "all databases are replicated", 0.2)
         return time.monotonic() - begun
@@ -218,8 +267,8 @@ class Bed:
         query = "SELECT count(*), max(id), sum(length(body)) FROM t"
         folder = tempfile.mkdtemp(dir=self.root)
         out = folder + "/restored.db"
-        command = [self.bin + "/litestream", "restore", "-o", out, "file://" + self.replica(path)]
-        subprocess.run(command, capture_output=True, check=True)
+        command = [self.bin + "/litestream", "restore", "-o", out, self.url(path)]
+        subprocess.run(command, capture_output=True, check=True, env=self.env)
         answers = []
         for name in (path, out):
             db = sqlite3.connect(name)
@@ -228,10 +277,13 @@ class Bed:
         shutil.rmtree(folder)
         return answers[0] == answers[1]
 
+    def status(self):
+        return json.loads(self.ctl("status", "-json"))["apps"]
+
     def states(self):
         """How many databases are in which state."""
         found = {}
-        for app in json.loads(self.ctl("status", "-json"))["apps"]:
+        for app in self.status():
             for database in app["databases"]:
                 word = database["state"] if int(database["txid"], 16) or database["state"] != "replicating" else "new"
                 found[word] = found.get(word, 0) + 1
@@ -247,11 +299,12 @@ class Bed:
         with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children", encoding="ascii") as f:
             return [self.process.pid, *map(int, f.read().split())]
 
-    def uploads(self, path):
-        try:
-            return len([n for n in os.listdir(self.replica(path) + "/ltx/0") if n.endswith(".ltx")])
-        except FileNotFoundError:
-            return 0
+    def uploads(self, paths):
+        """How many uploads each of them has in its replica, or on S3: is said to have."""
+        if self.s3:
+            said = {d["path"]: d["uploads"] for app in self.status() for d in app["databases"]}
+            return [said[path] for path in paths]
+        return [len(glob.glob(self.replica(path) + "/ltx/0/*.ltx")) for path in paths]
 
     def released(self):
         """Nobody has any of them open: no -wal is left."""
@@ -260,12 +313,14 @@ class Bed:
     def ship(self, connections, which):
         """Commits in some databases, by index; seconds until the last is in its replica."""
         paths = [self.paths()[i] for i in which]
-        before = [self.uploads(path) for path in paths]
+        before = self.uploads(paths)
         begun = time.monotonic()
         connections.commit(which)
-        wait_until(
-            lambda: all(self.uploads(path) > n for path, n in zip(paths, before)), "the commits are shipped", 0.002
-        )
+
+        def shipped():
+            return all(now > was for now, was in zip(self.uploads(paths), before))
+
+        wait_until(shipped, "the commits are shipped", 0.002)
         return time.monotonic() - begun
 
     def stop(self):
@@ -295,16 +350,18 @@ def busy(bed, connections, rate, seconds):
     return found
 
 
-def measure(build, apps, databases, *, opened=False, rate=0, seconds=20, quiet=25, keep=False):
+def measure(build, apps, databases, *, opened=False, rate=0, seconds=20, quiet=25, s3=False, keep=False):
     """Everything about one set-up, as a dictionary. `quiet`: so long nothing happens before it counts as
     idle. What a burst needed goes in that time, and the signs of life from the workers, which are every 5 s
     at first, get rare."""
-    bed = Bed(build, apps, databases)
+    store = S3() if s3 else None
+    bed = Bed(build, apps, databases, s3=store)
     connections = None
     try:
         opened = opened or rate > 0
         found = {"apps": apps, "databases": databases, "opened": opened, "start_seconds": bed.start()}
         connections = Connections(bed.paths() if opened else [])
+        found["peak_kb"] = sum(peak(pid) for pid in bed.pids())
         if opened:
             everything = range(len(bed.paths()))
             found["ship_all_seconds"] = bed.ship(connections, list(everything))
@@ -317,6 +374,8 @@ def measure(build, apps, databases, *, opened=False, rate=0, seconds=20, quiet=2
             wait_until(bed.released, "all databases are let go", 0.2)
         time.sleep(quiet)
         pids = bed.pids()
+        if store:
+            found["requests"] = store.counts()
         found["idle"] = during(pids, lambda: time.sleep(seconds))
         found["memory_kb"] = memory(pids)
         found["daemon_kb"] = memory(pids[:1])
@@ -331,6 +390,8 @@ def measure(build, apps, databases, *, opened=False, rate=0, seconds=20, quiet=2
         if connections:
             connections.process.kill()
         bed.close(keep)
+        if store:
+            store.close()
 
 
 def main():
@@ -342,6 +403,7 @@ def main():
     parser.add_argument("-r", "--rate", type=float, default=0)
     parser.add_argument("-t", "--seconds", type=float, default=20)
     parser.add_argument("-w", "--quiet", type=float, default=25)
+    parser.add_argument("-s", "--s3", action="store_true")
     parser.add_argument("-k", "--keep", action="store_true")
     o = parser.parse_args()
     if o.hold:
@@ -349,7 +411,7 @@ def main():
         return
     found = measure(
         os.environ.get("BUILD", "build"), o.apps, o.databases,
-        opened=o.opened, rate=o.rate, seconds=o.seconds, quiet=o.quiet, keep=o.keep,
+        opened=o.opened, rate=o.rate, seconds=o.seconds, quiet=o.quiet, s3=o.s3, keep=o.keep,
     )
     print(json.dumps(found, indent=1))
 

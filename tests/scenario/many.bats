@@ -47,6 +47,13 @@ found() {
   found '.restored.asked == .restored.whole'
 }
 
+@test "databases of an app ask one S3 server through a few connections" {
+  many -d $((200 / SIZE)) -o -s -t 1 -w 3
+  found '.requests.connections <= 12 and .requests.put >= 2 * .databases'
+  found '($limits | not) or .memory_kb.rss <= 100 * 1024'
+  found '.restored.asked >= 20 and .restored.asked == .restored.whole'
+}
+
 @test "50 apps under one litestreamd" {
   many -a $((50 / SIZE)) -o -t 1 -w 12
   found '.processes == .apps + 1'
