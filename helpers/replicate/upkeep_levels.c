@@ -78,7 +78,7 @@ static int merge_files(
 static int merge_next(struct replicator *r, bool *done, int64_t *at_ms, struct err *e)
 {
 	struct replica_file *files;
-	struct levels_merge m;
+	struct levels_merge m = {0};
 	size_t n;
 	int rc = inventory_copy(&r->inventory, &files, &n, e);
 	if (!rc)
@@ -132,7 +132,7 @@ static bool renew_upload(struct replicator *r, const struct replica_file *files,
 static int look_for_due(struct replicator *r, bool *due, int64_t *at_ms, struct err *e)
 {
 	struct replica_file *files;
-	struct levels_snapshot s;
+	struct levels_snapshot s = {0};
 	size_t n;
 	*due = false;
 	int rc = inventory_copy(&r->inventory, &files, &n, e);
