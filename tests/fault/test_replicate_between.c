@@ -183,8 +183,8 @@ static void test_a_dropped_cut_answers_no_sync(void **state)
 	check_same(b);
 }
 
-/* A cut that is dropped while a turn is under way is in no table: what was captured behind it is not
- * shipped on top of what is missing. */
+/* A cut that is dropped while a turn is under way is in no table: what was captured behind it is
+ * not shipped on top of what is missing. */
 static void test_nothing_is_cut_behind_a_dropped_cut(void **state)
 {
 	struct bed *b = *state;
