@@ -22,9 +22,8 @@
 #define SLICE_BYTES (UINT32_C(1) << 20)
 #define PAUSE_US INT64_C(20000) /* between two slices: 50 MB/s at most */
 #define PAUSE_MAX_US INT64_C(2000000)
-#define PAUSE_SHARE                                                              \
-	9 /* pauses of so many times what a slice took: a slow disk is the app's too \
-	   */
+/* Pauses of so many times what a slice took: a slow disk is the app's too. */
+#define PAUSE_SHARE 9
 
 #define PROCESS_BYTES (UINT64_C(128) << 20)
 
