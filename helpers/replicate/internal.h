@@ -104,6 +104,7 @@ struct shared {
 	struct ltx_header spool_of;
 	int spool_code; /* 0: it was dropped with the staging */
 	char spool_why[480];
+	bool audit_due; /* a copy was not what was recorded: does the database hold what was shipped? */
 
 	bool mark; /* the work is to journal why we stopped */
 	uint64_t sync_seq, settled_seq;
@@ -264,6 +265,8 @@ bool capture(struct replicator *r, struct source_result *res);
 void scan_begin(struct replicator *r);
 int64_t scan_turn(struct replicator *r);  /* PHASE_SCAN */
 int64_t prove_turn(struct replicator *r); /* PHASE_PROVE */
+/* Begins the background audit anew, if somebody asked for it (shared.audit_due). */
+void audit_when_due(struct replicator *r);
 /* A slice of the background audit. When to call again, INT64_MAX = it is done. */
 int64_t audit_slice(struct replicator *r);
 

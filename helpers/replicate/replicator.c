@@ -284,6 +284,7 @@ static int64_t run_turn(struct replicator *r, bool *work)
 		return due;
 	if (due < wait)
 		wait = due;
+	audit_when_due(r);
 	if (r->turn.audit && !*work) {
 		due = audit_slice(r);
 		wait = due < wait ? due : wait;

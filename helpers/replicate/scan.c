@@ -193,6 +193,22 @@ static bool finds_another(const struct replicator *r)
 	return t->differ >= JUDGE_PAGES && t->differ > t->equal;
 }
 
+void audit_when_due(struct replicator *r)
+{
+	struct turn *t = &r->turn;
+	pthread_mutex_lock(&r->lock);
+	bool due = r->shared.audit_due && !t->audit;
+	if (due)
+		r->shared.audit_due = false;
+	pthread_mutex_unlock(&r->lock);
+	if (!due)
+		return;
+	t->audit = true;
+	t->next = 1;
+	t->equal = t->differ = 0;
+	t->audit_us = 0;
+}
+
 int64_t audit_slice(struct replicator *r)
 {
 	int64_t now = clock_mono_us();
@@ -213,6 +229,8 @@ int64_t audit_slice(struct replicator *r)
 		return 0;
 	}
 	if (done) {
+		log_debug("%s: read all pages again, %" PRIu32 " of %" PRIu32 " were not as shipped",
+			r->cfg.database, r->turn.differ, r->turn.differ + r->turn.equal);
 		r->turn.audit = false;
 		r->turn.audited = true;
 	}

@@ -187,6 +187,16 @@ static int look_for_file(struct replicator *r, const char *folder, struct err *e
 	return ERR_OK;
 }
 
+/* Not what was recorded: perhaps the database has pages that no frame told of. They are shipped,
+ * and then the next copy is right. */
+static void ask_for_audit(struct replicator *r)
+{
+	r->making.mismatches++;
+	pthread_mutex_lock(&r->lock);
+	r->shared.audit_due = true;
+	pthread_mutex_unlock(&r->lock);
+}
+
 static int encode(struct replicator *r, const char *folder, struct err *e)
 {
 	struct making *m = &r->making;
@@ -203,7 +213,8 @@ static int encode(struct replicator *r, const char *folder, struct err *e)
 		*e = why;
 		return rc;
 	}
-	m->mismatches += rc == ERR_DAMAGED;
+	if (rc == ERR_DAMAGED)
+		ask_for_audit(r);
 	put_off(r, rc, why.text);
 	return ERR_OK;
 }

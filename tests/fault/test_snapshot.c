@@ -422,6 +422,48 @@ static void test_a_wrong_copy(void **state)
 	make(b);
 }
 
+/* A page of the database is not as it was shipped, and nothing tells: the copy shows it, the page
+ * is shipped, and the next copy is right. */
+static void test_a_rotten_page(void **state)
+{
+	struct bed *b = *state;
+	struct stat st;
+	char command[300], flag[300];
+	snprintf(command, sizeof(command), "sqlite3 '%s' >/dev/null", b->db);
+	snprintf(flag, sizeof(flag), "%s/opened", b->dir);
+	FILE *app = popen(command, "w"); /* keeps it open, so that we stay too */
+	assert_non_null(app);
+	fprintf(app, "SELECT count(*) FROM t;\n.shell touch '%s'\n", flag);
+	fflush(app);
+	for (int i = 0; i < TURNS && access(flag, F_OK); i++)
+		usleep(5000);
+	start(b);
+	check_same(b);
+	uint64_t txid = ship_status(&b->s).txid;
+	assert_int_equal(stat(b->db, &st), 0);
+	int fd = open(b->db, O_RDWR);
+	assert_int_equal(pwrite(fd, "rotten", 6, 300 * 4096 + 2000), 6);
+	struct timespec times[2] = {st.st_atim, st.st_mtim};
+	assert_int_equal(futimens(fd, times), 0);
+	close(fd);
+	ask(b);
+	until(b, SPOOL_READY);
+	assert_int_equal(step(b, true), ERR_OK);
+	assert_int_equal(b->made.max_txid, 0);
+	assert_int_equal(b->s.r->making.mismatches, 1);
+	assert_int_equal(ship_max_txid(INNER), txid);
+	for (int i = 0; i < TURNS && ship_max_txid(INNER) == txid; i++) {
+		b->s.turn_due = 0;
+		ship_for(&b->s, 2);
+	}
+	assert_int_equal(ship_max_txid(INNER), txid + 1);
+	check_same(b);
+	ship_skip(HOUR_MS);
+	make(b);
+	assert_true(b->made.max_txid > txid);
+	pclose(app);
+}
+
 /* Asked, and no turn comes: taken back, so that other databases get their turn. */
 static void test_nobody_answers(void **state)
 {
@@ -722,6 +764,7 @@ int main(void)
 		TEST(test_full_disk_in_the_file),
 		TEST(test_no_room),
 		TEST(test_a_wrong_copy),
+		TEST(test_a_rotten_page),
 		TEST(test_nobody_answers),
 		TEST(test_abandoned),
 		TEST(test_fenced_in_the_middle),

@@ -195,6 +195,34 @@ static void follow(unsigned page_size)
 	tmpdir_free(dir);
 }
 
+/* The upkeep finds out by itself that one is due, and goes through all its steps. */
+static void test_by_itself(void **state)
+{
+	(void)state;
+	char db[300], *dir = tmpdir_new();
+	struct ship s;
+	snprintf(db, sizeof(db), "%s/app.db", dir);
+	app_create(db, 5000);
+	struct replicator_config cfg = ship_config(db, URL);
+	assert_int_equal(ship_open(&s, &cfg), 0);
+	assert_int_equal(ship_sync(&s, 0), 0);
+	ship_for(&s, 20); /* the upkeep of the first upload */
+	for (int hour = 1; hour <= 3; hour++) {
+		ship_skip(INT64_C(61) * 60 * 1000);
+		app_sql(db, "UPDATE t SET b = randomblob(400) WHERE a % 2");
+		assert_int_equal(ship_sync(&s, 0), 0);
+		uint64_t txid = ship_status(&s).txid;
+		for (int i = 0; i < 1000 && !ship_has(URL, 9, 1, txid); i++)
+			ship_for(&s, 5);
+		assert_true(image_snapshot_is_right(URL, txid));
+		assert_string_equal(ship_status(&s).upkeep_error, "");
+	}
+	assert_true(ship_same(db, URL, dir));
+	ship_close(&s);
+	store_mem_forget(NULL);
+	tmpdir_free(dir);
+}
+
 /* ---- in threads of their own ---- */
 
 struct threads {
@@ -321,6 +349,7 @@ int main(void)
 		cmocka_unit_test(test_small_pages),
 		cmocka_unit_test(test_usual_pages),
 		cmocka_unit_test(test_large_pages),
+		cmocka_unit_test(test_by_itself),
 		cmocka_unit_test(test_threads),
 	};
 	log_set_level(getenv("SHOW") ? LOG_DEBUG : LOG_ERROR);
