@@ -6,6 +6,7 @@
 extern const struct command command_ctl;
 extern const struct command command_job;
 extern const struct command command_ltx;
+extern const struct command command_options;
 extern const struct command command_replicate;
 extern const struct command command_restore;
 extern const struct command command_status;
@@ -16,6 +17,7 @@ static const struct command *const commands[] = {
 	&command_ctl,
 	&command_job,
 	&command_ltx,
+	&command_options,
 	&command_replicate,
 	&command_restore,
 	&command_status,

@@ -1,5 +1,6 @@
 #include "conf/options.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -121,23 +122,56 @@ const char *option_takes(enum option_type type)
 	return takes[type];
 }
 
+/* As docs/OPTIONS.md writes it: the largest unit that it is a whole number of. */
+static void write_amount(enum option_type type, int64_t value, char out[32])
+{
+	const struct unit *u = &sizes[6], *first = NULL; /* bytes, or a bare number */
+	if (type == OPTION_DURATION)
+		u = &durations[0], first = durations;
+	else if (type == OPTION_SIZE)
+		first = sizes + 3; /* powers of two */
+	for (const struct unit *p = first; p && p->name; p++) {
+		if (value % p->factor == 0 && p->factor > u->factor)
+			u = p;
+	}
+	snprintf(
+		out, 32, "%lld%s", (long long)(value / u->factor), type == OPTION_COUNT ? "" : u->name);
+}
+
+void option_describe(const struct option_entry *entry, char out[128])
+{
+	char low[32], high[32];
+	write_amount(entry->type, entry->min, low);
+	write_amount(entry->type, entry->max, high);
+	if (entry->type == OPTION_FLAG)
+		snprintf(out, 128, "%s", option_takes(entry->type));
+	else
+		snprintf(out, 128, "%s, from %s to %s", option_takes(entry->type), low, high);
+}
+
+static int unknown_option(const char *name, struct err *e)
+{
+	char all[400] = "";
+	for (const struct option_entry *entry = option_table; entry->name; entry++) {
+		size_t n = strlen(all);
+		snprintf(all + n, sizeof(all) - n, "%s%s", n ? ", " : "", entry->name);
+	}
+	return err_set(e, ERR_USAGE, "unknown option \"%.64s\"; there are %s", name, all);
+}
+
 int options_set(struct options *o, const char *name, const char *text, struct err *e)
 {
 	const struct option_entry *entry = option_table;
 	while (entry->name && strcmp(entry->name, name) != 0)
 		entry++;
 	if (!entry->name)
-		return err_set(e, ERR_USAGE, "unknown option \"%.64s\"", name);
+		return unknown_option(name, e);
 	int64_t value;
-	if (!read_value(entry->type, text, &value))
-		return err_set(e, ERR_USAGE, "option %s takes %s, not \"%.64s\"", name,
-			option_takes(entry->type), text);
-	if (value < entry->min || value > entry->max)
-		return err_set(e, ERR_USAGE, "option %s: \"%.64s\" is not between %lld and %lld%s", name,
-			text, (long long)entry->min, (long long)entry->max,
-			entry->type == OPTION_DURATION ? " ms"
-			: entry->type == OPTION_SIZE   ? " bytes"
-										   : "");
+	if (!read_value(entry->type, text, &value) || value < entry->min || value > entry->max) {
+		char takes[128];
+		option_describe(entry, takes);
+		return err_set(e, ERR_USAGE, "option %s takes %s, not \"%.64s\"", name, takes, text);
+	}
 	store_value(o, entry, value);
 	return ERR_OK;
 }

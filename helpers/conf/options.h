@@ -55,9 +55,13 @@ extern const struct option_entry option_table[]; /* ends with name NULL */
 /* "a duration as 500ms, 1s or 1m30s": what an option of this type takes. */
 const char *option_takes(enum option_type type);
 
+/* "a duration as 500ms, 1s or 1m30s, from 10ms to 24h": what this one takes. */
+void option_describe(const struct option_entry *entry, char out[128]);
+
 /*
  * Sets one option from its text: durations as "1s", "500ms", "1m30s"; sizes as "64MB", "1GiB" or
- * bytes; flags as "true" or "false". ERR_USAGE names the option and what it takes.
+ * bytes; flags as "true" or "false". ERR_USAGE names the option and what it takes; for an unknown
+ * one it names all.
  */
 int options_set(struct options *o, const char *name, const char *text, struct err *e);
 

@@ -98,6 +98,25 @@ static void test_standards(void **state)
 	}
 }
 
+/* An error says what would have been right, with the bounds as docs/OPTIONS.md writes them. */
+static void test_describes(void **state)
+{
+	(void)state;
+	static const char *const cases[][3] = {
+		{"sync-interval", "0s", "a duration as 500ms, 1s or 1m30s, from 10ms to 24h, not \"0s\""},
+		{"barrier-size", "1", "a size as 64MiB, 1GB or bytes, from 1MiB to 64GiB, not \"1\""},
+		{"checkpoint-frames", "x", "a number, from 10 to 1000000, not \"x\""},
+		{"retention", "1", "takes true or false, not \"1\""},
+		{"nonsense", "1s", "there are sync-interval, staging-size"},
+		{"nonsense", "1s", "snapshot-renew"},
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		bad(cases[i][0], cases[i][1]);
+		if (!strstr(e.text, cases[i][2]))
+			fail_msg("%s", e.text);
+	}
+}
+
 static const struct flag *find_flag(const char *name)
 {
 	for (const struct flag *f = command_replicate.flags; f->name; f++)
@@ -166,6 +185,7 @@ int main(void)
 		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_standards),
+		cmocka_unit_test(test_describes),
 		cmocka_unit_test(test_each_is_a_flag),
 		cmocka_unit_test(test_docs),
 	};
