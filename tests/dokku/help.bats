@@ -33,7 +33,7 @@ teardown_file() {
 
 @test "every command has help of its own" {
   local verb
-  for verb in auth deauth create destroy start stop restart logs restore list status sync; do
+  for verb in auth deauth create destroy start stop restart logs restore list status sync info set; do
     run dokku litestream:help "$verb"
     assert_success
     assert_contains "usage: dokku litestream:$verb"
