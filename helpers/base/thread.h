@@ -26,4 +26,8 @@ void pool_free(struct pool *p);
 /* Starts one joinable thread with the small stack. 0 or an errno. */
 int thread_start(unsigned long *thread, void *(*fn)(void *), void *arg);
 
+/* The calling thread gives way to others from now on: what it does can wait (nice 10, for itself
+ * alone). */
+void thread_give_way(void);
+
 #endif

@@ -171,6 +171,7 @@ static void upkeep_job(void *arg)
 {
 	struct entry *en = arg;
 	int64_t wait = INT64_MAX;
+	thread_give_way(); /* merging and encoding take a processor for seconds, apps come first */
 	replicator_upkeep(en->r, &wait);
 	pthread_mutex_lock(&en->owner->lock);
 	en->upkeep_running = false;

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include <cmocka.h>
 
@@ -151,6 +152,26 @@ static void test_thread_of_its_own(void **state)
 	assert_int_equal(sigismember(&after, SIGTERM), sigismember(&before, SIGTERM));
 }
 
+static void give_way(void *arg)
+{
+	thread_give_way();
+	*(int *)arg = getpriority(PRIO_PROCESS, 0);
+}
+
+static void test_one_gives_way(void **state)
+{
+	(void)state;
+	struct err e = ERR_INIT;
+	struct pool *p;
+	int before = getpriority(PRIO_PROCESS, 0), inside = 0;
+	assert_int_equal(pool_new(&p, 1, 1, &e), ERR_OK);
+	pool_run(p, give_way, &inside);
+	pool_run(p, give_way, &inside); /* twice is once */
+	pool_free(p);
+	assert_int_equal(inside, before > 10 ? before : 10);
+	assert_int_equal(getpriority(PRIO_PROCESS, 0), before);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -159,6 +180,7 @@ int main(void)
 		cmocka_unit_test(test_wait_is_for_running_jobs_too),
 		cmocka_unit_test(test_queue_is_bounded),
 		cmocka_unit_test(test_thread_of_its_own),
+		cmocka_unit_test(test_one_gives_way),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
