@@ -106,7 +106,8 @@ struct shared {
 	char spool_why[480];
 	bool audit_due; /* a copy was not what was recorded: does the database hold what was shipped? */
 
-	bool mark; /* the work is to journal why we stopped */
+	bool mark;      /* the work is to journal why we stopped */
+	bool had_state; /* when it was opened: something was shipped, or was about to be */
 	uint64_t sync_seq, settled_seq;
 
 	/* Status. */
