@@ -275,11 +275,22 @@ static int64_t wait_for_file(struct replicator *r, bool *work)
 	return MISSING_US;
 }
 
+/* This turn has let the database go. Who had asked before it is answered by the next one, which
+ * sees that nobody came in meanwhile. */
+static int64_t after_letting_go(struct replicator *r, int64_t wait_us)
+{
+	pthread_mutex_lock(&r->lock);
+	const struct shared *s = &r->shared;
+	bool asked = s->sync_seq > s->settled_seq || s->spool == SPOOL_WANTED || s->claim;
+	pthread_mutex_unlock(&r->lock);
+	return asked ? 0 : wait_us;
+}
+
 static int64_t run_turn(struct replicator *r, bool *work)
 {
 	struct source_result res;
 	if (!capture(r, &res))
-		return replicator_phase(r) == PHASE_RELEASED ? res.wait_us : 0;
+		return replicator_phase(r) == PHASE_RELEASED ? after_letting_go(r, res.wait_us) : 0;
 	int64_t wait = res.wait_us, due = cut_when_due(r, res.caught_up, work);
 	if (replicator_phase(r) != PHASE_RUN)
 		return due;

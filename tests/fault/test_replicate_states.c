@@ -118,6 +118,22 @@ static void test_sync_ships_what_was_committed(void **state)
 	assert_int_equal(ship_status(&b->s).pending_bytes, 0);
 }
 
+/* The turn that a sync asked for is the one that lets a database go which nobody uses any more. */
+static void test_sync_while_it_is_let_go(void **state)
+{
+	struct bed *b = *state;
+	start(b);
+	check_same(b);
+	char shm[320];
+	snprintf(shm, sizeof(shm), "%s-shm", b->db);
+	app_change(b->db);
+	for (int i = 0; i < 20; i++) {
+		assert_int_equal(ship_sync(&b->s, 5000), ERR_OK);
+		ship_skip(700); /* nobody else is there, and for long enough after a few of these */
+	}
+	assert_int_equal(access(shm, F_OK), -1);
+}
+
 static void test_one_upload_an_interval(void **state)
 {
 	struct bed *b = *state;
@@ -624,6 +640,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_sync_ships_what_was_committed),
+		TEST(test_sync_while_it_is_let_go),
 		TEST(test_one_upload_an_interval),
 		TEST(test_shapes),
 		TEST(test_store_down_at_start),
