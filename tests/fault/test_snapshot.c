@@ -186,6 +186,30 @@ static void test_full_disk_in_the_copy(void **state)
 	make(b);
 }
 
+/* The disk is full for what is captured: a copy that waits for its cut makes room. */
+static void test_full_disk_beside_a_copy(void **state)
+{
+	struct bed *b = *state;
+	struct store_fault down = {.op = STORE_OP_PUT, .code = ERR_UNREACHABLE};
+	start(b);
+	begin_copying(b);
+	for (int i = 0; i < TURNS && b->s.r->turn.spooling && spool_next(b->s.r->spool); i++)
+		ship_for(&b->s, 2);
+	assert_int_equal(store_fault_add("s", &down), 0);
+	app_change(b->db);
+	until(b, SPOOL_CUT);
+	full_name = "staging-";
+	app_change(b->db);
+	until(b, SPOOL_FAILED);
+	assert_int_equal(access(b->spool, F_OK), -1);
+	full_name = NULL;
+	store_fault_heal("s");
+	assert_int_equal(step(b, false), ERR_OK);
+	check_same(b);
+	ship_skip(INT64_C(7) * HOUR_MS);
+	make(b);
+}
+
 static void test_full_disk_in_the_file(void **state)
 {
 	struct bed *b = *state;
@@ -353,6 +377,7 @@ int main(void)
 		TEST(test_dropped_with_the_staging),
 		TEST(test_pauses_grow),
 		TEST(test_full_disk_in_the_copy),
+		TEST(test_full_disk_beside_a_copy),
 		TEST(test_full_disk_in_the_file),
 		TEST(test_no_room),
 		TEST(test_a_wrong_copy),
