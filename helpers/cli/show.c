@@ -125,8 +125,3 @@ void show_restore_line(const json_t *line)
 	}
 	fflush(stdout);
 }
-
-void show_line(const char *text)
-{
-	printf("%s\n", clean(text));
-}

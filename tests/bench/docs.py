@@ -2,7 +2,8 @@
 """docs.py - puts what the last runs found into docs/PERFORMANCE.md and docs/COSTS.md.
 
 Between <!-- figures --> and <!-- /figures -->: the machine and the table of `make bench`
-($BUILD/bench.json); between <!-- costs --> and <!-- /costs -->: $BUILD/costs.md; between <!-- soak --> and
+($BUILD/bench.json); between <!-- costs --> and <!-- /costs -->: $BUILD/costs.md, between
+<!-- year --> and <!-- /year -->: $BUILD/year.md; between <!-- soak --> and
 <!-- /soak -->: $BUILD/soak.md. What was not run stays as it is. A part of a bench (`--only`) or a quick one is
 not put anywhere.
 """
@@ -61,3 +62,4 @@ def put(file, name, text):
 put("PERFORMANCE.md", "figures", figures())
 put("PERFORMANCE.md", "soak", read("soak.md"))
 put("COSTS.md", "costs", read("costs.md"))
+put("COSTS.md", "year", read("year.md"))

@@ -8,6 +8,7 @@ import back
 import costs
 import latency
 import size
+import year
 
 ALL = [
     ("baseline", latency.baseline, True, 0.1),
@@ -28,5 +29,6 @@ ALL = [
     ("outage", back.outage, True, 2.5),
     ("requests", costs.requests, True, 0.3),
     ("costs", costs.costs, False, 4.5),
+    ("year", year.year, False, 9.0),
     ("recover", costs.recover, False, 0.0),
 ]

@@ -1,8 +1,187 @@
 /*
- * What can go wrong with the copy of a database for a snapshot, and what then happens: nothing to
- * the uploads, and a snapshot that is right comes in the end.
+ * What can go wrong with a snapshot, and what then happens: nothing to the uploads, and a snapshot
+ * that is right comes in the end.
  */
-#include "lib/snapshot_bed.h"
+#include "lib/image.h"
+#include "lib/ship.h"
+#include "lib/tmpdir.h"
+
+#include "base/fs.h"
+#include "base/log.h"
+#include "replicate/fence.h"
+#include "replicate/snapfile.h"
+#include "replicate/snapshots.h"
+#include "store/fault.h"
+#include "store/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#define URL "fault://s"
+#define INNER "mem://s"
+#define TURNS 2000
+#define HOUR_MS (INT64_C(3600) * 1000)
+
+struct bed {
+	char *dir;
+	char db[256], spool[300], folder[300];
+	struct replicator_config cfg;
+	struct ship s;
+	struct replica_file made;
+	int64_t wait;
+	struct err e;
+};
+
+/* ---- a disk that is full for some files ---- */
+
+static struct fs_ops ops;
+static const char *full_name; /* writes to files whose name has it fail */
+static uint64_t free_bytes;   /* 0 = as the system says */
+static int full_errno;
+
+static ssize_t some_pwrite(int fd, const void *p, size_t n, off_t off)
+{
+	char link[64], path[512];
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	ssize_t len = full_name ? readlink(link, path, sizeof(path) - 1) : -1;
+	path[len > 0 ? len : 0] = '\0';
+	if (!full_name || !strstr(path, full_name))
+		return pwrite(fd, p, n, off);
+	errno = full_errno;
+	return -1;
+}
+
+static int some_statvfs(const char *path, struct statvfs *st)
+{
+	int rc = statvfs(path, st);
+	if (free_bytes)
+		st->f_bavail = free_bytes / st->f_frsize;
+	return rc;
+}
+
+static int no_fsync(int fd)
+{
+	(void)fd;
+	return 0;
+}
+
+static int setup(void **state)
+{
+	struct bed *b = calloc(1, sizeof(*b));
+	log_set_level(getenv("SHOW") ? LOG_DEBUG : LOG_ERROR + 1);
+	full_name = NULL;
+	free_bytes = 0;
+	full_errno = ENOSPC;
+	ops = fs_system_ops;
+	ops.pwrite = some_pwrite;
+	ops.statvfs = some_statvfs;
+	ops.fsync = no_fsync;
+	fs_set_ops(&ops);
+	b->dir = tmpdir_new();
+	snprintf(b->db, sizeof(b->db), "%s/app.db", b->dir);
+	snprintf(b->spool, sizeof(b->spool), "%s/.app.db-litestream/staging-spool", b->dir);
+	snprintf(b->folder, sizeof(b->folder), "%s/.app.db-litestream/ltx/9", b->dir);
+	assert_int_equal(store_fault_register("s", NULL, &b->e), ERR_OK);
+	app_create(b->db, 4000); /* 2 MB: more than one slice */
+	b->cfg = ship_config(b->db, URL);
+	*state = b;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct bed *b = *state;
+	if (b->s.r)
+		ship_close(&b->s);
+	fs_set_ops(NULL);
+	store_fault_forget();
+	store_mem_forget(NULL);
+	tmpdir_free(b->dir);
+	free(b);
+	return 0;
+}
+
+static void start(struct bed *b)
+{
+	assert_int_equal(ship_open(&b->s, &b->cfg), 0);
+	b->s.no_upkeep = true;
+	assert_int_equal(ship_sync(&b->s, 0), ERR_OK);
+}
+
+static void check_same(struct bed *b)
+{
+	assert_int_equal(ship_sync(&b->s, 0), ERR_OK);
+	assert_true(ship_same(b->db, INNER, b->dir));
+}
+
+static int always(struct replicator *r, struct err *e)
+{
+	(void)r, (void)e;
+	return ERR_OK;
+}
+
+static int step(struct bed *b, bool due)
+{
+	err_clear(&b->e);
+	return snapshot_step(b->s.r, due, always, &b->made, &b->wait, &b->e);
+}
+
+static enum spool_phase phase(struct bed *b)
+{
+	return b->s.r->shared.spool;
+}
+
+/* Turns until the copy is in this phase. */
+static void until(struct bed *b, enum spool_phase want)
+{
+	for (int i = 0; i < TURNS && phase(b) != want; i++) {
+		b->s.turn_due = 0;
+		ship_for(&b->s, 2);
+	}
+	assert_int_equal(phase(b), want);
+}
+
+static void ask(struct bed *b)
+{
+	assert_int_equal(step(b, true), ERR_OK);
+	if (phase(b) != SPOOL_WANTED)
+		fail_msg("not asked: %s", b->s.r->making.fault);
+}
+
+/* The copy is begun, and not at its end yet. */
+static void begin_copying(struct bed *b)
+{
+	ask(b);
+	until(b, SPOOL_COPYING);
+	assert_int_equal(access(b->spool, F_OK), 0);
+}
+
+static void take_right(struct bed *b)
+{
+	assert_int_equal(step(b, false), ERR_OK);
+	assert_true(b->made.max_txid > 0);
+	assert_true(image_snapshot_is_right(INNER, b->made.max_txid));
+	assert_int_equal(access(b->spool, F_OK), -1);
+	assert_int_equal(rmdir(b->folder), 0); /* nothing is left in it */
+	assert_string_equal(b->s.r->making.fault, "");
+}
+
+/* A snapshot from the asking to the end. */
+static void make(struct bed *b)
+{
+	ask(b);
+	until(b, SPOOL_READY);
+	take_right(b);
+}
 
 /* ---- when all is well ---- */
 
@@ -364,6 +543,235 @@ static void test_fenced_in_the_middle(void **state)
 	assert_int_equal(phase(b), SPOOL_NONE);
 }
 
+/* ---- the upload ---- */
+
+static void finish_file(struct bed *b)
+{
+	struct store_fault down = {.op = STORE_OP_PUT, .name_contains = "9/"};
+	assert_int_equal(store_fault_add("s", &down), 0);
+	ask(b);
+	until(b, SPOOL_READY);
+	assert_int_equal(step(b, true), ERR_UNREACHABLE);
+	assert_int_equal(phase(b), SPOOL_NONE);
+	assert_int_equal(access(b->spool, F_OK), -1);
+	store_fault_heal("s");
+}
+
+/* A finished file is uploaded later, also by the next life, though the database went on. */
+static void test_finished_and_uploaded_later(void **state)
+{
+	struct bed *b = *state;
+	start(b);
+	finish_file(b);
+	app_change(b->db);
+	check_same(b);
+	take_right(b);
+	assert_int_equal(b->made.max_txid, 1);
+	finish_file(b);
+	ship_close(&b->s);
+	app_change(b->db);
+	start(b);
+	take_right(b);
+	assert_int_equal(b->made.max_txid, 2);
+	assert_int_equal(b->s.r->making.uploaded, 1);
+	assert_int_equal(step(b, false), ERR_OK);
+	assert_int_equal(b->made.max_txid, 0);
+}
+
+/* Its put had succeeded, as the listing of the next life shows: no second one. */
+static void test_uploaded_by_an_earlier_life(void **state)
+{
+	struct bed *b = *state;
+	struct store_fault lose = {
+		.op = STORE_OP_PUT, .name_contains = "9/", .times = 1, .action = STORE_FAULT_LOSE_ANSWER};
+	start(b);
+	app_change(b->db);
+	check_same(b);
+	ask(b);
+	until(b, SPOOL_READY);
+	assert_int_equal(store_fault_add("s", &lose), 0);
+	assert_int_equal(step(b, true), ERR_UNREACHABLE);
+	ship_close(&b->s);
+	start(b);
+	uint64_t puts = store_fault_calls("s", STORE_OP_PUT);
+	assert_int_equal(step(b, false), ERR_OK);
+	assert_int_equal(b->made.max_txid, 0);
+	assert_int_equal(store_fault_calls("s", STORE_OP_PUT), puts);
+	assert_int_equal(rmdir(b->folder), 0);
+	assert_true(image_snapshot_is_right(INNER, 2));
+}
+
+/* The gate is asked right before: nothing is put behind its back. */
+static int closed(struct replicator *r, struct err *e)
+{
+	(void)r;
+	return err_set(e, ERR_AGAIN, "not now");
+}
+
+static void test_the_gate(void **state)
+{
+	struct bed *b = *state;
+	start(b);
+	ask(b);
+	until(b, SPOOL_READY);
+	uint64_t puts = store_fault_calls("s", STORE_OP_PUT);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(snapshot_step(b->s.r, true, closed, &b->made, &b->wait, &b->e), ERR_AGAIN);
+	assert_int_equal(store_fault_calls("s", STORE_OP_PUT), puts);
+	take_right(b);
+}
+
+static void put_snapshot(struct bed *b, const void *data, size_t n)
+{
+	struct store *s = NULL;
+	char name[FENCE_NAME_SIZE];
+	struct store_body body = {.data = data, .fd = -1, .size = n};
+	assert_int_equal(store_open(&s, INNER, NULL, &b->e), 0);
+	fence_name(s, 9, 1, 1, name);
+	assert_int_equal(store_put(s, name, &body, NULL, &b->e), 0);
+	store_close(s);
+}
+
+/* The answer to the put was lost: what stands there is the same state. */
+static void test_there_already(void **state)
+{
+	struct bed *b = *state;
+	struct store_fault lose = {
+		.op = STORE_OP_PUT, .name_contains = "9/", .times = 1, .action = STORE_FAULT_LOSE_ANSWER};
+	start(b);
+	assert_int_equal(store_fault_add("s", &lose), 0);
+	ask(b);
+	until(b, SPOOL_READY);
+	assert_int_equal(step(b, true), ERR_UNREACHABLE);
+	take_right(b);
+}
+
+/* Another content under its name: another node's. */
+static void test_another_is_there(void **state)
+{
+	struct bed *b = *state;
+	uint8_t header[LTX_HEADER_SIZE];
+	struct ltx_header h = {.page_size = 4096,
+		.commit = 7,
+		.min_txid = 1,
+		.max_txid = 1,
+		.timestamp = 5,
+		.ours = true,
+		.after_checksum = LTX_CHECKSUM_FLAG | 5};
+	start(b);
+	ask(b);
+	until(b, SPOOL_READY);
+	assert_int_equal(ltx_header_encode(&h, header, &b->e), ERR_OK);
+	put_snapshot(b, header, sizeof(header));
+	assert_int_equal(step(b, true), ERR_FENCED);
+	assert_non_null(strstr(b->e.text, "another node wrote a snapshot"));
+}
+
+/* Our own of an earlier life, in other bytes: the same state. */
+static void test_the_same_state_is_there(void **state)
+{
+	struct bed *b = *state;
+	uint8_t header[LTX_HEADER_SIZE];
+	start(b);
+	ask(b);
+	until(b, SPOOL_READY);
+	struct ltx_header h = b->s.r->shared.spool_of;
+	h.min_txid = 1;
+	h.ours = true;
+	h.node_id = 99;
+	assert_int_equal(ltx_header_encode(&h, header, &b->e), ERR_OK);
+	put_snapshot(b, header, sizeof(header));
+	assert_int_equal(step(b, true), ERR_OK);
+	assert_int_equal(b->made.max_txid, 1);
+}
+
+/* Another program's, which says nothing about the state: not touched, and another TXID later. */
+static void test_a_stranger_is_there(void **state)
+{
+	struct bed *b = *state;
+	start(b);
+	ask(b);
+	until(b, SPOOL_READY);
+	put_snapshot(b, "stranger", 8);
+	assert_int_equal(step(b, false), ERR_OK);
+	assert_int_equal(b->made.max_txid, 0);
+	assert_non_null(strstr(b->s.r->making.fault, "is there already"));
+	assert_int_equal(rmdir(b->folder), 0);
+	app_change(b->db);
+	assert_int_equal(ship_sync(&b->s, 0), ERR_OK);
+	ship_skip(HOUR_MS);
+	ask(b);
+	until(b, SPOOL_READY);
+	assert_int_equal(step(b, false), ERR_OK);
+	assert_int_equal(b->made.max_txid, 2);
+	assert_true(image_snapshot_is_right(INNER, 2));
+}
+
+/* A store that knows no conditions: looked at before. */
+static void test_without_conditions(void **state)
+{
+	struct bed *b = *state;
+	start(b);
+	for (int there = 0; there < 2; there++) {
+		struct store_fault never = {
+			.op = STORE_OP_PUT, .name_contains = "9/", .times = 1, .code = ERR_UNSUPPORTED};
+		assert_int_equal(store_fault_add("s", &never), 0);
+		ask(b);
+		until(b, SPOOL_READY);
+		take_right(b);
+	}
+	assert_int_equal(b->made.max_txid, 1);
+}
+
+/* ---- leftovers ---- */
+
+static void leave(struct bed *b, const char *name, const void *data, size_t n)
+{
+	char path[400];
+	assert_int_equal(fs_mkdirs(b->folder, 0700), 0);
+	snprintf(path, sizeof(path), "%s/%s", b->folder, name);
+	assert_int_equal(fs_replace_file(path, data, n, 0600, &b->e), 0);
+}
+
+/* Half a file, a damaged one, one of a TXID that is not settled: deleted, not uploaded. */
+static void test_leftovers(void **state)
+{
+	struct bed *b = *state;
+	struct buf file;
+	char path[400];
+	start(b);
+	finish_file(b);
+	ship_close(&b->s);
+	snprintf(path, sizeof(path), "%s/0000000000000001-0000000000000001.ltx", b->folder);
+	buf_init(&file, 64 << 20);
+	assert_int_equal(fs_read_file(path, &file, &b->e), 0);
+	leave(b, "0000000000000001-0000000000000001.ltx.tmp", file.data, file.len / 2);
+	leave(b, "0000000000000001-0000000000000009.ltx", file.data, file.len);
+	file.data[file.len / 2] ^= 1;
+	leave(b, "0000000000000001-0000000000000001.ltx", file.data, file.len);
+	buf_free(&file);
+	start(b);
+	assert_int_equal(step(b, false), ERR_OK);
+	assert_int_equal(b->made.max_txid, 0);
+	assert_false(ship_has(INNER, 9, 1, 1));
+	assert_int_equal(rmdir(b->folder), 0);
+	make(b);
+}
+
+/* The state folder's file belongs to a replica: another one must not get it. */
+static void test_another_timeline(void **state)
+{
+	struct bed *b = *state;
+	start(b);
+	finish_file(b);
+	ship_close(&b->s);
+	b->cfg.replica = "mem://elsewhere";
+	start(b);
+	assert_int_equal(step(b, false), ERR_OK);
+	assert_int_equal(b->made.max_txid, 0);
+	assert_false(ship_has("mem://elsewhere", 9, 1, 1));
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -385,6 +793,16 @@ int main(void)
 		TEST(test_nobody_answers),
 		TEST(test_abandoned),
 		TEST(test_fenced_in_the_middle),
+		TEST(test_finished_and_uploaded_later),
+		TEST(test_uploaded_by_an_earlier_life),
+		TEST(test_the_gate),
+		TEST(test_there_already),
+		TEST(test_another_is_there),
+		TEST(test_the_same_state_is_there),
+		TEST(test_a_stranger_is_there),
+		TEST(test_without_conditions),
+		TEST(test_leftovers),
+		TEST(test_another_timeline),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -90,19 +90,40 @@ static void put(struct history *h, struct replica_file *place, const struct repl
 	h->put_bytes[f->level] += f->size;
 }
 
+uint64_t history_last(const struct history *h)
+{
+	return h->forgotten + h->n_uploads;
+}
+
+void history_note(struct history *h, int64_t timestamp_ms, int64_t uploaded_ms)
+{
+	h->uploads = grown(h->uploads, &h->cap_uploads, h->n_uploads + 1, sizeof(*h->uploads));
+	h->uploads[h->n_uploads++] = (struct upload){timestamp_ms, uploaded_ms};
+}
+
+void history_forget(struct history *h, int64_t before_ms)
+{
+	size_t n = 0;
+	while (n + 1 < h->n_uploads && h->uploads[n + 1].timestamp_ms < before_ms)
+		n++; /* the last one before is still shown at that time */
+	h->n_uploads -= n;
+	h->forgotten += n;
+	memmove(h->uploads, h->uploads + n, h->n_uploads * sizeof(*h->uploads));
+}
+
 void history_upload(struct history *h, const int64_t *at_ms, size_t n, uint64_t bytes)
 {
 	if (n == 0)
 		return;
-	h->uploads = grown(h->uploads, &h->cap_uploads, h->n_uploads + n, sizeof(*h->uploads));
-	struct replica_file f = {.min_txid = h->n_uploads + 1, .max_txid = h->n_uploads + 1};
+	uint64_t next = history_last(h) + 1;
+	struct replica_file f = {.min_txid = next, .max_txid = next};
 	struct replica_file *place = insert(h, &f, n);
 	for (size_t i = 0; i < n; i++) {
 		int64_t last = h->n_uploads ? h->uploads[h->n_uploads - 1].timestamp_ms : 0;
 		int64_t stamp = at_ms[i] > last ? at_ms[i] : last + 1;
-		h->uploads[h->n_uploads++] = (struct upload){stamp, at_ms[i]};
-		f.min_txid = f.max_txid = h->n_uploads;
-		f.size = h->n_uploads == 1 ? h->db_bytes : 200 + history_random(h, bytes);
+		history_note(h, stamp, at_ms[i]);
+		f.min_txid = f.max_txid = next + i;
+		f.size = next + i == 1 ? h->db_bytes : 200 + history_random(h, bytes);
 		f.timestamp_ms = stamp;
 		f.uploaded_ms = at_ms[i];
 		put(h, &place[i], &f);
@@ -150,7 +171,7 @@ enum levels_reason history_snapshot(struct history *h, int64_t now_ms)
 		return s.due;
 	struct replica_file f = {.level = LTX_SNAPSHOT_LEVEL,
 		.min_txid = 1,
-		.max_txid = h->n_uploads,
+		.max_txid = history_last(h),
 		.size = h->db_bytes,
 		.timestamp_ms = h->uploads[h->n_uploads - 1].timestamp_ms,
 		.uploaded_ms = now_ms};

@@ -26,8 +26,9 @@ struct history {
 	uint64_t db_bytes;
 	uint64_t seed;
 
-	struct upload *uploads; /* that of TXID n at n - 1; all there ever were */
+	struct upload *uploads; /* that of TXID n at n - 1 - forgotten; else all there ever were */
 	size_t n_uploads, cap_uploads;
+	uint64_t forgotten;         /* how many history_forget took out; the first ones */
 	struct replica_file *files; /* what is in the replica; sorted as levels_index demands */
 	size_t n_files, cap_files;
 	unsigned char *reasons;      /* of the last retention, for what was there then */
@@ -52,6 +53,15 @@ uint64_t history_random(struct history *h, uint64_t bound);
  * The very first one holds the whole database. */
 void history_upload(struct history *h, const int64_t *at_ms, size_t n, uint64_t bytes);
 
+/* Notes an upload that somebody else made, and no file: for history_promised. */
+void history_note(struct history *h, int64_t timestamp_ms, int64_t uploaded_ms);
+
+/* Forgets the uploads before that time, which can't be promised any more; a year has many. */
+void history_forget(struct history *h, int64_t before_ms);
+
+/* TXID of the last upload. */
+uint64_t history_last(const struct history *h);
+
 /* Makes all merges that are due; returns how many. */
 size_t history_merge(struct history *h, int64_t now_ms);
 
@@ -61,7 +71,7 @@ enum levels_reason history_snapshot(struct history *h, int64_t now_ms);
 /* Decides and deletes; returns how many files went. */
 size_t history_retain(struct history *h, int64_t now_ms);
 
-/* promised[n] = the state of TXID n + 1 is promised at now_ms: found from all uploads that there
+/* promised[n] = the state after uploads[n] is promised at now_ms: found from all uploads that there
  * ever were, one by one, where retain.c knows only what is left in the replica. The array is the
  * caller's. */
 bool *history_promised(const struct history *h, int64_t now_ms);
