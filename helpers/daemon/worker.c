@@ -115,11 +115,17 @@ static void add_database(struct worker *w, size_t i)
 	r->reason[sizeof(r->reason) - 1] = '\0';
 }
 
+static void say_alive(struct worker *w, int64_t now);
+
 static void add_all(struct worker *w)
 {
 	for (size_t i = 0; i < w->config.n_databases; i++) {
-		if (!schedule_stopping(w->schedule))
-			add_database(w, i);
+		if (schedule_stopping(w->schedule))
+			break;
+		add_database(w, i);
+		/* A thousand on a slow disk may take longer than the watchdog waits. */
+		if (clock_mono_us() >= w->alive_us)
+			say_alive(w, clock_mono_us());
 	}
 	w->retry_us = clock_mono_us() + RETRY_US;
 }
