@@ -111,14 +111,18 @@ daemon_start() {
   "${ENTER[@]}" "$LIBDIR/litestreamd" </dev/null >>"$DAEMON_LOG" 2>&1 3>&- &
   pid="$!"
   echo "$pid" >"$daemon_files/litestreamd.pid"
+  # The one that answers must be this one, not one that did not end.
   for ((i = 0; i < 200; i++)); do
+    has_ended "$pid" && break
     ! host "$LIBDIR/litestream" ctl info >/dev/null 2>&1 || return 0
-    kill -0 "$pid" 2>/dev/null || break
     sleep 0.05
   done
+  echo "litestreamd does not answer; it said:" >&2
   cat "$DAEMON_LOG" >&2
   return 1
 }
+# A process that nobody waits for stays as a zombie.
+has_ended() { [[ ! -e "/proc/$1" ]] || grep -qs '^State:.Z' "/proc/$1/status"; }
 daemon_stop() {
   [[ -f "$daemon_files/litestreamd.pid" ]] || return 0
   local pid child i
@@ -126,11 +130,17 @@ daemon_stop() {
   # On the stand-in pid is nsenter, the daemon is its child.
   child="$(pgrep -P "$pid" -x litestreamd || true)"
   kill -TERM "${child:-$pid}" 2>/dev/null || true
-  for ((i = 0; i < 700; i++)); do
-    kill -0 "$pid" 2>/dev/null || break
+  for ((i = 0; i < 800; i++)); do
+    ! has_ended "$pid" || break
     sleep 0.05
   done
   rm -f "$daemon_files/litestreamd.pid"
+  # What follows would take it for none.
+  if ! has_ended "$pid" || host "$LIBDIR/litestream" ctl info >/dev/null 2>&1; then
+    echo "litestreamd was told to end and has not (nsenter $pid, litestreamd ${child:-not found}); it said:" >&2
+    tail -n 40 "$DAEMON_LOG" >&2
+    return 1
+  fi
 }
 
 # Waits until the command succeeds, for that many seconds; fails with its last output.
