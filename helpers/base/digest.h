@@ -24,6 +24,16 @@ uint64_t crc64_iso_bytewise(uint64_t crc, const void *data, size_t n);
 /* The name of the implementation that crc64_iso uses here ("pclmulqdq", "pmull", "shift"). */
 const char *crc64_iso_name(void);
 
+/* The CRC of a piece with CRC `a` and len_b bytes with CRC `b` behind it. Some microseconds. */
+uint64_t crc64_iso_combine(uint64_t a, uint64_t b, uint64_t len_b);
+
+/* The same for pieces of one length, in nanoseconds: crc64_append(s, a) ^ b. */
+struct crc64_append {
+	uint64_t table[8][256];
+};
+void crc64_append_init(struct crc64_append *s, uint64_t len);
+uint64_t crc64_append(const struct crc64_append *s, uint64_t crc);
+
 #define SHA256_LEN 32
 #define SHA256_HEX_LEN 65 /* with the NUL */
 #define MD5_LEN 16

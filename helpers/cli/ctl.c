@@ -107,6 +107,13 @@ static int run_status(struct args *a, struct err *e)
 
 /* ---- reload, sync ---- */
 
+static void show_warnings(const json_t *answer)
+{
+	const json_t *warnings = json_object_get(answer, "warnings");
+	for (size_t i = 0; i < json_array_size(warnings); i++)
+		show_line(json_string_value(json_array_get(warnings, i)));
+}
+
 static int post(struct args *a, const char *path, json_t *body, int64_t timeout_ms, struct err *e)
 {
 	json_t *answer = NULL;
@@ -114,6 +121,8 @@ static int post(struct args *a, const char *path, json_t *body, int64_t timeout_
 				  : err_nomem(e, "asking litestreamd");
 	if (rc == ERR_OK && args_bool(a, "json"))
 		rc = print_json(answer, e);
+	else if (rc == ERR_OK)
+		show_warnings(answer);
 	json_decref(answer);
 	json_decref(body);
 	return rc;

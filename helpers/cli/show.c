@@ -125,3 +125,8 @@ void show_restore_line(const json_t *line)
 	}
 	fflush(stdout);
 }
+
+void show_line(const char *text)
+{
+	printf("%s\n", clean(text));
+}

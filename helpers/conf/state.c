@@ -346,6 +346,11 @@ static int load(const char *file, struct state *s, struct err *e)
 	return rc;
 }
 
+bool state_exists(const struct state_dir *d)
+{
+	return access(d->file, F_OK) == 0;
+}
+
 int state_load(struct state_dir *d, struct state *s, bool *copied, struct err *e)
 {
 	*copied = false;

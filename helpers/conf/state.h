@@ -80,6 +80,9 @@ const char *state_dir_path(const struct state_dir *d); /* borrowed */
  */
 int state_load(struct state_dir *d, struct state *s, bool *copied, struct err *e);
 
+/* Is there one to load? Looks only whether the file is there. */
+bool state_exists(const struct state_dir *d);
+
 /* Writes it durably; machine_id, boot_id, dir_dev and dir_ino are filled in. */
 int state_save(struct state_dir *d, struct state *s, struct err *e);
 

@@ -294,7 +294,7 @@ static int take_synced(struct child *c, const json_t *message, struct err *e)
 	if (rc == ERR_OK) {
 		struct err result = ERR_INIT;
 		clean_text(m.text);
-		if (m.code != 0)
+		if (m.code != 0 || m.text)
 			err_set(&result, (enum err_code)m.code, "%s", m.text ? m.text : "the sync failed");
 		for (struct child_sync **link = &c->syncs; *link; link = &(*link)->next) {
 			if ((*link)->id == m.id) {

@@ -48,6 +48,7 @@ enum child_state {
 	CHILD_WAITING, /* for the end of the backoff */
 };
 
+/* ERR_OK may have a text: which databases are not there yet. */
 typedef void (*child_sync_fn)(void *ctx, const struct err *result);
 
 struct child {

@@ -139,7 +139,9 @@ static void on_synced(void *ctx, int code, const char *why)
 	struct local_sync *s = ctx;
 	struct err e = ERR_INIT;
 	if (s->request && code == ERR_OK) {
-		control_reply(s->request, 200, json_object());
+		json_t *warnings = why[0] ? json_pack("[s]", why) : NULL;
+		control_reply(s->request, 200, report_synced(warnings));
+		json_decref(warnings);
 	} else if (s->request) {
 		err_set(&e, (enum err_code)code, "%s", why);
 		control_fail(s->request, &e);

@@ -267,3 +267,12 @@ json_t *report_info(const struct supervisor *s)
 	json_put_int(o, "databases", databases, &rc);
 	return finish(o, rc);
 }
+
+json_t *report_synced(json_t *warnings)
+{
+	json_t *o = json_object();
+	int rc = o ? ERR_OK : ERR_NOMEM;
+	if (rc == ERR_OK)
+		json_put(o, "warnings", warnings ? json_incref(warnings) : json_array(), &rc);
+	return finish(o, rc);
+}

@@ -10,6 +10,7 @@
 json_t *report_info(const struct supervisor *s);
 json_t *report_list(const struct supervisor *s);
 json_t *report_status(const struct supervisor *s, const char *only_app); /* NULL = all */
+json_t *report_synced(json_t *warnings); /* an array, borrowed; NULL = none */
 
 /* One database as a worker tells it: members of the answer to /status that don't need the daemon.
  * Used by a stand-alone `replicate -socket` too. `path` and `replica` may not be NULL. */

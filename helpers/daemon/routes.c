@@ -82,6 +82,7 @@ struct sync_call {
 	struct control_request *request; /* NULL: its client has gone */
 	size_t waiting;
 	struct err worst;
+	json_t *warnings; /* NULL: none yet */
 };
 
 static void sync_maybe_over(struct sync_call *call)
@@ -91,8 +92,18 @@ static void sync_maybe_over(struct sync_call *call)
 	if (call->request && call->worst.code != ERR_OK)
 		control_fail(call->request, &call->worst);
 	else if (call->request)
-		control_reply(call->request, 200, json_object());
+		control_reply(call->request, 200, report_synced(call->warnings));
+	json_decref(call->warnings);
 	free(call);
+}
+
+/* Without memory for it a warning is lost: the sync was made all the same. */
+static void sync_warn(struct sync_call *call, const char *text)
+{
+	if (!call->warnings)
+		call->warnings = json_array();
+	if (call->warnings)
+		json_array_append_new(call->warnings, json_string(text));
 }
 
 static void sync_done(void *ctx, const struct err *result)
@@ -100,6 +111,8 @@ static void sync_done(void *ctx, const struct err *result)
 	struct sync_call *call = ctx;
 	if (result->code != ERR_OK && call->worst.code == ERR_OK)
 		call->worst = *result;
+	if (result->code == ERR_OK && result->text[0])
+		sync_warn(call, result->text);
 	call->waiting--;
 	sync_maybe_over(call);
 }

@@ -56,7 +56,8 @@ const char *schedule_database(struct schedule *s, size_t i); /* path; borrowed *
 
 /* ---- sync ---- */
 
-/* code ERR_OK, ERR_UNREACHABLE after the timeout, or why it won't be; `why` is a sentence. */
+/* code ERR_OK, ERR_UNREACHABLE after the timeout, or why it won't be; `why` is a sentence. With
+ * ERR_OK it is "", or says of a sync of all databases which ones are not there yet. */
 typedef void (*schedule_synced_fn)(void *ctx, int code, const char *why);
 
 /* Ships all that was committed before the call in one database (id) or in all (NULL), and calls fn

@@ -41,6 +41,7 @@ struct request {
 struct syncing {
 	struct request *list;
 	size_t count;
+	bool all; /* of the schedule, not one by name */
 	int64_t deadline;
 	schedule_synced_fn fn;
 	void *ctx;

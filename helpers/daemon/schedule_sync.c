@@ -17,7 +17,7 @@ int schedule_sync(struct schedule *s, const char *id, int64_t timeout_ms, schedu
 		free(list);
 		return err_nomem(e, "taking a sync request");
 	}
-	*y = (struct syncing){.list = list, .fn = fn, .ctx = ctx, .next = s->syncing};
+	*y = (struct syncing){.list = list, .all = !id, .fn = fn, .ctx = ctx, .next = s->syncing};
 	y->deadline = schedule_after(timeout_ms * 1000);
 	for (size_t i = 0; i < s->count; i++) {
 		struct entry *en = s->entries[i];
@@ -31,19 +31,39 @@ int schedule_sync(struct schedule *s, const char *id, int64_t timeout_ms, schedu
 	return ERR_OK;
 }
 
-/* ERR_AGAIN while any database is not done; a failure of one ends it. */
+/* Which ones the app has not made yet: the first by name. */
+static void say_unborn(const struct syncing *y, size_t first, size_t n, struct err *e)
+{
+	const char *path = replicator_database(y->list[first].entry->r);
+	if (n == 1)
+		err_set(e, ERR_OK, "there is no database at %s yet", path);
+	else
+		err_set(e, ERR_OK, "there is no database at %s yet, nor at %zu other %s", path, n - 1,
+			n == 2 ? "place" : "places");
+}
+
+/*
+ * ERR_AGAIN while any database is not done; a failure of one ends it. One that the app has not made
+ * yet holds up nobody who asked for all: with ERR_OK, *e says which.
+ */
 static int sync_state(struct syncing *y, struct err *e)
 {
 	int rc = ERR_OK;
+	size_t unborn = 0, first = 0;
 	struct err one = ERR_INIT;
 	for (size_t i = 0; i < y->count; i++) {
-		int code = replicator_sync_done(y->list[i].entry->r, y->list[i].ticket, &one);
-		if (code && (!rc || rc == ERR_AGAIN)) {
+		struct replicator *r = y->list[i].entry->r;
+		int code = replicator_sync_done(r, y->list[i].ticket, &one);
+		if (code == ERR_NOT_FOUND && y->all && replicator_unborn(r)) {
+			first = unborn++ ? first : i;
+		} else if (code && (!rc || rc == ERR_AGAIN)) {
 			rc = code;
 			*e = one;
-			err_wrap(e, "%s", replicator_database(y->list[i].entry->r));
+			err_wrap(e, "%s", replicator_database(r));
 		}
 	}
+	if (!rc && unborn)
+		say_unborn(y, first, unborn, e);
 	return rc;
 }
 

@@ -62,7 +62,8 @@ static bool say(struct worker *w, json_t *message)
 
 static void synced(struct worker *w, uint64_t id, int code, const char *why)
 {
-	const struct message_synced m = {id, (uint64_t)err_exit_code(code), code ? (char *)why : NULL};
+	const struct message_synced m = {
+		id, (uint64_t)err_exit_code(code), why[0] ? (char *)why : NULL};
 	say(w, message_synced_encode(&m));
 }
 

@@ -12,6 +12,7 @@
 #define FORMAT_LTX_H
 
 #include "base/buf.h"
+#include "base/digest.h"
 #include "base/err.h"
 
 #include <stdbool.h>
@@ -120,6 +121,54 @@ int ltx_decoder_page(struct ltx_decoder *dec, uint32_t *pgno, void *page, struct
 uint64_t ltx_decoder_file_checksum(const struct ltx_decoder *dec);
 
 void ltx_decoder_free(struct ltx_decoder *dec); /* NULL is fine */
+
+/* ---- reading with the pages decoded elsewhere, on several threads ---- */
+
+/* A page as it is in the file, from its header on; valid until the next call of the decoder. */
+struct ltx_raw {
+	uint32_t pgno; /* 0 = the end of the pages */
+	const uint8_t *data;
+	size_t n;
+};
+
+/* Are the pages in the form that can be read so (LZ4 blocks)? Asked before the first page. */
+int ltx_decoder_is_raw(struct ltx_decoder *dec, bool *raw, struct err *e);
+
+/*
+ * The next page, instead of ltx_decoder_page, from the first page on. At the end of the pages the
+ * rest of the file is still unread: ltx_decoder_end reads and verifies it, given what ltx_unpack
+ * made of all pages in their order. ERR_DAMAGED for all that can be seen without decoding, and for
+ * a page in the frame form behind one in the block form.
+ */
+int ltx_decoder_raw(struct ltx_decoder *dec, struct ltx_raw *out, struct err *e);
+
+/* What the pages of a file come to. Zero at first. */
+struct ltx_pages_sum {
+	uint64_t crc;      /* of the bytes that the file checksum covers */
+	uint64_t checksum; /* XOR of the pages' checksums */
+	uint64_t n;        /* pages */
+};
+
+int ltx_decoder_end(struct ltx_decoder *dec, const struct ltx_pages_sum *sum, struct err *e);
+
+/* Tables for one page size; 32 KiB. */
+struct ltx_unpacker {
+	uint32_t page_size;
+	struct crc64_append content, record;
+};
+void ltx_unpacker_init(struct ltx_unpacker *u, uint32_t page_size);
+
+/* Decodes the n bytes of a raw page into page, adds it to *sum behind those before, and sets
+ * *page_checksum. Thread-safe. ERR_DAMAGED. */
+int ltx_unpack(const struct ltx_unpacker *u, const uint8_t *p, size_t n, void *page,
+	struct ltx_pages_sum *sum, uint64_t *page_checksum, struct err *e);
+
+/* *sum becomes that of its own pages and those of `next` behind them. */
+void ltx_pages_sum_add(
+	const struct ltx_unpacker *u, struct ltx_pages_sum *sum, const struct ltx_pages_sum *next);
+
+/* Most bytes that a raw page can have. */
+size_t ltx_raw_max(uint32_t page_size);
 
 /* ---- page index ---- */
 

@@ -27,6 +27,7 @@ struct ltx_decoder {
 	uint64_t index_crc, index_len; /* of the index that the pages so far must have */
 	uint64_t db_checksum;          /* of the pages so far, where the file keeps checksums */
 	uint32_t prev_pgno;
+	size_t raw_size;          /* of the raw page that was given out and is to be taken */
 	struct LZ4F_dctx_s *dctx; /* once a page in the frame form was met */
 	uint64_t file_checksum;
 	int failed;
@@ -129,25 +130,35 @@ const struct ltx_header *ltx_decoder_header(const struct ltx_decoder *dec)
 	return &dec->header;
 }
 
+/* A page in the block form, header and all, in one piece at *p, and its size. */
+static int need_block(struct ltx_decoder *dec, const uint8_t **p, size_t *size, struct err *e)
+{
+	int rc = need(dec, LTX_PAGE_PREFIX_SIZE, "page header", p, e);
+	if (rc)
+		return rc;
+	uint32_t n = get_be32(*p + LTX_PAGE_HEADER_SIZE);
+	if (n > ltx_block_max(dec->header.page_size))
+		return err_set(e, ERR_DAMAGED,
+			"%" PRIu32 " bytes of LZ4 block can't be a page of %" PRIu32 " bytes", n,
+			dec->header.page_size);
+	*size = LTX_PAGE_PREFIX_SIZE + (size_t)n;
+	return need(dec, *size, "pages", p, e);
+}
+
 /* The content of a page in the block form; on return *size are its bytes in the file. */
 static int read_block(struct ltx_decoder *dec, void *page, uint64_t *size, struct err *e)
 {
 	const uint8_t *p = NULL;
-	int rc = need(dec, LTX_PAGE_PREFIX_SIZE, "page header", &p, e);
-	if (rc)
-		return rc;
-	uint32_t n = get_be32(p + LTX_PAGE_HEADER_SIZE), page_size = dec->header.page_size;
-	if (n > ltx_block_max(page_size))
-		return err_set(e, ERR_DAMAGED,
-			"%" PRIu32 " bytes of LZ4 block can't be a page of %" PRIu32 " bytes", n, page_size);
-	rc = need(dec, LTX_PAGE_PREFIX_SIZE + (size_t)n, "pages", &p, e);
+	size_t n;
+	int rc = need_block(dec, &p, &n, e);
 	if (!rc)
-		rc = ltx_block_decode(p + LTX_PAGE_PREFIX_SIZE, n, page, page_size, e);
+		rc = ltx_block_decode(
+			p + LTX_PAGE_PREFIX_SIZE, n - LTX_PAGE_PREFIX_SIZE, page, dec->header.page_size, e);
 	if (rc)
 		return rc;
 	take_summed(dec, LTX_PAGE_PREFIX_SIZE);
-	take(dec, n);
-	*size = LTX_PAGE_PREFIX_SIZE + (uint64_t)n;
+	take(dec, n - LTX_PAGE_PREFIX_SIZE);
+	*size = n;
 	return ERR_OK;
 }
 
@@ -169,18 +180,24 @@ static int read_frame(struct ltx_decoder *dec, void *page, uint64_t *size, struc
 	return ERR_OK;
 }
 
-static void note_page(
-	struct ltx_decoder *dec, const struct ltx_index_entry *entry, const void *page)
+/* What the index will have to say of a page. */
+static void note_entry(struct ltx_decoder *dec, const struct ltx_index_entry *entry)
 {
 	uint8_t tuple[LTX_INDEX_TUPLE_MAX];
 	size_t n = ltx_index_tuple(entry, tuple);
 	dec->index_crc = crc64_iso(dec->index_crc, tuple, n);
 	dec->index_len += n;
+	dec->prev_pgno = entry->pgno;
+}
+
+static void note_page(
+	struct ltx_decoder *dec, const struct ltx_index_entry *entry, const void *page)
+{
+	note_entry(dec, entry);
 	dec->crc = crc64_iso(dec->crc, page, dec->header.page_size);
 	if (dec->header.min_txid == 1 && !(dec->header.flags & LTX_FLAG_NO_CHECKSUM))
 		dec->db_checksum = ltx_checksum_xor(
 			dec->db_checksum, ltx_page_checksum(entry->pgno, page, dec->header.page_size));
-	dec->prev_pgno = entry->pgno;
 }
 
 static int read_page(
@@ -303,6 +320,75 @@ int ltx_decoder_page(struct ltx_decoder *dec, uint32_t *pgno, void *page, struct
 	err_clear(e);
 	dec->failed = read_next(dec, pgno, page, e);
 	return dec->failed;
+}
+
+/* ---- pages that are decoded elsewhere ---- */
+
+/* Not after a failure, and what fails stays failed. */
+static int guard(struct ltx_decoder *dec, struct err *e)
+{
+	if (dec->failed)
+		return err_set(e, (enum err_code)dec->failed, "reading this LTX file failed before");
+	err_clear(e);
+	take(dec, dec->raw_size);
+	dec->raw_size = 0;
+	return ERR_OK;
+}
+
+int ltx_decoder_is_raw(struct ltx_decoder *dec, bool *raw, struct err *e)
+{
+	const uint8_t *p = NULL;
+	int rc = guard(dec, e);
+	if (!rc)
+		rc = dec->failed = need(dec, LTX_PAGE_HEADER_SIZE, "pages", &p, e);
+	*raw = !rc && get_be16(p + 4) == LTX_PAGE_FLAG_SIZE;
+	return rc;
+}
+
+static int next_raw(struct ltx_decoder *dec, struct ltx_raw *out, struct err *e)
+{
+	const uint8_t *p = NULL;
+	int rc = need(dec, LTX_PAGE_HEADER_SIZE, "pages", &p, e);
+	if (rc)
+		return rc;
+	unsigned flags = get_be16(p + 4);
+	struct ltx_index_entry entry = {get_be32(p), dec->offset, 0};
+	if (entry.pgno == 0 && flags == 0)
+		return ERR_OK;
+	rc = ltx_check_pgno(&dec->header, dec->prev_pgno, entry.pgno, ERR_DAMAGED, e);
+	if (!rc && flags != LTX_PAGE_FLAG_SIZE)
+		rc = err_set(e, ERR_DAMAGED, "flags %04x in a file of LZ4 blocks", flags);
+	if (!rc)
+		rc = need_block(dec, &p, &dec->raw_size, e);
+	if (rc)
+		return err_wrap(e, "page %" PRIu32 " at byte %" PRIu64, entry.pgno, entry.offset);
+	entry.size = dec->raw_size;
+	note_entry(dec, &entry);
+	*out = (struct ltx_raw){entry.pgno, p, dec->raw_size};
+	return ERR_OK;
+}
+
+int ltx_decoder_raw(struct ltx_decoder *dec, struct ltx_raw *out, struct err *e)
+{
+	*out = (struct ltx_raw){0, NULL, 0};
+	int rc = guard(dec, e);
+	return rc ? rc : (dec->failed = next_raw(dec, out, e));
+}
+
+int ltx_decoder_end(struct ltx_decoder *dec, const struct ltx_pages_sum *sum, struct err *e)
+{
+	const uint8_t *p = NULL;
+	int rc = guard(dec, e);
+	if (rc)
+		return rc;
+	rc = need(dec, LTX_PAGE_HEADER_SIZE, "pages", &p, e);
+	if (!rc) {
+		uint64_t each = LTX_PAGE_PREFIX_SIZE + (uint64_t)dec->header.page_size;
+		dec->crc = crc64_iso_combine(dec->crc, sum->crc, sum->n * each);
+		dec->db_checksum = sum->checksum;
+		rc = read_end(dec, e);
+	}
+	return dec->failed = rc;
 }
 
 uint64_t ltx_decoder_file_checksum(const struct ltx_decoder *dec)

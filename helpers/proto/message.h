@@ -92,7 +92,7 @@ void message_sync_free(struct message_sync *m);
 
 struct message_synced {
 	uint64_t id, code; /* an err_code up to 9 */
-	char *text;        /* NULL when the code is 0 */
+	char *text;        /* why not; with code 0 which databases are not there yet, or NULL */
 };
 json_t *message_synced_encode(const struct message_synced *m);
 int message_synced_decode(struct message_synced *m, const json_t *message, struct err *e);

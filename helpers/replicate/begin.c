@@ -133,6 +133,9 @@ static int find_frozen(
 static int keep_listing(struct replicator *r, const struct ltx_set *set, struct err *e)
 {
 	int64_t now = clock_wall_ms();
+	pthread_mutex_lock(&r->lock);
+	r->shared.listed_ms = now;
+	pthread_mutex_unlock(&r->lock);
 	return inventory_load(
 		&r->inventory, set, false, state_dir_path(r->dir), store_url(r->store), now, e);
 }

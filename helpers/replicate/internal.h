@@ -106,7 +106,8 @@ struct shared {
 	char spool_why[480];
 	bool audit_due; /* a copy was not what was recorded: does the database hold what was shipped? */
 
-	bool mark; /* the work is to journal why we stopped */
+	bool mark;      /* the work is to journal why we stopped */
+	bool had_state; /* when it was opened: something was shipped, or was about to be */
 	uint64_t sync_seq, settled_seq;
 
 	/* Status. */
@@ -123,6 +124,7 @@ struct shared {
 	int64_t confirmed_wall_ms, confirmed_boot_ms; /* F5: last confirmed write or check; 0 = none */
 	bool upkeep_wanted;                           /* the schedule is to run the upkeep */
 	unsigned upkeep_uploads;                      /* settled since it ran last */
+	int64_t listed_ms;        /* wall time of the listing that the start made */
 	int64_t upkeep_after_us; /* monotonic time from which on the next settled upload wakes it */
 	int64_t upkeep_not_before_us; /* after trouble: none wakes it sooner */
 	bool upkeep_looked;           /* for a renewal that fell due while nobody ran */
@@ -184,12 +186,13 @@ struct work {
 };
 
 struct upkeep {
-	int64_t saved_us;       /* monotonic time of the last saving of the inventory; 0 = never */
-	uint64_t saved_changes; /* what was saved */
-	int64_t audited_ms;     /* wall time of the last listing */
-	int64_t retained_ms;    /* wall time of the last look at what may go */
-	size_t retained_count;  /* files that stayed then */
-	int64_t delay_us;       /* after trouble: the last pause */
+	int64_t saved_us;         /* monotonic time of the last saving of the inventory; 0 = never */
+	uint64_t saved_changes;   /* what was saved */
+	int64_t audited_ms;       /* wall time of the last listing */
+	uint64_t audited_uploads; /* shared.uploads then */
+	int64_t retained_ms;      /* wall time of the last look at what may go */
+	size_t retained_count;    /* files that stayed then */
+	int64_t delay_us;         /* after trouble: the last pause */
 	char denied[512];   /* the store refuses to delete: told once, not tried again in this life */
 	char fault[512];    /* what the last audit found; "" = nothing */
 	bool compact_begun; /* what a crash left of a merge was deleted */

@@ -24,6 +24,7 @@ void levels_policy_init(struct levels_policy *p)
 		.step_ms = {30 * SECOND, 5 * MINUTE, HOUR},
 		.min_inputs = 8,
 		.max_inputs = 256,
+		.sparse_ms = 15 * MINUTE,
 		.settle_ms = 5 * SECOND,
 		.snapshot_min_ms = HOUR,
 		.snapshot_max_ms = 24 * HOUR,
@@ -62,6 +63,9 @@ int levels_policy_check(const struct levels_policy *p, struct err *e)
 			"levels: at least 2 files are merged into one, and at most twice as many or more (%zu "
 			"to %zu were asked for)",
 			p->min_inputs, p->max_inputs);
+	if (p->sparse_ms < 0 || p->sparse_ms > MAX_MS)
+		return err_set(e, ERR_USAGE, "levels: files can't be sparse at %" PRId64 " ms (0 = never)",
+			p->sparse_ms);
 	if (p->settle_ms < 0 || p->settle_ms > HOUR)
 		return err_set(e, ERR_USAGE,
 			"levels: a step settles for 0 ms to an hour, not %" PRId64 " ms", p->settle_ms);
@@ -206,9 +210,22 @@ static size_t waiting(const struct shelf *s, int k, size_t *first)
 	return behind_gap ? end - i : 0;
 }
 
+/* Are the last of the n inputs from `first` on so far apart that merging can wait? */
+static bool is_sparse(const struct shelf *s, size_t first, size_t n)
+{
+	size_t min = s->p->min_inputs;
+	if (n < min || !s->p->sparse_ms)
+		return false;
+	const struct replica_file *last = &s->files[first + n - 1];
+	int64_t span = last->timestamp_ms - last[1 - (ptrdiff_t)min].timestamp_ms;
+	return span / (int64_t)(min - 1) > s->p->sparse_ms;
+}
+
 /* How many of the n inputs from `first` on go into one output; 0 = none yet. */
 static size_t cut(const struct shelf *s, int k, size_t first, size_t n)
 {
+	if (is_sparse(s, first, n))
+		return n >= s->p->max_inputs ? s->p->max_inputs : 0;
 	size_t min = s->p->min_inputs, best = 0;
 	int best_border = k - 1;
 	for (size_t count = min; count <= n && count <= 2 * min; count++) {
@@ -231,7 +248,7 @@ static size_t cut(const struct shelf *s, int k, size_t first, size_t n)
 /* When a cut may appear though nothing is uploaded: when the step of the last input is over. */
 static int64_t cut_at(const struct shelf *s, int k, size_t first, size_t n)
 {
-	if (n < s->p->min_inputs)
+	if (n < s->p->min_inputs || is_sparse(s, first, n))
 		return 0;
 	int64_t last = s->files[first + n - 1].timestamp_ms;
 	int wanted = k < s->p->n_levels ? k + 1 : k;

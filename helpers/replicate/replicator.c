@@ -170,6 +170,7 @@ int replicator_open(struct replicator **out, const struct replicator_config *cfg
 		return rc;
 	}
 	r->shared.accept = cfg->accept;
+	r->shared.had_state = state_exists(r->dir);
 	*out = r;
 	return ERR_OK;
 }

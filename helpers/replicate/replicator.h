@@ -119,6 +119,10 @@ uint64_t replicator_sync(struct replicator *r);
 /* ERR_OK: done. ERR_AGAIN: not yet. Anything else: it won't be (fenced, denied, …), with why. */
 int replicator_sync_done(struct replicator *r, uint64_t ticket, struct err *e);
 
+/* There is no database file yet, and none was ever shipped from this state folder: there is nothing
+ * that a sync could wait for. */
+bool replicator_unborn(struct replicator *r);
+
 /* Everything captured is settled and nothing is known to be committed behind it. */
 bool replicator_drained(struct replicator *r);
 

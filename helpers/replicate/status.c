@@ -46,6 +46,16 @@ int replicator_sync_done(struct replicator *r, uint64_t ticket, struct err *e)
 	return rc;
 }
 
+bool replicator_unborn(struct replicator *r)
+{
+	pthread_mutex_lock(&r->lock);
+	const struct shared *s = &r->shared;
+	bool unborn =
+		health_get(&s->health, NULL) == REPLICATOR_WAITING && !s->had_state && s->txid == 0;
+	pthread_mutex_unlock(&r->lock);
+	return unborn;
+}
+
 bool replicator_drained(struct replicator *r)
 {
 	pthread_mutex_lock(&r->lock);

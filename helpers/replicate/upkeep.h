@@ -30,8 +30,8 @@ int upkeep_gate(struct replicator *r, struct err *e);
 int upkeep_judge_tail(
 	struct replicator *r, uint64_t settled, uint64_t next, bool more, struct err *e);
 
-/* Lists the whole replica once a day and compares it with the inventory. *listed: it did. What is
- * missing is said in status and no longer counted on. */
+/* Lists the whole replica once a day, or in three where little is written, and compares it with the
+ * inventory. *listed: it did. What is missing is said in status and no longer counted on. */
 int upkeep_audit(struct replicator *r, bool *listed, struct err *e);
 
 /* Makes the merges that are due, one after the other. *at_ms: when another may be due (wall time),

@@ -16,7 +16,10 @@
 #include <string.h>
 
 #define DAY_MS (INT64_C(24) * 3600 * 1000)
-#define ASKED_MAX 50 /* files that are asked for by name */
+#define FRESH_MS (INT64_C(5) * 60 * 1000)
+#define SELDOM_MS (3 * DAY_MS) /* where little is written … */
+#define OFTEN 100              /* … which is less than so many uploads */
+#define ASKED_MAX 50           /* files that are asked for by name */
 
 struct listing {
 	struct store *store;
@@ -173,24 +176,42 @@ static int compare(struct replicator *r, struct listing *l, struct err *e)
 	return rc;
 }
 
-static bool is_due(struct replicator *r, int64_t now)
+static void facts(struct replicator *r, uint64_t *uploads, int64_t *listed_ms)
+{
+	pthread_mutex_lock(&r->lock);
+	*uploads = r->shared.uploads;
+	*listed_ms = r->shared.listed_ms;
+	pthread_mutex_unlock(&r->lock);
+}
+
+/* *done: the start has just listed everything. */
+static bool is_due(struct replicator *r, int64_t now, bool *done)
 {
 	struct upkeep *u = &r->upkeep;
-	if (!u->audited_ms) /* the start has just listed everything */
-		u->audited_ms = now;
-	return !inventory_known(&r->inventory) || now - u->audited_ms >= DAY_MS || now < u->audited_ms;
+	uint64_t uploads;
+	int64_t listed_ms;
+	facts(r, &uploads, &listed_ms);
+	if (!u->audited_ms) {
+		u->audited_ms = listed_ms;
+		*done = now >= listed_ms && now - listed_ms <= FRESH_MS;
+	}
+	if (!inventory_known(&r->inventory) || now < u->audited_ms)
+		return true;
+	int64_t since = now - u->audited_ms;
+	return since >= SELDOM_MS || (since >= DAY_MS && uploads >= u->audited_uploads + OFTEN);
 }
 
 int upkeep_audit(struct replicator *r, bool *done, struct err *e)
 {
 	int64_t now = clock_wall_ms();
 	*done = false;
-	if (!is_due(r, now))
+	if (!is_due(r, now, done))
 		return ERR_OK;
 	struct listing l = {.store = r->store};
 	ltxset_init(&l.set);
 	pthread_mutex_lock(&r->lock);
 	l.settled = r->shared.txid;
+	uint64_t uploads = r->shared.uploads;
 	pthread_mutex_unlock(&r->lock);
 	int rc = store_list(r->store, "", NULL, 0, take, &l, e);
 	if (!rc)
@@ -199,6 +220,7 @@ int upkeep_audit(struct replicator *r, bool *done, struct err *e)
 		err_clear(e);
 		ltxset_sort(&l.set);
 		r->upkeep.audited_ms = now;
+		r->upkeep.audited_uploads = uploads;
 		rc = compare(r, &l, e);
 		*done = rc == ERR_OK;
 	}

@@ -20,6 +20,8 @@
 #define LEAST_MS (INT64_C(5) * 60 * 1000) /* between two looks */
 #define GROWN 256                         /* so many files more make a look worth its requests */
 #define BATCH 1000                        /* names in one request */
+#define WORTH_FILES 100                   /* so many are worth one … */
+#define WORTH_SHARE 2                     /* … or half of all bytes */
 #define HEADERS_MAX 500
 
 /* ---- times ---- */
@@ -156,6 +158,20 @@ static size_t pick(struct replica_file *files, const bool *keep, size_t n)
 	return k;
 }
 
+/* Is what may go worth the requests? Where little is written it waits for the audit, which shows
+ * what stays and so saves one. */
+static bool is_worth(const struct replica_file *files, const bool *keep, size_t n, bool audited)
+{
+	uint64_t bytes = 0, all = 0;
+	size_t going = 0;
+	for (size_t i = 0; i < n; i++) {
+		all += files[i].size;
+		bytes += keep[i] ? 0 : files[i].size;
+		going += !keep[i];
+	}
+	return going && (audited || going >= WORTH_FILES || bytes >= all / WORTH_SHARE);
+}
+
 static int decide(struct replicator *r, struct replica_file *files, size_t n, bool audited,
 	size_t *going, struct err *e)
 {
@@ -163,13 +179,10 @@ static int decide(struct replicator *r, struct replica_file *files, size_t n, bo
 	if (!keep)
 		return err_nomem(e, "looking for what may go");
 	int rc = retain_decide(files, n, &r->retain, clock_wall_ms(), keep, e);
-	*going = 0;
-	for (size_t i = 0; !rc && i < n; i++)
-		*going += !keep[i];
-	if (!rc && *going && !audited)
+	bool worth = !rc && is_worth(files, keep, n, audited);
+	if (worth && !audited)
 		rc = check_cover(r, newest_full(files, keep, n), e);
-	if (!rc)
-		*going = pick(files, keep, n);
+	*going = worth && !rc ? pick(files, keep, n) : 0;
 	free(keep);
 	return rc;
 }

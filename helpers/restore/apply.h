@@ -2,13 +2,14 @@
  * Pages into the file that is to become the database. Inner part of restore.
  *
  * Files are applied newest first and a page is taken from the first that has it, so that each page
- * is decoded into place and written once. Checksums and writes are done by threads of their own,
- * a batch of pages at a time. Pages that are all zero stay holes.
+ * is written once. Checksums and writes are done by threads of their own, one for each processor, a
+ * batch of pages at a time; of large files decoding too. Pages that are all zero stay holes.
  */
 #ifndef RESTORE_APPLY_H
 #define RESTORE_APPLY_H
 
 #include "base/err.h"
+#include "format/ltx.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -36,6 +37,19 @@ void *apply_slot(struct apply *a, struct err *e);
 
 /* What is in the slot is page pgno of the present file: taken if no newer file had it. */
 void apply_page(struct apply *a, uint32_t pgno);
+
+/*
+ * Instead of both, for pages that are to be decoded elsewhere: copies what the decoder gave out.
+ * May wait. Not ERR_OK when decoding (ERR_DAMAGED: of the present file) or writing a page has
+ * failed.
+ */
+int apply_raw(struct apply *a, const struct ltx_raw *page, struct err *e);
+
+/* Files of so many bytes are worth it. Tests change it. */
+extern uint64_t apply_raw_bytes;
+
+/* At the end of such a file's pages: waits for them all. *sum is for ltx_decoder_end. */
+int apply_raw_end(struct apply *a, struct ltx_pages_sum *sum, struct err *e);
 
 /* Pages that the present and older files could still give. 0: older files need not be read. */
 uint32_t apply_missing(const struct apply *a);

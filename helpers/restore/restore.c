@@ -189,6 +189,38 @@ static int read_pages(
 	}
 }
 
+/* Decoded by all processors. The end of the file waits for them, so this is for large files. */
+static int read_raw_pages(
+	struct run *r, struct ltx_decoder *dec, const struct ltx_file *f, struct err *e)
+{
+	struct ltx_pages_sum sum;
+	struct ltx_raw page;
+	int rc;
+	for (;;) {
+		rc = ltx_decoder_raw(dec, &page, e);
+		if (rc || page.pgno == 0)
+			break;
+		rc = apply_raw(r->apply, &page, e);
+		if (rc)
+			break;
+	}
+	if (!rc)
+		rc = apply_raw_end(r->apply, &sum, e);
+	if (!rc)
+		rc = ltx_decoder_end(dec, &sum, e);
+	return rc == ERR_DAMAGED || r->read_failed ? name_file(r, f, e) : rc;
+}
+
+static int read_content(
+	struct run *r, struct ltx_decoder *dec, const struct ltx_file *f, struct err *e)
+{
+	bool raw = false;
+	int rc = f->size >= apply_raw_bytes ? ltx_decoder_is_raw(dec, &raw, e) : ERR_OK;
+	if (rc)
+		return name_file(r, f, e);
+	return raw ? read_raw_pages(r, dec, f, e) : read_pages(r, dec, f, e);
+}
+
 static int read_one(struct run *r, size_t i, struct err *e)
 {
 	struct ltx_decoder *dec = NULL;
@@ -197,7 +229,7 @@ static int read_one(struct run *r, size_t i, struct err *e)
 		return rc == ERR_NOMEM ? rc : name_file(r, &r->files[i], e);
 	rc = check_file(r, i, ltx_decoder_header(dec), e);
 	if (!rc)
-		rc = read_pages(r, dec, &r->files[i], e);
+		rc = read_content(r, dec, &r->files[i], e);
 	ltx_decoder_free(dec);
 	r->result->files++;
 	if (!rc)

@@ -153,6 +153,22 @@ restored() {
   wait_until 20 state_is run-later replicating
   dokku litestream:sync run-later
   [ "$(restored "file://$LIB_ROOT/replicas/later")" -eq 9 ]
+  # One that waits doesn't keep the others from being synced, one that was lost is an error.
+  dokku litestream:create run-later "$STORAGE/run-later--db" never.db "file://$LIB_ROOT/replicas/never"
+  wait_until 20 state_is run-later replicating
+  as 32767 "$TOOLS/writer" -n 3 "$STORAGE/run-later--db/later.db"
+  run dokku litestream:sync run-later
+  assert_success
+  assert_contains "there is no database at $STORAGE/run-later--db/never.db yet; it is replicated as soon as"
+  [ "$(restored "file://$LIB_ROOT/replicas/later")" -eq 12 ]
+  host sh -c "rm -f $STORAGE/run-later--db/later.db*"
+  wait_until 20 bash -c "source '$REPO/tests/dokku/helper.bash'; ! state_is run-later replicating"
+  run dokku litestream:sync run-later
+  [ "$status" -ne 0 ]
+  assert_contains "$STORAGE/run-later--db/later.db"
+  dokku litestream:restart run-later --timeout 1
+  run dokku litestream:sync run-later --timeout 5
+  [ "$status" -ne 0 ]
   dokku --force apps:destroy run-later
 }
 

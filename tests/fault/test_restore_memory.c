@@ -6,6 +6,8 @@
 #include "lib/no_memory.h"
 #include "lib/restore_bed.h"
 
+#include "restore/apply.h"
+
 #include "base/fs.h"
 #include "conf/state.h"
 
@@ -79,5 +81,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_allocation_fails),
 	};
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	/* Small files decoded as they are read, then as large ones are: by several threads. */
+	int failed = cmocka_run_group_tests(tests, NULL, NULL);
+	apply_raw_bytes = 0;
+	return failed + cmocka_run_group_tests(tests, NULL, NULL);
 }

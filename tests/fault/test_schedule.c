@@ -31,6 +31,7 @@ struct bed {
 	int step;
 	int64_t deadline;
 	int synced, synced_code, gone;
+	char why[ERR_TEXT_MAX];
 	uint64_t gone_pending;
 	int64_t (*plan)(struct bed *b, int64_t now);
 };
@@ -94,6 +95,7 @@ static void on_synced(void *ctx, int code, const char *why)
 	struct bed *b = ctx;
 	b->synced++;
 	b->synced_code = code;
+	snprintf(b->why, sizeof(b->why), "%s", why);
 	if (code && getenv("SHOW"))
 		fprintf(stderr, "synced: %s\n", why);
 }
@@ -267,6 +269,40 @@ static void test_a_store_that_hangs(void **state)
 	assert_false(schedule_shipped(b->s, 0));
 }
 
+/* ---- a database that nobody has made yet ---- */
+
+/* A sync of all goes by it and says so, one by its name doesn't. */
+static int64_t unborn(struct bed *b, int64_t now)
+{
+	(void)now;
+	if (b->step == 0) {
+		assert_int_equal(schedule_sync(b->s, NULL, 60000, on_synced, b, &b->e), ERR_OK);
+		b->step++;
+	} else if (b->step == 1 && b->synced) {
+		assert_int_equal(b->synced_code, ERR_OK);
+		assert_non_null(strstr(b->why, b->db[1]));
+		assert_non_null(strstr(b->why, "nor at 1 other place"));
+		assert_int_equal(schedule_sync(b->s, "db-1", 60000, on_synced, b, &b->e), ERR_OK);
+		b->step++;
+	} else if (b->step == 2 && b->synced == 2) {
+		assert_int_equal(b->synced_code, ERR_NOT_FOUND);
+		schedule_stop(b->s, 15000);
+		b->step++;
+	}
+	return INT64_MAX;
+}
+
+static void test_one_that_is_not_there_yet(void **state)
+{
+	struct bed *b = *state;
+	app_create(b->db[0], 10);
+	for (int i = 0; i < 3; i++)
+		add(b, i);
+	run(b, unborn);
+	assert_int_equal(b->step, 3);
+	assert_true(ship_same(b->db[0], b->url[0], b->dir));
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -276,6 +312,7 @@ int main(void)
 		TEST(test_stop_of_a_busy_database),
 		TEST(test_events),
 		TEST(test_a_store_that_hangs),
+		TEST(test_one_that_is_not_there_yet),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -193,23 +193,47 @@ static void test_restart(void **state)
 
 /* ---- the audit ---- */
 
+/* n uploads, one a second. */
+static void uploads(struct bed *b, int n)
+{
+	for (int i = 0; i < n; i++) {
+		ship_skip(1000);
+		app_change(b->db);
+		assert_int_equal(ship_sync(&b->s, 0), ERR_OK);
+	}
+}
+
+/* A tail check (F4) after a long pause is a LIST too. */
 static void test_audit_once_a_day(void **state)
 {
 	struct bed *b = *state;
 	start(b);
 	change(b);
-	for (int day = 0; day < 3; day++) {
+	for (int day = 0; day < 2; day++) {
 		ship_skip(12 * HOUR_MS);
-		change(b); /* its tail check (F4) is a LIST too */
+		change(b);
 		uint64_t lists = calls(STORE_OP_LIST);
-		for (int i = 0; i < 10; i++)
-			change(b);
+		uploads(b, 110);
 		assert_int_equal(calls(STORE_OP_LIST), lists);
 		ship_skip(13 * HOUR_MS);
 		change(b);
 		assert_int_equal(calls(STORE_OP_LIST), lists + 2);
 	}
 	assert_string_equal(ship_status(&b->s).upkeep_error, "");
+}
+
+/* Where little is written, every third day. */
+static void test_audit_of_a_quiet_database(void **state)
+{
+	struct bed *b = *state;
+	start(b);
+	uint64_t lists = calls(STORE_OP_LIST);
+	for (int day = 1; day <= 6; day++) {
+		ship_skip(24 * HOUR_MS + 60000);
+		change(b);
+		change(b);
+		assert_int_equal(calls(STORE_OP_LIST), lists + (uint64_t)(day + day / 3));
+	}
 }
 
 static void test_missing_file(void **state)
@@ -219,7 +243,7 @@ static void test_missing_file(void **state)
 	for (int i = 0; i < 3; i++)
 		change(b);
 	delete_file(b, 0, 2, 2);
-	ship_skip(25 * HOUR_MS);
+	ship_skip(73 * HOUR_MS);
 	change(b);
 	struct replicator_status st = ship_status(&b->s);
 	assert_non_null(strstr(st.upkeep_error, "0000000000000002-0000000000000002.ltx"));
@@ -244,7 +268,7 @@ static void test_not_missing_after_all(void **state)
 	struct store_fault f = {
 		.op = STORE_OP_HEAD, .action = STORE_FAULT_HOOK, .hook = hide, .ctx = b};
 	assert_int_equal(store_fault_add("u", &f), 0);
-	ship_skip(25 * HOUR_MS);
+	ship_skip(73 * HOUR_MS);
 	change(b);
 	assert_non_null(strstr(ship_status(&b->s).upkeep_error, "changed there"));
 }
@@ -257,7 +281,7 @@ static void test_unknown_file(void **state)
 	change(b);
 	put_file(b, 1, 1, 2);
 	uint64_t files = ship_status(&b->s).replica_files;
-	ship_skip(25 * HOUR_MS);
+	ship_skip(73 * HOUR_MS);
 	change(b);
 	assert_int_equal(ship_status(&b->s).replica_files, files + 2);
 }
@@ -268,7 +292,7 @@ static void test_foreign_file(void **state)
 	struct bed *b = *state;
 	start(b);
 	change(b);
-	ship_skip(23 * HOUR_MS);
+	ship_skip(71 * HOUR_MS);
 	change(b);
 	ship_skip(HOUR_MS + HOUR_MS / 4);
 	/* Within the 90 minutes that an upload trusts its last one. */
@@ -285,9 +309,9 @@ static void test_store_away(void **state)
 	struct bed *b = *state;
 	start(b);
 	change(b);
-	ship_skip(25 * HOUR_MS);
+	ship_skip(73 * HOUR_MS);
 	change(b); /* takes the tail check away from what follows */
-	ship_skip(25 * HOUR_MS);
+	ship_skip(73 * HOUR_MS);
 	struct store_fault f = {.op = STORE_OP_LIST, .nth = 2, .action = STORE_FAULT_FAIL};
 	assert_int_equal(store_fault_add("u", &f), 0);
 	change(b);
@@ -305,16 +329,6 @@ static void test_store_away(void **state)
 }
 
 /* ---- levels and retention ---- */
-
-/* n uploads, one a second. */
-static void uploads(struct bed *b, int n)
-{
-	for (int i = 0; i < n; i++) {
-		ship_skip(1000);
-		app_change(b->db);
-		assert_int_equal(ship_sync(&b->s, 0), ERR_OK);
-	}
-}
 
 /* Files of a level in the replica. */
 static int files_of(struct bed *b, int level)
@@ -407,7 +421,7 @@ static void test_denied_delete(void **state)
 	uploads(b, 40);
 	ship_skip(8 * 24 * HOUR_MS);
 	change(b); /* merges; what is merged may go later */
-	ship_skip(24 * HOUR_MS);
+	ship_skip(73 * HOUR_MS);
 	struct store_fault f = {.op = STORE_OP_DELETE, .action = STORE_FAULT_FAIL, .code = ERR_DENIED};
 	assert_int_equal(store_fault_add("u", &f), 0);
 	change(b);
@@ -529,7 +543,7 @@ static void test_some_deletes_fail(void **state)
 		.action = STORE_FAULT_FAIL,
 		.code = ERR_UNREACHABLE};
 	assert_int_equal(store_fault_add("u", &f), 0);
-	ship_skip(25 * HOUR_MS);
+	ship_skip(73 * HOUR_MS);
 	change(b);
 	ship_upkeep(&b->s);
 	assert_true(ship_has(URL, 0, 0x23, 0x23));
@@ -538,7 +552,7 @@ static void test_some_deletes_fail(void **state)
 	assert_int_equal(
 		ship_status(&b->s).replica_files, files_of(b, 0) + files_of(b, 1) + files_of(b, 9));
 	store_fault_heal("u");
-	ship_skip(2 * HOUR_MS);
+	ship_skip(73 * HOUR_MS);
 	change(b);
 	upkeep(b);
 	assert_false(ship_has(URL, 0, 0x23, 0x23));
@@ -561,7 +575,7 @@ static void test_cover_is_gone(void **state)
 			delete_file(b, 9, 1, t);
 	assert_int_equal(files_of(b, 9), 0);
 	uint64_t deletes = calls(STORE_OP_DELETE);
-	ship_skip(25 * HOUR_MS);
+	ship_skip(73 * HOUR_MS);
 	change(b);
 	ship_upkeep(&b->s);
 	assert_int_equal(calls(STORE_OP_DELETE), deletes);
@@ -585,6 +599,7 @@ int main(int argc, char **argv)
 		TEST(test_not_after_each_upload),
 		TEST(test_restart),
 		TEST(test_audit_once_a_day),
+		TEST(test_audit_of_a_quiet_database),
 		TEST(test_missing_file),
 		TEST(test_not_missing_after_all),
 		TEST(test_unknown_file),

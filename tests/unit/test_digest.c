@@ -99,6 +99,35 @@ static void test_crc_split(void **state)
 	free(block);
 }
 
+static void test_crc_of_pieces(void **state)
+{
+	(void)state;
+	static const size_t lengths[] = {0, 1, 4, 10, 511, 512, 4096, 4106, 65546};
+	uint8_t *block = malloc(2 * 65546);
+	assert_non_null(block);
+	fill(block, 2 * 65546);
+	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+		struct crc64_append append;
+		crc64_append_init(&append, lengths[i]);
+		for (size_t k = 0; k < sizeof(lengths) / sizeof(lengths[0]); k++) {
+			uint64_t a = crc64_iso(0, block, lengths[k]);
+			uint64_t b = crc64_iso(0, block + lengths[k], lengths[i]);
+			uint64_t want = crc64_iso_bytewise(0, block, lengths[k] + lengths[i]);
+			assert_true(crc64_iso_combine(a, b, lengths[i]) == want);
+			assert_true((crc64_append(&append, a) ^ b) == want);
+		}
+	}
+	/* Longer than what is at hand: pieces of pieces. */
+	uint64_t one = crc64_iso(0, block, 65546), many = 0;
+	for (int i = 0; i < 100; i++)
+		many = crc64_iso_combine(many, one, 65546);
+	uint64_t half = 0;
+	for (int i = 0; i < 50; i++)
+		half = crc64_iso_combine(half, one, 65546);
+	assert_true(crc64_iso_combine(half, half, 50 * 65546) == many);
+	free(block);
+}
+
 static void test_crc_choice(void **state)
 {
 	(void)state;
@@ -199,6 +228,7 @@ int main(void)
 		cmocka_unit_test(test_crc_every_length),
 		cmocka_unit_test(test_crc_unaligned),
 		cmocka_unit_test(test_crc_split),
+		cmocka_unit_test(test_crc_of_pieces),
 		cmocka_unit_test(test_crc_choice),
 		cmocka_unit_test(test_sha256),
 		cmocka_unit_test(test_hmac),

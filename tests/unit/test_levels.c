@@ -136,6 +136,23 @@ static void test_few_wait_for_a_coarser_step(void **state)
 	check_merge(&s, m.at_ms, 1, 2, 13);
 }
 
+/* One in 20 min: they wait until as many are there as can be merged, and no time makes them due. */
+static void test_sparse_ones_wait(void **state)
+{
+	(void)state;
+	struct files s = {0};
+	add_uploads(&s, 1, 256, START, 20 * MINUTE);
+	struct levels_merge m = due(&s, START + 30 * DAY);
+	assert_int_equal(m.count, 0);
+	assert_int_equal(m.at_ms, 0);
+	add_uploads(&s, 257, 257, START + 256 * 20 * MINUTE, 0);
+	check_merge(&s, START + 30 * DAY, 1, 2, 257);
+	/* A busy moment takes the old ones along. */
+	s.n = 20;
+	add_uploads(&s, 21, 40, START + DAY, SECOND);
+	check_merge(&s, START + DAY + MINUTE, 1, 2, 9);
+}
+
 static void test_many_take_the_first_step(void **state)
 {
 	(void)state;
@@ -399,6 +416,7 @@ int main(void)
 		cmocka_unit_test(test_nothing_is_due),
 		cmocka_unit_test(test_constant_writes_fill_a_step),
 		cmocka_unit_test(test_few_wait_for_a_coarser_step),
+		cmocka_unit_test(test_sparse_ones_wait),
 		cmocka_unit_test(test_many_take_the_first_step),
 		cmocka_unit_test(test_a_step_too_large_is_split),
 		cmocka_unit_test(test_levels_go_on_where_they_end),

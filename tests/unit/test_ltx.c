@@ -86,6 +86,47 @@ static void decode(const struct buf *file, size_t piece, const uint32_t *pgnos, 
 	ltx_decoder_free(dec);
 }
 
+/* The same with pages taken raw and unpacked in batches of random sizes. Files of the frame form
+ * say that they can't be read so. */
+static void decode_raw(
+	const struct buf *file, size_t piece, const uint32_t *pgnos, size_t n, bool frames)
+{
+	struct err e = ERR_INIT;
+	struct ltx_mem m = {file->data, file->len, piece, 0, 0, false};
+	struct ltx_decoder *dec;
+	struct ltx_raw raw;
+	struct ltx_pages_sum all = {0}, batch = {0};
+	struct ltx_unpacker *u = malloc(sizeof(*u));
+	bool is_raw;
+	assert_err(ltx_decoder_new(&dec, ltx_read_mem, &m, &e), ERR_OK, &e, NULL);
+	uint32_t page_size = ltx_decoder_header(dec)->page_size;
+	ltx_unpacker_init(u, page_size);
+	assert_err(ltx_decoder_is_raw(dec, &is_raw, &e), ERR_OK, &e, NULL);
+	assert_int_equal(is_raw, !frames && n > 0);
+	for (size_t i = 0; is_raw && i < n; i++) {
+		uint64_t sum;
+		assert_err(ltx_decoder_raw(dec, &raw, &e), ERR_OK, &e, NULL);
+		assert_int_equal(raw.pgno, pgnos[i]);
+		assert_true(raw.n <= ltx_raw_max(page_size));
+		assert_err(ltx_unpack(u, raw.data, raw.n, page, &batch, &sum, &e), ERR_OK, &e, NULL);
+		ltx_fill_page(other, page_size, pgnos[i], 1);
+		assert_memory_equal(page, other, page_size);
+		assert_true(sum == ltx_page_checksum(pgnos[i], page, page_size));
+		if (rand() % 3 == 0) {
+			ltx_pages_sum_add(u, &all, &batch);
+			batch = (struct ltx_pages_sum){0};
+		}
+	}
+	if (is_raw) {
+		ltx_pages_sum_add(u, &all, &batch);
+		assert_err(ltx_decoder_raw(dec, &raw, &e), ERR_OK, &e, NULL);
+		assert_int_equal(raw.pgno, 0);
+		assert_err(ltx_decoder_end(dec, &all, &e), ERR_OK, &e, NULL);
+	}
+	ltx_decoder_free(dec);
+	free(u);
+}
+
 /* What an index entry points at decodes to that page. */
 static void check_index(const struct buf *file, uint32_t page_size, const uint32_t *pgnos, size_t n)
 {
@@ -137,6 +178,7 @@ static void round_trip(
 		decode(&file, pieces[i], pgnos, n, &got, &read);
 		assert_same_header(&got, &h);
 		assert_true(read == written);
+		decode_raw(&file, pieces[i], pgnos, n, false);
 	}
 	check_index(&file, page_size, pgnos, n);
 
@@ -155,6 +197,7 @@ static void round_trip(
 		} else {
 			for (size_t i = 0; i < 4; i++)
 				decode(&b.file, pieces[i], pgnos, n, &got, &read);
+			decode_raw(&b.file, SIZE_MAX, pgnos, n, true);
 			check_index(&b.file, page_size, pgnos, n);
 		}
 		ltx_build_free(&b);

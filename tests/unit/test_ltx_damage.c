@@ -43,6 +43,36 @@ static int read_all(const uint8_t *p, size_t n, uint64_t *sum, struct err *e)
 	return rc;
 }
 
+/* The same with the pages taken raw, where that can be. */
+static int read_all_raw(const uint8_t *p, size_t n, struct err *e)
+{
+	struct ltx_mem m = {p, n, SIZE_MAX, 0, 0, false};
+	struct ltx_decoder *dec;
+	struct ltx_unpacker *u = malloc(sizeof(*u));
+	struct ltx_pages_sum sum = {0};
+	struct ltx_raw raw = {1, NULL, 0};
+	bool is_raw = false;
+	uint64_t page_sum, pages;
+	assert_non_null(u);
+	int rc = ltx_decoder_new(&dec, ltx_read_mem, &m, e);
+	if (rc) {
+		free(u);
+		return rc;
+	}
+	ltx_unpacker_init(u, ltx_decoder_header(dec)->page_size);
+	rc = ltx_decoder_is_raw(dec, &is_raw, e);
+	while (!rc && is_raw && raw.pgno) {
+		rc = ltx_decoder_raw(dec, &raw, e);
+		if (!rc && raw.pgno)
+			rc = ltx_unpack(u, raw.data, raw.n, page, &sum, &page_sum, e);
+	}
+	if (!rc && is_raw)
+		rc = ltx_decoder_end(dec, &sum, e);
+	ltx_decoder_free(dec);
+	free(u);
+	return is_raw || rc ? rc : read_all(p, n, &pages, e);
+}
+
 static void refuse(struct ltx_build *b, const char *part)
 {
 	struct err e = ERR_INIT;
@@ -50,6 +80,9 @@ static void refuse(struct ltx_build *b, const char *part)
 	int rc = read_all(b->file.data, b->file.len, &sum, &e);
 	if (rc != ERR_DAMAGED || !strstr(e.text, part))
 		fail_msg("rc %d, \"%s\" (want \"%s\")", rc, e.text, part);
+	rc = read_all_raw(b->file.data, b->file.len, &e);
+	if (rc != ERR_DAMAGED || !e.text[0])
+		fail_msg("raw: rc %d, \"%s\"", rc, e.text);
 	ltx_build_free(b);
 }
 
@@ -89,6 +122,7 @@ static void test_every_truncation(void **state)
 			memcpy(cut, b.file.data, n);
 			err_clear(&e);
 			assert_int_equal(read_all(cut, n, &sum, &e), ERR_DAMAGED);
+			assert_int_equal(read_all_raw(cut, n, &e), ERR_DAMAGED);
 			assert_true(e.text[0]);
 			free(cut);
 		}
@@ -111,6 +145,7 @@ static void test_every_flipped_bit(void **state)
 		for (size_t bit = 0; bit < 8 * b.file.len; bit++) {
 			b.file.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
 			int rc = read_all(b.file.data, b.file.len, &sum, &e);
+			assert_int_equal(read_all_raw(b.file.data, b.file.len, &e), rc);
 			assert_true(rc == ERR_DAMAGED || (rc == ERR_OK && sum == want));
 			same += rc == ERR_OK;
 			b.file.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
