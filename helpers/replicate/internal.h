@@ -124,7 +124,7 @@ struct shared {
 	int64_t confirmed_wall_ms, confirmed_boot_ms; /* F5: last confirmed write or check; 0 = none */
 	bool upkeep_wanted;                           /* the schedule is to run the upkeep */
 	unsigned upkeep_uploads;                      /* settled since it ran last */
-	int64_t listed_ms;        /* wall time of the listing that the start made */
+	int64_t listed_ms;                            /* wall time of the listing that the start made */
 	int64_t upkeep_after_us; /* monotonic time from which on the next settled upload wakes it */
 	int64_t upkeep_not_before_us; /* after trouble: none wakes it sooner */
 	bool upkeep_looked;           /* for a renewal that fell due while nobody ran */
@@ -189,6 +189,7 @@ struct upkeep {
 	int64_t saved_us;         /* monotonic time of the last saving of the inventory; 0 = never */
 	uint64_t saved_changes;   /* what was saved */
 	int64_t audited_ms;       /* wall time of the last listing */
+	bool by_level;            /* an audit lists level by level: too much else is below the URL */
 	uint64_t audited_uploads; /* shared.uploads then */
 	int64_t retained_ms;      /* wall time of the last look at what may go */
 	size_t retained_count;    /* files that stayed then */

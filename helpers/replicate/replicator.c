@@ -197,7 +197,6 @@ static void save_on_stop(struct replicator *r)
 		log_warn("%s: %s", r->cfg.database, e.text);
 	if (state_save(r->dir, &r->work.state, &e))
 		log_warn("%s: %s", r->cfg.database, e.text);
-	keep_inventory(r, true);
 }
 
 /* Everything is shipped: leave the database as an app's last close would. */
@@ -218,6 +217,8 @@ void replicator_close(struct replicator *r)
 		return;
 	leave_source(r);
 	save_on_stop(r);
+	if (r->dir && r->work.adopted)
+		keep_inventory(r, true);
 	source_close(r->turn.source);
 	for (int i = 0; i < 2; i++)
 		staging_free(r->stagings[i]);

@@ -19,11 +19,14 @@
 #define FRESH_MS (INT64_C(5) * 60 * 1000)
 #define SELDOM_MS (3 * DAY_MS) /* where little is written … */
 #define OFTEN 100              /* … which is less than so many uploads */
-#define ASKED_MAX 50           /* files that are asked for by name */
+#define STRANGERS_MAX 5000
+#define ASKED_MAX 50 /* files that are asked for by name */
 
 struct listing {
 	struct store *store;
 	struct ltx_set set;
+	const char *prefix;     /* what the listed names lack */
+	uint64_t strangers;     /* objects that are no LTX files of ours */
 	uint64_t settled, next; /* L0s behind `settled`: the first one … */
 	bool more;              /* … and there are others */
 };
@@ -47,8 +50,12 @@ static int take(void *ctx, const struct store_object *o, struct err *e)
 {
 	struct listing *l = ctx;
 	struct ltx_file f = {.size = o->size, .modified_ms = o->modified_ms};
-	if (!parse(l->store, o->name, &f))
-		return ERR_OK;
+	char name[FENCE_NAME_SIZE * 2];
+	int n = snprintf(name, sizeof(name), "%s%s", l->prefix, o->name);
+	if (n < 0 || (size_t)n >= sizeof(name) || !parse(l->store, name, &f)) {
+		bool many = ++l->strangers > STRANGERS_MAX && !l->prefix[0];
+		return many ? err_set(e, ERR_FULL, "other things are below the replica's URL") : ERR_OK;
+	}
 	if (f.level == 0 && f.min_txid > l->settled) {
 		l->more = l->next != 0;
 		if (!l->next || f.min_txid < l->next)
@@ -56,6 +63,35 @@ static int take(void *ctx, const struct store_object *o, struct err *e)
 		return ERR_OK; /* not settled: not ours yet, or not ours */
 	}
 	return ltxset_add(&l->set, &f) ? err_nomem(e, "auditing the replica") : ERR_OK;
+}
+
+static int list_levels(struct listing *l, struct err *e)
+{
+	int rc = ERR_OK;
+	for (int level = 0; !rc && level < LTX_LEVELS; level++) {
+		char prefix[16];
+		store_level_prefix(l->store, level, prefix);
+		l->prefix = prefix;
+		rc = store_list(l->store, prefix, NULL, 0, take, l, e);
+	}
+	l->prefix = "";
+	return rc;
+}
+
+/* One LIST for all levels, unless the URL is that of a whole bucket with much else in it. */
+static int list_all(struct replicator *r, struct listing *l, struct err *e)
+{
+	if (r->upkeep.by_level)
+		return list_levels(l, e);
+	int rc = store_list(l->store, "", NULL, 0, take, l, e);
+	if (rc != ERR_FULL)
+		return rc;
+	err_clear(e);
+	r->upkeep.by_level = true;
+	l->set.count = 0;
+	l->next = 0;
+	l->more = false;
+	return list_levels(l, e);
 }
 
 /* ---- missing ---- */
@@ -207,13 +243,13 @@ int upkeep_audit(struct replicator *r, bool *done, struct err *e)
 	*done = false;
 	if (!is_due(r, now, done))
 		return ERR_OK;
-	struct listing l = {.store = r->store};
+	struct listing l = {.store = r->store, .prefix = ""};
 	ltxset_init(&l.set);
 	pthread_mutex_lock(&r->lock);
 	l.settled = r->shared.txid;
 	uint64_t uploads = r->shared.uploads;
 	pthread_mutex_unlock(&r->lock);
-	int rc = store_list(r->store, "", NULL, 0, take, &l, e);
+	int rc = list_all(r, &l, e);
 	if (!rc)
 		rc = upkeep_judge_tail(r, l.settled, l.next, l.more, e);
 	if (!rc || rc == ERR_AGAIN) { /* an upload on its way is no reason to list again */

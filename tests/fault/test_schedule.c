@@ -11,6 +11,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -303,6 +304,96 @@ static void test_one_that_is_not_there_yet(void **state)
 	assert_true(ship_same(b->db[0], b->url[0], b->dir));
 }
 
+/* ---- an upkeep hangs: uploads go on, and it ends with the rest ---- */
+
+#define DAYS_MS (INT64_C(73) * 3600 * 1000)
+
+/* A clock that can be moved while threads read it. */
+static atomic_llong moved_ms;
+
+static int64_t moved_wall_ms(void)
+{
+	return ship_clock()->wall_ms() + atomic_load(&moved_ms);
+}
+
+static int64_t moved_mono_us(void)
+{
+	return ship_clock()->mono_us() + atomic_load(&moved_ms) * 1000;
+}
+
+static int64_t moved_boot_ms(void)
+{
+	return ship_clock()->boot_ms() + atomic_load(&moved_ms);
+}
+
+/* Not the tail check of the work, which lists L0 only. */
+static void hang_the_audit(struct bed *b)
+{
+	struct store_fault tail = {
+		.op = STORE_OP_LIST, .name_contains = "ltx/0/", .action = STORE_FAULT_DELAY};
+	struct store_fault all = {
+		.op = STORE_OP_LIST, .action = STORE_FAULT_DELAY, .delay_us = INT64_C(3600) * 1000000};
+	assert_int_equal(store_fault_add("f", &tail), 0);
+	assert_int_equal(store_fault_add("f", &all), 0);
+	atomic_store(&moved_ms, DAYS_MS);
+	b->deadline += DAYS_MS * 1000;
+}
+
+static int64_t upkeep_hangs(struct bed *b, int64_t now)
+{
+	static int64_t stopped;
+	static uint64_t lists;
+	bool ask = false;
+	switch (b->step) {
+	case 0:
+		ask = true;
+		break;
+	case 1:
+		if (b->synced < 1)
+			return INT64_MAX;
+		lists = store_fault_calls("f", STORE_OP_LIST);
+		hang_the_audit(b);
+		ask = true;
+		break;
+	case 2: /* settled, and the audit hangs */
+		if (b->synced < 2 || store_fault_calls("f", STORE_OP_LIST) < lists + 2)
+			return 1000;
+		ask = true;
+		break;
+	case 3:
+		if (b->synced < 3)
+			return INT64_MAX;
+		stopped = now;
+		schedule_stop(b->s, 5000);
+		break;
+	default:
+		assert_true(now - stopped < 2000000);
+		return INT64_MAX;
+	}
+	if (ask) {
+		app_change(b->db[0]);
+		assert_int_equal(schedule_sync(b->s, NULL, 10000, on_synced, b, &b->e), ERR_OK);
+	}
+	b->step++;
+	return INT64_MAX;
+}
+
+static void test_an_upkeep_that_hangs(void **state)
+{
+	struct bed *b = *state;
+	struct clock_ops moving = {moved_wall_ms, moved_mono_us, moved_boot_ms, ship_clock()->sleep_us};
+	clock_set_ops(&moving);
+	b->deadline = clock_mono_us() + LIMIT_US;
+	app_create(b->db[0], 10);
+	snprintf(b->url[0], sizeof(b->url[0]), "fault://f");
+	add(b, 0);
+	run(b, upkeep_hangs);
+	assert_int_equal(b->step, 4);
+	assert_int_equal(b->synced_code, ERR_OK);
+	assert_true(schedule_shipped(b->s, 0));
+	clock_set_ops(NULL);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -313,6 +404,7 @@ int main(void)
 		TEST(test_events),
 		TEST(test_a_store_that_hangs),
 		TEST(test_one_that_is_not_there_yet),
+		TEST(test_an_upkeep_that_hangs),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -303,6 +303,35 @@ static void test_foreign_file(void **state)
 	assert_int_equal(ship_sync(&b->s, 1000), ERR_FENCED);
 }
 
+/* The URL is a bucket's, and others keep things below it. */
+static void test_much_else_below_the_url(void **state)
+{
+	struct bed *b = *state;
+	struct store *s = NULL;
+	struct store_body body = {.data = "x", .fd = -1, .size = 1};
+	start(b);
+	change(b);
+	assert_int_equal(store_open(&s, URL, NULL, &b->e), ERR_OK);
+	for (int i = 0; i < 5100; i++) {
+		char name[64];
+		snprintf(name, sizeof(name), "another/app/%d", i);
+		assert_int_equal(store_put(s, name, &body, &(struct store_put_opts){0}, &b->e), ERR_OK);
+	}
+	store_close(s);
+	delete_file(b, 0, 2, 2);
+	uint64_t lists = calls(STORE_OP_LIST);
+	ship_skip(73 * HOUR_MS);
+	change(b);
+	assert_int_equal(calls(STORE_OP_LIST), lists + 1 + 1 + LTX_LEVELS);
+	assert_non_null(strstr(ship_status(&b->s).upkeep_error, "1 file is missing"));
+	/* The next one knows. */
+	lists = calls(STORE_OP_LIST);
+	ship_skip(73 * HOUR_MS);
+	change(b);
+	assert_int_equal(calls(STORE_OP_LIST), lists + 1 + LTX_LEVELS);
+	assert_string_equal(ship_status(&b->s).upkeep_error, "");
+}
+
 /* The store is away: said, not dwelled upon, and forgotten when it is back. */
 static void test_store_away(void **state)
 {
@@ -604,6 +633,7 @@ int main(int argc, char **argv)
 		TEST(test_not_missing_after_all),
 		TEST(test_unknown_file),
 		TEST(test_foreign_file),
+		TEST(test_much_else_below_the_url),
 		TEST(test_store_away),
 		TEST(test_levels),
 		TEST(test_retention),

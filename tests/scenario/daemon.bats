@@ -38,6 +38,10 @@ load ../lib/daemon
   ctl sync one
   # The status is not older than the sync.
   [[ "$(field one pending_bytes)" == 0 && "$((16#$(field one txid)))" -ge 2 ]]
+  # What is in the replica, how far back it goes, what was asked of the store.
+  [[ "$(field one earliest_txid)" == 0000000000000001 && "$(field one latest_txid)" == "$(field one txid)" ]]
+  [[ "$(field one replica_files)" -ge 2 && "$(field one requests.put)" -ge 2 && "$(field one upkeep_error)" == null ]]
+  [[ "$(field one earliest_at)" < "$(field one latest_at)" && "$(field one snapshot_at)" == "$(field one earliest_at)" ]]
   ctl sync two
   [[ "$(restored one 'SELECT n FROM t')" == 1 ]]
   [[ "$(restored two 'SELECT n FROM t')" == 2 ]]
