@@ -112,10 +112,11 @@ static void begin(struct bed *b)
 	assert_int_equal(ship_sync(&b->b.s, 0), ERR_OK);
 }
 
-/* B writes for some days, until its first uploads are deleted. Whatever can be restored is B's. */
+/* B writes for some days, until an audit, and what is deleted behind it. The first uploads go.
+ * Whatever can be restored is B's. */
 static void go_on(struct bed *b)
 {
-	for (int day = 0; day < 2; day++) {
+	for (int day = 0; day < 4; day++) {
 		for (int i = 0; i < 30; i++) {
 			ship_skip(MINUTE_MS);
 			change(&b->b);
