@@ -9,7 +9,7 @@
 #include "daemon/spawn.h"
 #include "proto/line.h"
 #include "proto/message.h"
-#include "replicate/replicator.h"
+#include "replicate/survey.h"
 #include "restore/restore.h"
 #include "store/store.h"
 
@@ -95,7 +95,7 @@ static void *listen_for_stop(void *arg)
 
 /* ---- check ---- */
 
-static int check_store(struct jobrun *r, bool *weak, struct err *e)
+static int check_store(struct jobrun *r, struct survey *found, struct err *e)
 {
 	struct store_options options;
 	credentials_to_store(&r->job.credentials, &options);
@@ -105,7 +105,7 @@ static int check_store(struct jobrun *r, bool *weak, struct err *e)
 	options.request_timeout_ms = 30000;
 	options.max_attempts = 3;
 	int rc = store_open(&r->store, r->job.replica, &options, e);
-	return rc == ERR_OK ? fence_probe(r->store, weak, e) : rc;
+	return rc == ERR_OK ? survey_replica(r->store, found, e) : rc;
 }
 
 static void put_warnings(json_t *o, const struct inspect_answer *found, int *rc)
@@ -121,20 +121,39 @@ static void put_warnings(json_t *o, const struct inspect_answer *found, int *rc)
 	json_put(o, "warnings", warnings, rc);
 }
 
+static void put_name(json_t *o, const char *key, const char *name, int *rc)
+{
+	json_put_text(o, key, name[0] ? name : NULL, rc);
+}
+
+static void put_replica(json_t *o, const struct survey *v, int *rc)
+{
+	json_t *occupied = v->occupied ? json_object() : json_null();
+	json_put_text(o, "fencing", v->weak_fencing ? "weak" : "strong", rc);
+	json_put_flag(o, "may_delete", v->may_delete, rc);
+	json_put_flag(o, "versioned", v->versioned, rc);
+	if (v->occupied && occupied) {
+		put_name(occupied, "app", v->app, rc);
+		put_name(occupied, "database", v->database, rc);
+		put_name(occupied, "host", v->host, rc);
+	}
+	json_put(o, "occupied", occupied, rc);
+}
+
 static int run_check(struct jobrun *r, json_t **out, struct err *e)
 {
 	struct inspect_answer found;
-	bool weak = false;
+	struct survey replica;
 	int rc = inspect_database(r->job.path, &found, e);
 	if (rc == ERR_OK)
-		rc = check_store(r, &weak, e);
+		rc = check_store(r, &replica, e);
 	if (rc != ERR_OK)
 		return rc;
 	*out = json_object();
 	if (!*out)
 		return err_nomem(e, "telling a result");
 	json_put_text(*out, "journal_mode", found.journal_mode[0] ? found.journal_mode : NULL, &rc);
-	json_put_text(*out, "fencing", weak ? "weak" : "strong", &rc);
+	put_replica(*out, &replica, &rc);
 	put_warnings(*out, &found, &rc);
 	return rc == ERR_OK ? ERR_OK : err_nomem(e, "telling a result");
 }

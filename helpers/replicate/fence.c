@@ -128,7 +128,7 @@ static int put_again(
 	return rc;
 }
 
-static int probe_object(struct store *s, bool *weak, struct err *e)
+int fence_probe_object(struct store *s, bool *weak, bool *may_delete, struct err *e)
 {
 	uint64_t salt;
 	fs_random(&salt, sizeof(salt));
@@ -146,8 +146,11 @@ static int probe_object(struct store *s, bool *weak, struct err *e)
 	const char *names[] = {name};
 	struct store_delete_result gone;
 	struct err ignored = ERR_INIT;
-	if (store_delete(s, names, 1, &gone, &ignored))
+	int deleted = store_delete(s, names, 1, &gone, &ignored);
+	if (deleted)
 		log_debug("the probe %s was not deleted: %s", name, ignored.text);
+	if (may_delete)
+		*may_delete = deleted != ERR_DENIED;
 	return rc;
 }
 
@@ -168,7 +171,7 @@ int fence_probe(struct store *s, bool *weak, struct err *e)
 	if (!rc && manifest.len)
 		rc = put_again(s, MANIFEST_NAME, &manifest, weak, e);
 	else if (!rc || rc == ERR_NOT_FOUND || rc == ERR_FULL)
-		rc = probe_object(s, weak, e);
+		rc = fence_probe_object(s, weak, NULL, e);
 	else if (e)
 		*e = why;
 	buf_free(&manifest);

@@ -40,4 +40,11 @@ int fence_same_at(struct store *s, int level, const struct frozen *f, bool *same
  */
 int fence_tail(struct store *s, uint64_t settled, uint64_t *next, bool *more, struct err *e);
 
+/*
+ * F11 by an object of its own: "litestream-probe-<random>", empty, is put, put again with the
+ * condition (*weak = that was not refused), and deleted. *may_delete (may be NULL) = the store did
+ * not deny that; a probe that it would not delete stays.
+ */
+int fence_probe_object(struct store *s, bool *weak, bool *may_delete, struct err *e);
+
 #endif

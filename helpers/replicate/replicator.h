@@ -135,8 +135,7 @@ const char *replicator_database(const struct replicator *r); /* borrowed */
 
 /*
  * F11: puts `litestream.json` again with its own bytes and the condition. *weak = the store does
- * not refuse it. Also what `create` uses to test a URL and its credentials: an empty probe object
- * "litestream-probe-<random>" is put, put again with the condition, and deleted.
+ * not refuse it. Without a manifest, fence_probe_object (fence.h) tells.
  */
 int fence_probe(struct store *s, bool *weak, struct err *e);
 

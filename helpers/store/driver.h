@@ -29,8 +29,9 @@ struct store_driver {
 		store_list_fn fn, void *ctx, struct err *e);
 	int (*del)(struct store *s, const char *const *names, size_t n,
 		struct store_delete_result *results, struct err *e);
-	int64_t (*tidy)(struct store *s); /* may be NULL */
-	void (*cancel)(struct store *s);  /* may be NULL: the flag is enough */
+	int (*versioned)(struct store *s, bool *out, struct err *e); /* NULL: it knows no versions */
+	int64_t (*tidy)(struct store *s);                            /* may be NULL */
+	void (*cancel)(struct store *s); /* may be NULL: the flag is enough */
 };
 
 enum store_counter {

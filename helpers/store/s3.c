@@ -261,6 +261,7 @@ const struct store_driver store_s3_driver = {
 	.head = s3_head,
 	.list = s3_list,
 	.del = s3_delete,
+	.versioned = s3_versioned,
 	.tidy = s3_tidy,
 	.cancel = s3_cancel,
 };

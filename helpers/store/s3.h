@@ -8,6 +8,7 @@
  *   s3_list.c       ListObjectsV2
  *   s3_delete.c     DeleteObjects and DeleteObject
  *   s3_multipart.c  uploads in parts
+ *   s3_versions.c   GetBucketVersioning
  *   s3_url.c, s3_host.c  where the bucket is
  */
 #ifndef STORE_S3_H
@@ -118,6 +119,7 @@ int s3_list(struct store *s, const char *prefix, const char *after, size_t max, 
 	void *ctx, struct err *e);
 int s3_delete(struct store *s, const char *const *names, size_t n,
 	struct store_delete_result *results, struct err *e);
+int s3_versioned(struct store *s, bool *versioned, struct err *e);
 int s3_head(struct store *s, const char *name, struct store_object *out, struct err *e);
 
 /* Headers that an object is made with: timestamp, storage class, encryption. `timestamp` has room

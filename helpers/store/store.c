@@ -212,6 +212,13 @@ int store_delete(struct store *s, const char *const *names, size_t n,
 	return n ? s->driver->del(s, names, n, results, e) : ERR_OK;
 }
 
+int store_versioned(struct store *s, bool *versioned, struct err *e)
+{
+	*versioned = false;
+	int rc = enter(s, NULL, e);
+	return rc || !s->driver->versioned ? rc : s->driver->versioned(s, versioned, e);
+}
+
 int store_delete_note(
 	int first, struct store_delete_result *result, int code, const struct err *why, struct err *e)
 {

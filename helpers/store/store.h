@@ -135,6 +135,14 @@ int store_delete(struct store *s, const char *const *names, size_t n,
 	struct store_delete_result *results, struct err *e);
 
 /*
+ * Does what is deleted go on taking room, as an old version, until a lifecycle rule removes it? On
+ * S3 one request, which few credentials may make; on Backblaze B2 none, it is always so there.
+ * *versioned is false where the answer isn't known: the store's errors, ERR_UNSUPPORTED where the
+ * server has no such question.
+ */
+int store_versioned(struct store *s, bool *versioned, struct err *e);
+
+/*
  * Closes what nobody used for a while (connections and their memory). Call it now and then from a
  * timer. Returns after how many ms there may be more to close, or -1 when nothing is open.
  */

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""counting_s3.py [--weak] [--tls CERTIFICATE KEY] - an S3 server in memory for simulations: quick, and it counts what it is asked.
+"""counting_s3.py [--weak] [--versioned] [--no-delete] [--tls CERTIFICATE KEY] - an S3 server in memory for simulations: quick, and it counts what it is asked.
 
 It knows what our client uses: objects (put with If-None-Match, get with Range, head, delete), uploads in
 parts, ListObjectsV2 in pages of 1,000, DeleteObjects. It looks at no signature, because a simulation's
 clock is days ahead of this one's. --weak: it overwrites objects although told not to, as Backblaze B2 and
-versioned buckets do. Prints its address, serves until SIGTERM; `GET /-/counts` answers with
+versioned buckets do. --versioned: the bucket says that it keeps versions (it doesn't). --no-delete: every
+deletion is denied, as with credentials that may not. Prints its address, serves until SIGTERM; `GET /-/counts` answers with
 a JSON object: requests by kind, connections that were made, objects and their bytes.
 """
 
@@ -25,8 +26,8 @@ PAGE = 1000
 class Bucket:
     """All objects, whatever the bucket is called: key -> (body, the x-amz-meta- headers)."""
 
-    def __init__(self, weak):
-        self.weak = weak
+    def __init__(self, weak=False, versioned=False, no_delete=False):
+        self.weak, self.versioned, self.no_delete = weak, versioned, no_delete
         self.objects, self.keys = {}, []
         self.uploads, self.serial = {}, 0
         self.counts = collections.Counter()
@@ -89,9 +90,13 @@ class Bucket:
             return answer(200, headers={"ETag": etag(body)})
         if method == "PUT":
             return self.put(key, body, meta, absent)
+        if method == "DELETE" and self.no_delete:
+            return error(403, "AccessDenied")
         if method == "DELETE":
             self.delete(key)
             return answer(204)
+        if not key and "versioning" in query:
+            return xml("VersioningConfiguration", "<Status>Enabled</Status>" if self.versioned else "")
         if not key:
             return self.list(query) if method == "GET" else answer(200)
         return self.get(method, key, headers)
@@ -115,6 +120,8 @@ class Bucket:
     def post(self, key, query, body, meta, absent):
         if "delete" in query:
             self.counts["del"] += 1
+            if self.no_delete:
+                return error(403, "AccessDenied")
             names = [unescape(n) for n in re.findall(r"<Key>(.*?)</Key>", body.decode())]
             for name in names:
                 self.delete(name)
@@ -131,7 +138,7 @@ class Bucket:
 
 # ---- answers ----
 
-REASONS = {200: "OK", 204: "No Content", 206: "Partial Content", 404: "Not Found", 412: "Precondition Failed",
+REASONS = {200: "OK", 204: "No Content", 206: "Partial Content", 403: "Forbidden", 404: "Not Found", 412: "Precondition Failed",
            416: "Range Not Satisfiable"}
 
 
@@ -192,9 +199,11 @@ class Connection(asyncio.Protocol):
 async def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--weak", action="store_true")
+    parser.add_argument("--versioned", action="store_true")
+    parser.add_argument("--no-delete", action="store_true")
     parser.add_argument("--tls", nargs=2)
     options = parser.parse_args()
-    bucket, tls = Bucket(options.weak), None
+    bucket, tls = Bucket(options.weak, options.versioned, options.no_delete), None
     if options.tls:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(*options.tls)

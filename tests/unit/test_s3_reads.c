@@ -189,9 +189,72 @@ static void listing_that_is_none_is_damaged(void **state)
 	assert_string_equal(listed, "a");
 }
 
+#define VERSIONING(inside)                                                                  \
+	"[{'body': '<VersioningConfiguration xmlns=\\\"http://s3.amazonaws.com/doc/2006-03-01/" \
+	"\\\">" inside "</VersioningConfiguration>'}]"
+
+static int versioned(const char *answers, bool *out)
+{
+	e = (struct err)ERR_INIT;
+	*out = true;
+	scripted_answers(&server, answers);
+	return store_versioned(s, out, &e);
+}
+
+static void versions_as_the_bucket_says(void **state)
+{
+	(void)state;
+	bool is;
+	assert_code(versioned(VERSIONING("<Status>Enabled</Status>"), &is), ERR_OK);
+	assert_true(is);
+	assert_string_equal(scripted_method(&server, 0), "GET");
+	assert_string_equal(scripted_path(&server, 0), "/bucket?versioning=");
+	assert_code(versioned(VERSIONING("<Status>Suspended</Status>"), &is), ERR_OK);
+	assert_false(is);
+	assert_code(versioned(VERSIONING("<MfaDelete>Disabled</MfaDelete>"), &is), ERR_OK);
+	assert_false(is);
+	assert_code(versioned("[" LIST(KEY("db/0000/a")) "]", &is), ERR_OK);
+	assert_false(is);
+}
+
+/* Few credentials may ask, and few servers know it: then it isn't known, after one request. */
+static void versions_that_nobody_tells(void **state)
+{
+	(void)state;
+	bool is;
+	assert_code(versioned("[" ERROR(403, "AccessDenied") "]", &is), ERR_DENIED);
+	assert_false(is);
+	assert_int_equal(scripted_count(&server), 1);
+	assert_code(versioned("[" ERROR(501, "NotImplemented") "]", &is), ERR_UNSUPPORTED);
+	assert_false(is);
+	assert_int_equal(scripted_count(&server), 1);
+	assert_code(versioned("[{'body': 'enabled'}]", &is), ERR_DAMAGED);
+	assert_false(is);
+}
+
+/* Nobody answers there: it isn't asked. */
+static void versions_of_backblaze(void **state)
+{
+	(void)state;
+	struct store_options o = options();
+	bool is = false;
+	store_close(s);
+	s = NULL;
+	assert_code(
+		store_open(&s, "s3://bucket/p?endpoint=s3.eu-central-003.backblazeb2.com", &o, &e), ERR_OK);
+	assert_code(store_versioned(s, &is, &e), ERR_OK);
+	assert_true(is);
+	struct store_counts counts;
+	store_get_counts(s, &counts);
+	assert_int_equal(counts.get + counts.list + counts.head, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(versions_as_the_bucket_says),
+		TEST(versions_that_nobody_tells),
+		TEST(versions_of_backblaze),
 		TEST(goes_on_where_a_transfer_broke),
 		TEST(does_not_splice_two_objects),
 		TEST(checks_ranges),
