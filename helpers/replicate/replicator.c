@@ -145,6 +145,8 @@ int replicator_open(struct replicator **out, const struct replicator_config *cfg
 	pthread_mutex_init(&r->lock, NULL);
 	health_init(&r->shared.health);
 	inventory_init(&r->inventory);
+	r->upkeep.seen_wall_ms = clock_wall_ms();
+	r->upkeep.seen_boot_ms = clock_boot_ms();
 	pagesums_init(&r->table, 0);
 	pagesums_init(&r->turn.proof, 0);
 	int rc =

@@ -173,6 +173,22 @@ static int do_all(
 	return rc;
 }
 
+/*
+ * A wall clock that was set forward (a machine whose clock has no battery, once it reached a time
+ * server) must not make old what came in a minute ago: L0 files would go whose names fence (F4). A
+ * clock that was set back only keeps files for longer.
+ */
+static void watch_clock(struct replicator *r)
+{
+	struct upkeep *u = &r->upkeep;
+	int64_t wall = clock_wall_ms(), boot = clock_boot_ms();
+	int64_t expected = u->seen_wall_ms + (boot - u->seen_boot_ms);
+	if (wall - expected > MINUTE_MS)
+		inventory_clock_set(&r->inventory, expected, wall - expected);
+	u->seen_wall_ms = wall;
+	u->seen_boot_ms = boot;
+}
+
 static int run(struct replicator *r, int64_t *wait_us, int64_t *at_ms, struct err *e)
 {
 	bool listed = false, fresh;
@@ -182,6 +198,7 @@ static int run(struct replicator *r, int64_t *wait_us, int64_t *at_ms, struct er
 		snapshot_abandon(r);
 		return rc;
 	}
+	watch_clock(r);
 	rc = upkeep_audit(r, &listed, e);
 	if (!rc)
 		rc = upkeep_learn_times(r, e);
