@@ -257,7 +257,8 @@ static bool begin_run(struct replicator *r, int64_t *wait_us)
 	bool stopped = s->phase == PHASE_STOPPED || s->order == ORDER_STOP;
 	s->upkeep_wanted = false;
 	s->upkeep_uploads = 0;
-	*wait_us = early > 0 && s->spool != SPOOL_NONE ? early : INT64_MAX;
+	bool waits = s->spool != SPOOL_NONE || r->levels.renew_ms;
+	*wait_us = early > 0 && waits ? early : INT64_MAX;
 	pthread_mutex_unlock(&r->lock);
 	return (early <= 0 || stopped) && !atomic_load(&r->cancelled);
 }
@@ -271,6 +272,10 @@ void replicator_upkeep(struct replicator *r, int64_t *wait_us)
 	int64_t at_ms = 0;
 	int rc = run(r, wait_us, &at_ms, &e);
 	plan_next(r, rc, at_ms);
+	/* A renewal has no upload to be woken by: it has a timer, and needs one after trouble too. */
+	int64_t again_us = r->upkeep.delay_us ? r->upkeep.delay_us : DELAY_FIRST_US;
+	if (rc && rc != ERR_CANCELLED && rc != ERR_FENCED && r->levels.renew_ms && *wait_us > again_us)
+		*wait_us = again_us;
 	finish(r, rc, &e);
 	keep_inventory(r, false);
 }

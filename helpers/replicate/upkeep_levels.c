@@ -13,6 +13,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#define LOOK_AGAIN_MS (INT64_C(3600) * 1000)
+
 static int gate(void *ctx, struct err *e)
 {
 	return upkeep_gate(ctx, e);
@@ -142,8 +144,10 @@ static int look_for_due(struct replicator *r, bool *due, int64_t *at_ms, struct 
 		*due = s.due != LEVELS_NOT_DUE;
 		*at_ms = s.at_ms;
 	}
-	if (!rc && s.due == LEVELS_RENEWAL && renew_upload(r, files, n))
+	if (!rc && s.due == LEVELS_RENEWAL && renew_upload(r, files, n)) {
 		*due = false;
+		*at_ms = clock_wall_ms() + LOOK_AGAIN_MS; /* should nothing come of the upload */
+	}
 	free(files);
 	return rc;
 }

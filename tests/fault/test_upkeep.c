@@ -499,6 +499,28 @@ static void test_renewal(void **state)
 	assert_true(ship_has(URL, 9, 1, txid + 5));
 }
 
+/* The store is away when it falls due, and nobody uploads anything that could wake us later. */
+static void test_renewal_after_trouble(void **state)
+{
+	struct bed *b = *state;
+	b->cfg.no_retention = true;
+	b->cfg.snapshot_renew_ms = 12 * HOUR_MS;
+	start(b);
+	struct store_fault f = {.op = STORE_OP_ANY, .action = STORE_FAULT_FAIL};
+	assert_int_equal(store_fault_add("u", &f), 0);
+	for (int i = 0; i < 13; i++) {
+		ship_skip(HOUR_MS);
+		ship_for(&b->s, 20);
+	}
+	store_fault_heal("u");
+	for (int i = 0; i < 3; i++) {
+		ship_skip(HOUR_MS);
+		ship_for(&b->s, 50);
+	}
+	assert_true(ship_has(URL, 9, 1, 2));
+	assert_true(ship_same(b->db, URL, b->dir));
+}
+
 /* Another database stands there: until a person says so nothing is merged, made or deleted. */
 static void test_replaced(void **state)
 {
@@ -640,6 +662,7 @@ int main(int argc, char **argv)
 		TEST(test_no_retention),
 		TEST(test_denied_delete),
 		TEST(test_renewal),
+		TEST(test_renewal_after_trouble),
 		TEST(test_replaced),
 		TEST(test_gate),
 		TEST(test_some_deletes_fail),
