@@ -70,7 +70,7 @@ struct ltx_encoder;
 /*
  * Begins a file. `h` is copied; flags, WAL fields are set by us as described above. Whatever
  * before/after checksums are in `h` are written (h->ours decides whether). Memory: 32 KiB, a page
- * and about 3 bytes a page for the index (26 MiB for 36 GiB of 4 KiB pages). ERR_FAIL for a header
+ * and about 3 bytes a page for the index (24 MiB for 32 GiB of 4 KiB pages). ERR_FAIL for a header
  * that LTX forbids, and for commit 0 or a before checksum with min_txid 1.
  */
 int ltx_encoder_new(struct ltx_encoder **out, const struct ltx_header *h, ltx_write_fn write,
