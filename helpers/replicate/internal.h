@@ -185,7 +185,13 @@ struct work {
 	uint64_t table_saved_txid;
 };
 
+#define UPKEEP_APART 64
+
 struct upkeep {
+	/* In the replica, and not to be counted on: damaged, changed, or of another timeline. Sorted;
+	 * in this life. */
+	struct replica_file *apart; /* UPKEEP_APART of them; NULL = none yet */
+	size_t n_apart;
 	int64_t seen_wall_ms, seen_boot_ms; /* at the last run; at first, when it was opened */
 	int64_t saved_us;         /* monotonic time of the last saving of the inventory; 0 = never */
 	uint64_t saved_changes;   /* what was saved */

@@ -229,6 +229,7 @@ void replicator_close(struct replicator *r)
 	pagesums_free(&r->table);
 	pagesums_free(&r->turn.proof);
 	inventory_free(&r->inventory);
+	free(r->upkeep.apart);
 	state_dir_close(r->dir);
 	store_close(r->store);
 	free(r->work.folder);

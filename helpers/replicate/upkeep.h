@@ -54,6 +54,9 @@ int upkeep_learn_times(struct replicator *r, struct err *e);
  * is due. */
 void upkeep_lost(struct replicator *r, const struct replica_file *f, struct err *e);
 
+/* The same of a file that is there and does not continue the one before it (F8). */
+void upkeep_unfit(struct replicator *r, const struct replica_file *f, struct err *e);
+
 /* Says what is wrong, in the log (once for the same sentence) and in status; "" = all is well. */
 void upkeep_say(struct replicator *r, const char *text);
 

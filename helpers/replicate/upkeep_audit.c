@@ -141,6 +141,38 @@ static int find_missing(struct replicator *r, const struct ltx_set *set, struct 
 	return ERR_OK;
 }
 
+static int compare_files(const void *a, const void *b)
+{
+	return replica_file_compare(a, b);
+}
+
+/* No listing brings it back into the inventory. Beyond the bound, or without memory, one does, and
+ * then it is found out again. */
+static void set_apart(struct replicator *r, const struct replica_file *f)
+{
+	struct upkeep *u = &r->upkeep;
+	inventory_remove(&r->inventory, f, 1);
+	if (!u->apart)
+		u->apart = calloc(UPKEEP_APART, sizeof(*u->apart));
+	bool known = u->n_apart && bsearch(f, u->apart, u->n_apart, sizeof(*f), compare_files);
+	if (!u->apart || known || u->n_apart == UPKEEP_APART)
+		return;
+	u->apart[u->n_apart++] = *f;
+	qsort(u->apart, u->n_apart, sizeof(*u->apart), compare_files);
+}
+
+void upkeep_unfit(struct replicator *r, const struct replica_file *f, struct err *e)
+{
+	struct upkeep *u = &r->upkeep;
+	snprintf(u->fault, sizeof(u->fault),
+		"files in the replica contradict each other; restoring to points between them and the next "
+		"snapshot may fail: %.380s",
+		e->text);
+	upkeep_say(r, u->fault);
+	set_apart(r, f);
+	err_clear(e);
+}
+
 void upkeep_lost(struct replicator *r, const struct replica_file *f, struct err *e)
 {
 	struct upkeep *u = &r->upkeep;
@@ -148,7 +180,7 @@ void upkeep_lost(struct replicator *r, const struct replica_file *f, struct err 
 		"a file in the replica is missing or damaged; restoring to earlier points may fail: %.380s",
 		e->text);
 	upkeep_say(r, u->fault);
-	inventory_remove(&r->inventory, f, 1);
+	set_apart(r, f);
 	err_clear(e);
 }
 
@@ -168,11 +200,6 @@ static void tell_missing(struct replicator *r, const struct replica_file *files,
 }
 
 /* ---- added ---- */
-
-static int compare_files(const void *a, const void *b)
-{
-	return replica_file_compare(a, b);
-}
 
 /* Files that were changed are listed, and not counted on. */
 static void leave_out(struct ltx_set *set, const struct replica_file *files, size_t n)
@@ -201,9 +228,12 @@ static int compare(struct replicator *r, struct listing *l, struct err *e)
 	if (!rc && known)
 		rc = find_missing(r, &l->set, files, old, &missing, e);
 	if (!rc) {
+		for (size_t i = 0; i < missing; i++)
+			set_apart(r, &files[i]);
 		inventory_remove(&r->inventory, files, missing);
 		tell_missing(r, files, missing);
 		leave_out(&l->set, files, missing);
+		leave_out(&l->set, r->upkeep.apart, r->upkeep.n_apart);
 		/* What was settled since the listing began stays. */
 		rc = inventory_load(&r->inventory, &l->set, true, state_dir_path(r->dir),
 			store_url(r->store), clock_wall_ms(), e);

@@ -53,11 +53,6 @@ static int merge_files(
 	struct compact_env env = make_env(r);
 	struct compact_result out;
 	int rc = compact_run(&env, level, inputs, n, &out, e);
-	if (rc && out.fault == COMPACT_NO_FIT && out.culprit > 0) {
-		/* F8: what comes behind begins another file. */
-		log_warn("%s: %s", r->cfg.database, e->text);
-		rc = compact_run(&env, level, inputs, out.culprit, &out, e);
-	}
 	if (env.unconditional) {
 		pthread_mutex_lock(&r->lock);
 		r->shared.unconditional = true;
@@ -65,6 +60,11 @@ static int merge_files(
 	}
 	if (rc && out.fault == COMPACT_LOST) {
 		upkeep_lost(r, &inputs[out.culprit], e);
+		return ERR_OK;
+	}
+	if (rc && out.fault == COMPACT_NO_FIT) {
+		/* F8: no way leads over it, so a snapshot is due now. */
+		upkeep_unfit(r, &inputs[out.culprit], e);
 		return ERR_OK;
 	}
 	if (rc && out.fault == COMPACT_TAKEN)
