@@ -1,27 +1,66 @@
 #include "daemon/report.h"
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/json.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+/* The names of a query's keys are read without hyphens, in any case, and decoded: one that is
+ * written in a way that this doesn't understand counts as secret. */
+static bool is_secret_key(const char *key, size_t n)
+{
+	static const char secret[] = "ssec"; /* sse-customer-key, and what goes with it */
+	const char *want = secret;
+	if (memchr(key, '%', n))
+		return true;
+	for (size_t i = 0; i < n && *want; i++) {
+		if (key[i] == '-')
+			continue;
+		if (tolower((unsigned char)key[i]) != *want++)
+			return false;
+	}
+	return !*want;
+}
+
+/* The query from '?' on, with "***" for the values that are secret. */
+static void append_query(struct buf *out, const char *query)
+{
+	for (const char *p = query; *p;) {
+		size_t key = 1 + strcspn(p + 1, "=&"); /* with '?' or '&' before it */
+		size_t all = key + strcspn(p + key, "&");
+		bool secret = p[key] == '=' && is_secret_key(p + 1, key - 1);
+		buf_append(out, p, secret ? key + 1 : all);
+		if (secret)
+			buf_append_str(out, "***");
+		p += all;
+	}
+}
+
 void report_url(const char *url, char *out, size_t size)
 {
 	const char *rest = strstr(url, "://");
-	if (!rest) {
-		snprintf(out, size, "%s", url);
-		return;
-	}
-	rest += 3;
-	size_t host = strcspn(rest, "/?");
-	const char *at = memrchr(rest, '@', host);
-	if (at)
-		snprintf(out, size, "%.*s***%s", (int)(rest - url), url, at);
-	else
-		snprintf(out, size, "%s", url);
+	size_t scheme = rest ? (size_t)(rest + 3 - url) : 0;
+	size_t host = scheme + (rest ? strcspn(url + scheme, "/?") : 0);
+	const char *at = rest ? memrchr(url + scheme, '@', host - scheme) : NULL;
+	const char *from = at ? at : url + scheme;
+	const char *query = rest ? strchr(from, '?') : NULL;
+	size_t plain = query ? (size_t)(query - from) : strlen(from);
+	struct buf text;
+	buf_init(&text, size - 1);
+	int rc = buf_append(&text, url, scheme);
+	if (!rc && at)
+		rc = buf_append_str(&text, "***");
+	if (!rc)
+		rc = buf_append(&text, from, plain);
+	if (!rc && query)
+		append_query(&text, query);
+	snprintf(out, size, "%s", buf_str(&text));
+	buf_free(&text);
 }
 
 static json_t *finish(json_t *object, int rc)

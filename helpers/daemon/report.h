@@ -17,7 +17,8 @@ json_t *report_synced(json_t *warnings); /* an array, borrowed; NULL = none */
 json_t *report_database(
 	const struct message_status_database *m, const char *path, const char *replica, int64_t now_ms);
 
-/* The URL without what may be a password in it ("user:secret@" becomes "***@"), into out. */
+/* The URL without what may be a password or a key in it ("user:secret@" becomes "***@", and so do
+ * the values of sse-customer-…), into out, of size bytes; cut where it doesn't fit. */
 void report_url(const char *url, char *out, size_t size);
 
 #endif

@@ -76,13 +76,24 @@ row() { grep -qE "^ +$1: +$2\$" <<<"$output" || assert false "$1: $2"; }
 @test "info of several databases, and of one of them; passwords in URLs are not shown" {
   dokku litestream:create info-app "$DIR" two.db "file://$LIB_ROOT/replicas/two" -o sync-interval=10s --option no-barrier=true
   [ "$(host jq -c '.databases[1].options' "$DATA/desired/info-app.json")" = '{"sync-interval":"10s","no-barrier":"true"}' ]
-  host sh -c "jq '.databases[1].replica = \"s3://key:hush-hush@bucket/two\"' $DATA/desired/info-app.json >/tmp/new &&
+  host sh -c "jq '.databases[1].replica = \"s3://key:hush-hush@bucket/two?region=eu&SSE-customer-key=hush-hush&part-size=5MB\"' $DATA/desired/info-app.json >/tmp/new &&
     cat /tmp/new >$DATA/desired/info-app.json"
   run dokku litestream:info info-app
   assert_success
   row Database "$DIR/one.db"
   row Database "$DIR/two.db"
   row Options "sync-interval=10s, no-barrier=true"
+  refute_contains hush-hush
+  assert_contains "region=eu&SSE-customer-key=****&part-size=5MB"
+  local verb
+  for verb in list "list --format json" "status info-app --format json"; do
+    # shellcheck disable=SC2086 # words
+    run dokku litestream:$verb
+    assert_contains bucket/two
+    refute_contains hush-hush
+  done
+  run host "$LIBDIR/litestream" ctl status info-app
+  assert_contains "region=eu&SSE-customer-key=***&part-size=5MB"
   refute_contains hush-hush
   run dokku litestream:info info-app two.db
   assert_success
