@@ -2,8 +2,8 @@
 
 #include "base/clock.h"
 #include "base/fs.h"
-#include "base/json.h"
 #include "base/log.h"
+#include "conf/intent.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,21 +15,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define INTENT_VERSION 1
 #define INTENT_MAX 4096
-#define PARTS 4
+#define PARTS INTENT_PARTS
 #define STAMP_TRIES 100
 
 static const char *const parts[PARTS] = {"", "-wal", "-shm", "-journal"};
-static const char *const keys[PARTS] = {"database", "wal", "shm", "journal"};
 
 /* Everything about one exchange. */
 struct exchange {
 	const char *path; /* borrowed */
 	char *dir, *intent;
 	char *fresh; /* the new file's path */
-	char stamp[INPLACE_STAMP_SIZE];
-	uint64_t new_ino, old_ino[PARTS]; /* 0 = there is none */
+	struct intent what;
 	int lock_fd;
 };
 
@@ -69,7 +66,7 @@ static int names(const struct exchange *x, int i, char **from, char **to, struct
 {
 	if (asprintf(from, "%s%s", x->path, parts[i]) < 0)
 		return err_nomem(e, "restoring in place");
-	if (asprintf(to, "%s.before-%s%s", x->path, x->stamp, parts[i]) >= 0)
+	if (asprintf(to, "%s.before-%s%s", x->path, x->what.stamp, parts[i]) >= 0)
 		return ERR_OK;
 	free(*from);
 	return err_nomem(e, "restoring in place");
@@ -112,7 +109,7 @@ static int move_part(const struct exchange *x, int i, struct err *e)
 	if (rc)
 		return rc;
 	rc = inode_at(from, &at, e);
-	if (!rc && at && at != x->old_ino[i])
+	if (!rc && at && at != x->what.old_ino[i])
 		rc = err_set(e, ERR_DATABASE,
 			"%s was made by somebody while the restored database was about to take its place; stop "
 			"what uses it and look at it",
@@ -151,7 +148,7 @@ static int move_back(const struct exchange *x, int i, struct err *e)
 	if (rc)
 		return rc;
 	rc = inode_at(from, &ino, e);
-	if (!rc && ino && ino == x->old_ino[i])
+	if (!rc && ino && ino == x->what.old_ino[i])
 		rc = rename_new(from, at, e);
 	free(at);
 	free(from);
@@ -162,7 +159,7 @@ static int remove_fresh(const struct exchange *x, struct err *e)
 {
 	uint64_t ino;
 	int rc = inode_at(x->fresh, &ino, e);
-	if (!rc && ino == x->new_ino && fs_unlink(x->fresh))
+	if (!rc && ino == x->what.new_ino && fs_unlink(x->fresh))
 		rc = err_errno(e, ERR_IO, errno, "cannot remove %s", x->fresh);
 	return rc;
 }
@@ -173,9 +170,9 @@ static int back(const struct exchange *x, struct err *e)
 	uint64_t at;
 	int rc = inode_at(x->path, &at, e);
 	/* An old -wal must not get beside a file that somebody made in between. */
-	if (!rc && at && at != x->new_ino && at != x->old_ino[0])
+	if (!rc && at && at != x->what.new_ino && at != x->what.old_ino[0])
 		return err_set(e, ERR_DATABASE, "somebody has made a new file at %s", x->path);
-	if (!rc && at && at == x->new_ino)
+	if (!rc && at && at == x->what.new_ino)
 		rc = rename_new(x->path, x->fresh, e);
 	for (int i = PARTS - 1; !rc && i >= 0; i--)
 		rc = move_back(x, i, e);
@@ -187,28 +184,6 @@ static int back(const struct exchange *x, struct err *e)
 }
 
 /* ---- the intent ---- */
-
-static json_t *intent_json(const struct exchange *x)
-{
-	json_t *o = json_object();
-	int rc = o ? ERR_OK : ERR_NOMEM;
-	char hex[20];
-	if (rc)
-		return NULL;
-	json_put_int(o, "version", INTENT_VERSION, &rc);
-	json_put_text(o, "time", x->stamp, &rc);
-	json_put_text(o, "new_file", fs_basename(x->fresh), &rc);
-	snprintf(hex, sizeof(hex), "%" PRIx64, x->new_ino);
-	json_put_text(o, "new", hex, &rc);
-	for (int i = 0; i < PARTS; i++) {
-		snprintf(hex, sizeof(hex), "%" PRIx64, x->old_ino[i]);
-		json_put_text(o, keys[i], hex, &rc);
-	}
-	if (!rc)
-		return o;
-	json_decref(o);
-	return NULL;
-}
 
 /* Without a name, so that no crash leaves it behind; with one where the file system can't do that.
  */
@@ -246,71 +221,18 @@ static int put_intent(struct exchange *x, const struct buf *text, const char *tm
 static int write_intent(struct exchange *x, struct err *e)
 {
 	struct buf text;
-	buf_init(&text, INTENT_MAX);
-	json_t *o = intent_json(x);
 	char *tmp = NULL;
-	int rc = !o || json_append(&text, o) ? err_nomem(e, "restoring in place") : ERR_OK;
+	buf_init(&text, INTENT_MAX);
+	snprintf(x->what.file, sizeof(x->what.file), "%s", fs_basename(x->fresh));
+	int rc = intent_encode(&x->what, &text, e);
 	if (!rc)
 		rc = open_nameless(x, &tmp, e);
 	if (!rc)
 		rc = put_intent(x, &text, tmp, e);
 	if (rc && tmp)
 		fs_unlink(tmp);
-	json_decref(o);
 	buf_free(&text);
 	free(tmp);
-	return rc;
-}
-
-static bool read_inode(const char *text, uint64_t *out)
-{
-	char *end;
-	errno = 0;
-	*out = strtoull(text, &end, 16);
-	return *text && !*end && !errno;
-}
-
-/* Whoever may write in the folder can write an intent: it must not lead out of the folder. */
-static bool good_names(const struct exchange *x, const char *stamp, const char *file)
-{
-	const char *name = fs_basename(x->path);
-	size_t n = strlen(name);
-	return strlen(stamp) < INPLACE_STAMP_SIZE && *stamp &&
-		   strspn(stamp, "0123456789TZ-") == strlen(stamp) && !strchr(file, '/') &&
-		   file[0] == '.' && strncmp(file + 1, name, n) == 0 && file[n + 1] == '.';
-}
-
-static int take_fields(struct exchange *x, const json_t *o, struct err *e)
-{
-	uint64_t version = 0;
-	char *text[PARTS + 3] = {0}; /* time, new_file, new, the parts */
-	const struct json_field fields[] = {
-		{"version", JSON_FIELD_COUNT, false, &version, INTENT_VERSION},
-		{"time", JSON_FIELD_TEXT, false, &text[0], 0},
-		{"new_file", JSON_FIELD_TEXT, false, &text[1], 0},
-		{"new", JSON_FIELD_TEXT, false, &text[2], 0},
-		{keys[0], JSON_FIELD_TEXT, false, &text[3], 0},
-		{keys[1], JSON_FIELD_TEXT, false, &text[4], 0},
-		{keys[2], JSON_FIELD_TEXT, false, &text[5], 0},
-		{keys[3], JSON_FIELD_TEXT, false, &text[6], 0},
-	};
-	int rc = o ? json_read_fields(o, fields, sizeof(fields) / sizeof(fields[0]), x->intent, e)
-			   : ERR_DAMAGED;
-	bool good = !rc && good_names(x, text[0], text[1]) && read_inode(text[2], &x->new_ino);
-	for (int i = 0; good && i < PARTS; i++)
-		good = read_inode(text[3 + i], &x->old_ino[i]);
-	if (good) {
-		snprintf(x->stamp, sizeof(x->stamp), "%s", text[0]);
-		x->fresh = fs_join(x->dir, text[1]);
-		rc = x->fresh ? ERR_OK : err_nomem(e, "restoring in place");
-	} else if (rc != ERR_NOMEM) {
-		rc = err_set(e, ERR_DATABASE,
-			"%s, which an interrupted restore left, can't be read: see what is in the folder, put "
-			"the right file at %s, and delete it",
-			x->intent, x->path);
-	}
-	for (size_t i = 0; i < sizeof(text) / sizeof(text[0]); i++)
-		free(text[i]);
 	return rc;
 }
 
@@ -318,13 +240,18 @@ static int read_intent(struct exchange *x, struct err *e)
 {
 	struct buf text;
 	buf_init(&text, INTENT_MAX);
-	json_t *o = NULL;
 	int rc = fs_read_file(x->intent, &text, e);
-	if (!rc && json_parse_object(text.data, text.len, x->intent, &o, e) == ERR_NOMEM)
-		rc = ERR_NOMEM;
 	if (!rc)
-		rc = take_fields(x, o, e);
-	json_decref(o);
+		rc = intent_decode(&x->what, &text, fs_basename(x->path), e);
+	if (rc == ERR_DAMAGED || rc == ERR_FULL)
+		rc = err_set(e, ERR_DATABASE,
+			"%s, which an interrupted restore left, can't be read: see what is in the folder, put "
+			"the right file at %s, and delete it",
+			x->intent, x->path);
+	if (!rc) {
+		x->fresh = fs_join(x->dir, x->what.file);
+		rc = x->fresh ? ERR_OK : err_nomem(e, "restoring in place");
+	}
 	buf_free(&text);
 	return rc;
 }
@@ -376,13 +303,13 @@ static int choose_stamp(struct exchange *x, struct err *e)
 	compact[n] = '\0';
 	for (int i = 1; i < STAMP_TRIES; i++) {
 		if (i == 1)
-			snprintf(x->stamp, sizeof(x->stamp), "%.20sZ", compact);
+			snprintf(x->what.stamp, sizeof(x->what.stamp), "%.20sZ", compact);
 		else
-			snprintf(x->stamp, sizeof(x->stamp), "%.20sZ-%d", compact, i);
+			snprintf(x->what.stamp, sizeof(x->what.stamp), "%.20sZ-%d", compact, i);
 		if (!taken(x))
 			return ERR_OK;
 	}
-	return err_set(e, ERR_EXISTS, "%s.before-%s is there already", x->path, x->stamp);
+	return err_set(e, ERR_EXISTS, "%s.before-%s is there already", x->path, x->what.stamp);
 }
 
 static int prepare(struct exchange *x, int fd, const char *tmp, struct err *e)
@@ -394,15 +321,15 @@ static int prepare(struct exchange *x, int fd, const char *tmp, struct err *e)
 		rc = names(x, i, &from, &to, e);
 		if (rc)
 			break;
-		rc = inode_at(from, &x->old_ino[i], e);
+		rc = inode_at(from, &x->what.old_ino[i], e);
 		free(from);
 		free(to);
 	}
 	if (!rc && fstat(fd, &st))
 		rc = err_errno(e, ERR_IO, errno, "cannot look at the restored %s", x->path);
-	x->new_ino = rc ? 0 : st.st_ino;
+	x->what.new_ino = rc ? 0 : st.st_ino;
 	char ending[INPLACE_STAMP_SIZE + 16];
-	snprintf(ending, sizeof(ending), ".restored-%s", x->stamp);
+	snprintf(ending, sizeof(ending), ".restored-%s", x->what.stamp);
 	x->fresh = tmp ? strdup(tmp) : beside(x, ending);
 	if (!rc && !x->fresh)
 		rc = err_nomem(e, "restoring in place");
@@ -422,8 +349,8 @@ int inplace_exchange(
 		return rc;
 	}
 	for (int i = 0; i < PARTS; i++)
-		if (x.old_ino[i])
-			memcpy(stamp, x.stamp, INPLACE_STAMP_SIZE);
+		if (x.what.old_ino[i])
+			memcpy(stamp, x.what.stamp, INPLACE_STAMP_SIZE);
 	if (!tmp && fs_link_fd(fd, x.fresh))
 		rc = err_errno(e, ERR_IO, errno, "cannot name the restored %s", path);
 	if (!rc)
@@ -451,7 +378,7 @@ static int drop_exchange(const struct exchange *x, struct err *e)
 		if (rc)
 			break;
 		rc = inode_at(from, &at, e);
-		if (!rc && at && at == x->old_ino[i])
+		if (!rc && at && at == x->what.old_ino[i])
 			rc = rename_new(from, to, e);
 		free(from);
 		free(to);
@@ -469,12 +396,12 @@ static int settle(const struct exchange *x, bool drop, struct err *e)
 		rc = inode_at(x->fresh, &fresh, e);
 	if (rc)
 		return rc;
-	bool whole = fresh && fresh == x->new_ino;
-	if (at && at == x->new_ino) {
+	bool whole = fresh && fresh == x->what.new_ino;
+	if (at && at == x->what.new_ino) {
 		rc = remove_fresh(x, e); /* a second name, where rename was a link */
 		return rc ? rc : remove_intent(x, e);
 	}
-	if ((at && at == x->old_ino[0]) || (!at && !whole)) {
+	if ((at && at == x->what.old_ino[0]) || (!at && !whole)) {
 		rc = back(x, e);
 		if (!rc)
 			log_warn("%s: a restore that was interrupted has been taken back", x->path);
@@ -488,14 +415,14 @@ static int settle(const struct exchange *x, bool drop, struct err *e)
 			"was there before is %s.before-%s. To keep the new one delete %s; to replace it "
 			"restore "
 			"again with -force",
-			x->path, x->path, x->stamp, x->intent);
+			x->path, x->path, x->what.stamp, x->intent);
 	rc = forward(x, e);
 	if (!rc)
 		rc = remove_intent(x, e);
 	if (!rc)
 		log_warn("%s: a restore that was interrupted has been completed; what was there before is "
 				 "%s.before-%s",
-			x->path, x->path, x->stamp);
+			x->path, x->path, x->what.stamp);
 	return rc;
 }
 

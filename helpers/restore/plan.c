@@ -262,6 +262,24 @@ static uint64_t reachable_below(struct planner *p, uint64_t txid)
 	return 0;
 }
 
+/*
+ * A time may fall on files that retention has left behind without what lies before them, because a
+ * larger file holds all of it. As with any time between two files the state before counts: the
+ * furthest that could be reached. True with that as *goal; not for a gap.
+ */
+static bool step_back(const struct planner *p, uint64_t *goal)
+{
+	size_t last = p->path.furthest;
+	if (!p->in->target.timestamp_ms || p->in->n_bans || last == PATH_NONE)
+		return false;
+	uint64_t at = p->in->set->files[last].max_txid;
+	const struct ltx_file *holder = holder_of(p->in->set, at + 1);
+	if (!holder || holder->max_txid <= *goal)
+		return false;
+	*goal = at;
+	return true;
+}
+
 static int no_path_error(struct planner *p, uint64_t goal, struct err *e)
 {
 	size_t last = p->path.furthest;
@@ -344,8 +362,11 @@ int restore_plan_make(const struct restore_plan_input *in, struct restore_plan *
 		rc = collect_ends(&p, e);
 	if (!rc)
 		rc = choose_goal(&p, &goal, e);
+	bool found = !rc && path_find(&p.path, goal);
+	if (!rc && !found && step_back(&p, &goal))
+		found = path_find(&p.path, goal);
 	if (!rc)
-		rc = path_find(&p.path, goal) ? copy_plan(&p, plan, e) : no_path_error(&p, goal, e);
+		rc = found ? copy_plan(&p, plan, e) : no_path_error(&p, goal, e);
 	free(p.ends);
 	path_free(&p.path);
 	return rc;

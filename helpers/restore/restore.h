@@ -51,8 +51,8 @@ struct restore_plan_input {
  * one before, as few as possible. Nothing is left out silently: the latest state is the highest
  * TXID of any file, and what leads there must be whole.
  *
- * A timestamp means the last transaction at or before it; one after the last file is the latest
- * state, one after now_ms ERR_USAGE. Timestamps ascend with TXIDs (F9).
+ * A timestamp means the last transaction at or before it that can still be had; one after the last
+ * file is the latest state, one after now_ms ERR_USAGE. Timestamps ascend with TXIDs (F9).
  *
  * ERR_NO_BACKUP   no file at all; nothing as old as the timestamp (names the earliest); a TXID that
  *                 isn't there, or can't be rebuilt any more because retention has merged its

@@ -43,7 +43,7 @@ static void write_text(const char *path, const char *text)
 
 static bool has_text(const char *path, const char *text)
 {
-	char found[64] = "";
+	char found[512] = "";
 	FILE *f = fopen(path, "r");
 	if (!f)
 		return false;
@@ -332,12 +332,47 @@ static void test_file_made_in_between(void **state)
 	bed_close(&b);
 }
 
+/* Whoever may write in the folder can write an intent: it leads nowhere else, and never deletes. */
+static void test_intents_that_are_none(void **state)
+{
+	(void)state;
+	static const char *const texts[] = {
+		"",
+		"not JSON",
+		"{}",
+		"{\"version\":2}",
+		"{\"version\":1,\"time\":\"../x\",\"new_file\":\".app.db.new\",\"new\":\"1\","
+		"\"database\":\"2\",\"wal\":\"0\",\"shm\":\"0\",\"journal\":\"0\"}",
+		"{\"version\":1,\"time\":\"20261121T153000Z\",\"new_file\":\".app.db./../../x\","
+		"\"new\":\"1\",\"database\":\"2\",\"wal\":\"0\",\"shm\":\"0\",\"journal\":\"0\"}",
+		"{\"version\":1,\"time\":\"20261121T153000Z\",\"new_file\":\"other.db\","
+		"\"new\":\"1\",\"database\":\"2\",\"wal\":\"0\",\"shm\":\"0\",\"journal\":\"0\"}",
+		"{\"version\":1,\"time\":\"20261121T153000Z\",\"new_file\":\".app.db.x\","
+		"\"new\":\"inode\",\"database\":\"2\",\"wal\":\"0\",\"shm\":\"0\",\"journal\":\"0\"}",
+	};
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		struct bed b;
+		struct err e = ERR_INIT;
+		char path[300];
+		bed_open(&b, NULL, 1024, true);
+		snprintf(path, sizeof(path), "%s/.app.db.restoring", b.dir);
+		write_text(path, texts[i]);
+		write_text(b.db, "old database");
+		int rc = inplace_recover(b.db, false, &e);
+		if (rc != ERR_DATABASE || !strstr(e.text, "can't be read"))
+			fail_msg("%zu: %d %s", i, rc, e.text);
+		assert_true(has_text(b.db, "old database") && has_text(path, texts[i]));
+		bed_close(&b);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_opened_by_replicate),
 		cmocka_unit_test(test_without_state),
 		cmocka_unit_test(test_file_made_in_between),
+		cmocka_unit_test(test_intents_that_are_none),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -59,6 +59,19 @@ static void sweep(struct bed *b, struct restore_options *o)
 	assert_true(failures > 20);
 }
 
+static void sweep_in_place(struct bed *b)
+{
+	struct restore_options o = {.output = b->db, .in_place = true};
+	for (fail_at = 1;; fail_at++) {
+		put_old_set(b);
+		int rc = restore_once(b, &o);
+		bool over = calls < fail_at;
+		expect_exchanged(b, rc);
+		if (over)
+			break;
+	}
+}
+
 static void test_every_allocation_fails(void **state)
 {
 	(void)state;
@@ -72,6 +85,8 @@ static void test_every_allocation_fails(void **state)
 	b.r.txid = 8; /* what that time means */
 	sweep(&b, &o);
 	b.r.txid = 9;
+	if (apply_raw_bytes) /* once is enough */
+		sweep_in_place(&b);
 	bed_close(&b);
 }
 #endif

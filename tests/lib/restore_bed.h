@@ -5,6 +5,7 @@
 #ifndef TESTS_LIB_RESTORE_BED_H
 #define TESTS_LIB_RESTORE_BED_H
 
+#include "conf/inplace.h"
 #include "lib/replica.h"
 #include "lib/tmpdir.h"
 #include "restore/restore.h"
@@ -17,6 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -107,6 +109,59 @@ static inline void ship_history(struct bed *b)
 	} steps[] = {{20, 0}, {20, 3}, {33, 2}, {33, 0}, {7, 1}, {7, 4}, {25, 1}, {12, 0}, {40, 5}};
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)
 		replica_ship(&b->r, steps[i].n_page, steps[i].writes);
+}
+
+/* ---- in place of something ---- */
+
+static inline void put_text(const char *path, const char *text)
+{
+	FILE *f = fopen(path, "w");
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+static inline bool text_is(const char *path, const char *text)
+{
+	char found[64] = "";
+	FILE *f = fopen(path, "r");
+	if (!f)
+		return false;
+	size_t n = fread(found, 1, sizeof(found) - 1, f);
+	fclose(f);
+	return n == strlen(text) && memcmp(found, text, n) == 0;
+}
+
+/* A database and its -wal, which a restore is to replace. */
+static inline void put_old_set(const struct bed *b)
+{
+	char wal[300];
+	snprintf(wal, sizeof(wal), "%s-wal", b->db);
+	put_text(b->db, "old database");
+	put_text(wal, "old wal");
+}
+
+/* After the restore returned rc: all of the old set in its place, or aside; nothing else. What is
+ * there is removed. */
+static inline void expect_exchanged(struct bed *b, int rc)
+{
+	char wal[300], before[300], before_wal[310], command[600];
+	struct err e = ERR_INIT;
+	snprintf(wal, sizeof(wal), "%s-wal", b->db);
+	snprintf(before, sizeof(before), "%s.before-%s", b->db, b->result.before);
+	snprintf(before_wal, sizeof(before_wal), "%s-wal", before);
+	if (rc) {
+		assert_true(b->e.text[0]);
+		assert_int_equal(inplace_recover(b->db, false, &e), ERR_OK);
+		assert_true(text_is(b->db, "old database") && text_is(wal, "old wal"));
+		assert_int_equal(left_behind(b), 2);
+	} else {
+		assert_true(replica_is_state(&b->r, b->r.txid, b->db));
+		assert_int_not_equal(access(wal, F_OK), 0);
+		assert_true(text_is(before, "old database") && text_is(before_wal, "old wal"));
+	}
+	snprintf(command, sizeof(command), "rm -rf '%s'* '%s/.app.db'*", b->db, b->dir);
+	assert_int_equal(system(command), 0);
 }
 
 static inline void touch(const char *path)

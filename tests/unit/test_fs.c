@@ -130,6 +130,42 @@ static bool content_is(const char *path, const char *want)
 	return same;
 }
 
+static int refuse_renameat2(int a, const char *from, int b, const char *to, unsigned flags)
+{
+	(void)a;
+	(void)from;
+	(void)b;
+	(void)to;
+	(void)flags;
+	return errno = EINVAL, -1;
+}
+
+/* By the system's own call, and where a file system doesn't have that. */
+static void test_rename_new(void **state)
+{
+	(void)state;
+	struct fs_ops old = fs_system_ops;
+	old.renameat2 = refuse_renameat2;
+	for (int without = 0; without < 2; without++) {
+		char *dir = tmpdir_new(), *a = fs_join(dir, "a"), *b = fs_join(dir, "b");
+		struct err e = ERR_INIT;
+		assert_int_equal(fs_replace_file(a, "one", 3, 0600, &e), ERR_OK);
+		fs_set_ops(without ? &old : NULL);
+		assert_int_equal(fs_rename_new(a, b), 0);
+		assert_true(content_is(b, "one") && access(a, F_OK) != 0);
+		assert_int_equal(fs_replace_file(a, "two", 3, 0600, &e), ERR_OK);
+		assert_int_equal(fs_rename_new(a, b), -1);
+		assert_int_equal(errno, EEXIST);
+		assert_true(content_is(b, "one") && content_is(a, "two"));
+		assert_int_equal(unlink(a), 0);
+		assert_int_equal(fs_rename_new(a, b), -1);
+		fs_set_ops(NULL);
+		free(a);
+		free(b);
+		tmpdir_free(dir);
+	}
+}
+
 /* ---- replacing a file ---- */
 
 /* One try with call `at` failing; false when there are fewer calls. */
@@ -406,6 +442,7 @@ static int remove_tmp(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_rename_new),
 		cmocka_unit_test(test_replace_file_with_faults),
 		cmocka_unit_test(test_replace_file_order),
 		cmocka_unit_test(test_replace_file_mode_and_new_file),

@@ -132,6 +132,12 @@ static const struct plan_case cases[] = {
 	{"9:1-5 0:4 0:5 0:6", 0, 4200, ERR_NO_BACKUP, "nothing is as old as",
 		"1970-01-01T00:00:05.000Z"},
 	{"9:1-5 1:6-9 1:10-15", 0, 14000, ERR_OK, "9:1-5 1:6-9", NULL},
+	/* what lies before the L0 of that time is only left inside a larger file */
+	{"9:1-3 1:4-10 0:6 0:7", 0, 7500, ERR_OK, "9:1-3", NULL},
+	{"9:1-3 0:4 1:5-10 0:6 0:7", 0, 7500, ERR_OK, "9:1-3 0:4", NULL},
+	{"9:1-3 1:4-10 0:10", 0, 9999, ERR_OK, "9:1-3", NULL},
+	{"9:1-3 1:5-10 0:7", 0, 7500, ERR_DAMAGED, "L9 0000000000000001-0000000000000003.ltx",
+		"L1 0000000000000005-000000000000000a.ltx"},
 	{"0:1 0:2", 1, 1000, ERR_USAGE, "exclude each other", NULL},
 };
 

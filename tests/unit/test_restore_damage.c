@@ -337,6 +337,14 @@ static int f_linkat(int a, const char *from, int b, const char *to, int flags)
 {
 	return strikes() ? failing(-1) : fs_system_ops.linkat(a, from, b, to, flags);
 }
+static int f_renameat2(int a, const char *from, int b, const char *to, unsigned flags)
+{
+	return strikes() ? failing(-1) : fs_system_ops.renameat2(a, from, b, to, flags);
+}
+static int f_unlinkat(int dirfd, const char *path, int flags)
+{
+	return strikes() ? failing(-1) : fs_system_ops.unlinkat(dirfd, path, flags);
+}
 static int f_mkdirat(int dirfd, const char *path, mode_t mode)
 {
 	return strikes() ? failing(-1) : fs_system_ops.mkdirat(dirfd, path, mode);
@@ -351,7 +359,7 @@ static int f_openat_named(int dirfd, const char *path, int flags, mode_t mode)
 	return f_openat(dirfd, path, flags, mode);
 }
 
-static void sweep(struct bed *b, const char *state_dir, unsigned least)
+static struct fs_ops faulty_ops(void)
 {
 	struct fs_ops ops = fs_system_ops;
 	ops.openat = f_openat_named;
@@ -362,7 +370,14 @@ static void sweep(struct bed *b, const char *state_dir, unsigned least)
 	ops.ftruncate = f_ftruncate;
 	ops.renameat = f_renameat;
 	ops.linkat = f_linkat;
+	ops.renameat2 = f_renameat2;
 	ops.mkdirat = f_mkdirat;
+	return ops;
+}
+
+static void sweep(struct bed *b, const char *state_dir, unsigned least)
+{
+	struct fs_ops ops = faulty_ops();
 	unsigned failures = 0;
 	for (fail_at = 1;; fail_at++) {
 		struct restore_options o = {.output = b->db, .state_dir = state_dir};
@@ -388,6 +403,30 @@ static void sweep(struct bed *b, const char *state_dir, unsigned least)
 	assert_true(failures >= least);
 }
 
+/* With an unlink that fails as well: what can't be cleared up is cleared up by the next one. */
+static void sweep_in_place(struct bed *b, unsigned least)
+{
+	struct fs_ops ops = faulty_ops();
+	ops.unlinkat = f_unlinkat;
+	unsigned failures = 0;
+	for (fail_at = 1;; fail_at++) {
+		struct restore_options o = {.output = b->db, .state_dir = "", .in_place = true};
+		put_old_set(b);
+		calls = 0;
+		err_clear(&b->e);
+		fs_set_ops(&ops);
+		int rc = restore_run(b->store, &o, &b->result, &b->e);
+		fs_set_ops(NULL);
+		restore_plan_free(&b->result.plan);
+		failures += rc != ERR_OK;
+		bool over = !rc && calls < fail_at;
+		expect_exchanged(b, rc);
+		if (over)
+			break;
+	}
+	assert_true(failures >= least);
+}
+
 static void test_failing_file_calls(void **state)
 {
 	(void)state;
@@ -397,6 +436,7 @@ static void test_failing_file_calls(void **state)
 	for (no_tmpfile = 0; no_tmpfile < 2; no_tmpfile++) {
 		sweep(&b, "", 6);
 		sweep(&b, NULL, 10);
+		sweep_in_place(&b, 12);
 	}
 	no_tmpfile = 0;
 	bed_close(&b);
