@@ -45,6 +45,14 @@ teardown_file() {
   assert_contains "usage: dokku litestream:create"
 }
 
+@test "help of set names every option that there is" {
+  local option
+  run dokku litestream:help set
+  for option in $(host "$LIBDIR/litestream" options -json | jq -r '.[].name'); do
+    [[ "$option" =~ ^l[12]-retention$ ]] || assert_contains "$option"
+  done
+}
+
 @test "help of a command that doesn't exist, or of a path, is exit 2" {
   run dokku litestream:help nope
   assert_status 2
