@@ -32,8 +32,7 @@ int ltx_unpack(const struct ltx_unpacker *u, const uint8_t *p, size_t n, void *p
 	uint64_t content = crc64_iso(0, page, u->page_size);
 	uint64_t record = crc64_append(&u->content, crc64_iso(0, p, LTX_PAGE_PREFIX_SIZE)) ^ content;
 	/* The page's header begins with its number, as its checksum does. */
-	*page_checksum =
-		LTX_CHECKSUM_FLAG | (crc64_append(&u->content, crc64_iso(0, p, 4)) ^ content);
+	*page_checksum = LTX_CHECKSUM_FLAG | (crc64_append(&u->content, crc64_iso(0, p, 4)) ^ content);
 	sum->crc = crc64_append(&u->record, sum->crc) ^ record;
 	sum->checksum ^= *page_checksum;
 	sum->n++;

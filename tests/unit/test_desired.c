@@ -89,7 +89,8 @@ static void test_mistakes(void **state)
 	refused(HEAD DB(",\"options\":{\"sync-intervall\":\"1s\"}") "]}", "unknown option");
 	refused(HEAD DB(",\"options\":{\"sync-interval\":1}") "]}", "must be a text");
 	refused(HEAD DB(",\"options\":{\"sync-interval\":\"1\"}") "]}", "takes a duration");
-	refused(HEAD DB(",\"options\":{\"sync-interval\":\"1ms\"}") "]}", "from 10ms to 24h, not \"1ms\"");
+	refused(
+		HEAD DB(",\"options\":{\"sync-interval\":\"1ms\"}") "]}", "from 10ms to 24h, not \"1ms\"");
 	refused(HEAD DB(",\"options\":{\"no-barrier\":\"yes\"}") "]}", "true or false");
 	refused(HEAD DB(",\"options\":{\"staging-size\":\"99999999999999GB\"}") "]}", "takes a size");
 	refused(HEAD DB(",\"gid\":3") "]}", "is not JSON"); /* a key twice */
