@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* How far to fetch ahead. A network wants many requests under way, to hide its round trips; a
  * folder is only read while something else is decoded. */
@@ -43,7 +44,8 @@ struct run {
 	struct restore_result *result;
 	struct output output;
 	struct leave leave;
-	uint64_t highest_txid; /* of the listing */
+	struct state_dir *guard; /* locked, so that no replicator begins; may be NULL */
+	uint64_t highest_txid;   /* of the listing */
 
 	struct restore_ban *bans;
 	size_t n_bans;
@@ -393,13 +395,26 @@ static int finish(struct run *r, struct err *e)
 	return ERR_OK;
 }
 
+/* A replicator that has let go of an idle database holds none of its files, but its state folder:
+ * nothing may change under it, whether a state is to be left there or not. */
+static int guard(struct run *r, const char *own, struct err *e)
+{
+	const char *dir = r->options->state_dir;
+	bool elsewhere = dir && strcmp(dir, own) != 0;
+	if (!r->options->in_place || !elsewhere || access(own, F_OK))
+		return ERR_OK;
+	return state_dir_open(&r->guard, own, e);
+}
+
 static int begin_leave(struct run *r, struct err *e)
 {
 	const char *dir = r->options->state_dir;
-	char *own = dir ? NULL : state_default_dir(r->options->output);
-	if (!dir && !own)
+	char *own = state_default_dir(r->options->output);
+	if (!own)
 		return err_nomem(e, "restoring");
-	int rc = leave_begin(&r->leave, dir ? dir : own, store_url(r->store), e);
+	int rc = guard(r, own, e);
+	if (!rc)
+		rc = leave_begin(&r->leave, dir ? dir : own, store_url(r->store), e);
 	free(own);
 	return rc;
 }
@@ -459,6 +474,7 @@ int restore_run(struct store *s, const struct restore_options *options,
 		output_free(&r.output);
 		if (rc)
 			leave_abort(&r.leave);
+		state_dir_close(r.guard);
 	}
 	free(r.bans);
 	return rc;

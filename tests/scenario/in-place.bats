@@ -66,6 +66,15 @@ leave_wal() {
   second="$(txids | sed -n 3p)"
   "$LITESTREAM" restore -no-state -txid "$second" -o abandoned.db "file://$replica"
   [[ "$(rows abandoned.db)" == 501,502 ]]
+  # Refused while a replicator has it, also when it has let go of the idle database.
+  local flags
+  for flags in '' -no-state; do
+    # shellcheck disable=SC2086 # none or one
+    run "$LITESTREAM" restore -force $flags -o app.db "file://$replica"
+    echo "$output"
+    [[ "$status" -eq 1 || "$status" -eq 9 ]]
+    [[ "$output" == *"process $(pid_of again)"* ]]
+  done
   end again
   same_as_source app.db "file://$replica" copy.db
   [[ "$(rows copy.db)" == 900 ]]
