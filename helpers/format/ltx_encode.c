@@ -132,7 +132,7 @@ int ltx_encoder_page(struct ltx_encoder *enc, uint32_t pgno, const void *page, s
 /* Every tuple, out of what was kept. */
 static int write_tuples(struct ltx_encoder *enc, struct err *e)
 {
-	const uint8_t *p = enc->index.data, *end = p + enc->index.len;
+	const uint8_t *p = (const uint8_t *)buf_str(&enc->index), *end = p + enc->index.len;
 	struct ltx_index_entry entry = {.offset = LTX_HEADER_SIZE};
 	uint64_t step;
 	int rc = ERR_OK;
