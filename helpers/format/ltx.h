@@ -107,6 +107,10 @@ struct ltx_decoder;
  * form. commit may be 0: LTX can say that a database was emptied. */
 int ltx_decoder_new(struct ltx_decoder **out, ltx_read_fn read, void *ctx, struct err *e);
 
+/* The same with a read buffer of read_size bytes and a page: for many files at a time. */
+int ltx_decoder_new_small(
+	struct ltx_decoder **out, ltx_read_fn read, void *ctx, size_t read_size, struct err *e);
+
 const struct ltx_header *ltx_decoder_header(const struct ltx_decoder *dec); /* borrowed */
 
 /*

@@ -102,6 +102,12 @@ static int read_header(struct ltx_decoder *dec, struct err *e)
 
 int ltx_decoder_new(struct ltx_decoder **out, ltx_read_fn read, void *ctx, struct err *e)
 {
+	return ltx_decoder_new_small(out, read, ctx, READ_SIZE, e);
+}
+
+int ltx_decoder_new_small(
+	struct ltx_decoder **out, ltx_read_fn read, void *ctx, size_t read_size, struct err *e)
+{
 	struct err local = ERR_INIT;
 	e = e ? e : &local;
 	err_clear(e);
@@ -112,7 +118,7 @@ int ltx_decoder_new(struct ltx_decoder **out, ltx_read_fn read, void *ctx, struc
 	dec->ctx = ctx;
 	int rc = read_header(dec, e);
 	if (!rc) {
-		dec->cap = READ_SIZE + LTX_PAGE_PREFIX_SIZE + ltx_frame_max(dec->header.page_size);
+		dec->cap = read_size + LTX_PAGE_PREFIX_SIZE + ltx_frame_max(dec->header.page_size);
 		dec->buf = malloc(dec->cap);
 		if (!dec->buf)
 			rc = err_nomem(e, "reading an LTX file");

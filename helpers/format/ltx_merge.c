@@ -5,6 +5,10 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#define READ_ALL ((size_t)1 << 20)
+#define READ_MOST ((size_t)64 * 1024)
+#define READ_LEAST ((size_t)8 * 1024)
+
 struct source {
 	struct ltx_decoder *dec;
 	uint8_t *page;
@@ -48,10 +52,17 @@ static const struct ltx_header *header_of(const struct merge *m, size_t i)
 	return ltx_decoder_header(m->sources[i].dec);
 }
 
+/* What all read buffers together take is bounded, as long as each is worth a call. */
+static size_t read_size(size_t inputs)
+{
+	size_t size = READ_ALL / inputs;
+	return size > READ_MOST ? READ_MOST : size < READ_LEAST ? READ_LEAST : size;
+}
+
 static int open_source(struct merge *m, size_t i, struct err *e)
 {
 	const struct ltx_merge_input *in = &m->in[i];
-	if (ltx_decoder_new(&m->sources[i].dec, in->read, in->ctx, e))
+	if (ltx_decoder_new_small(&m->sources[i].dec, in->read, in->ctx, read_size(m->n), e))
 		return bad_file(m, i, e);
 	const struct ltx_header *h = header_of(m, i);
 	if (h->min_txid != in->min_txid || h->max_txid != in->max_txid) {

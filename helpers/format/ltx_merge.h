@@ -54,7 +54,8 @@ struct ltx_merge_result {
  * the first input's, the others the last one's. Every input is read to its end and verified: what
  * was written counts only after ERR_OK. ERR_DAMAGED with the names (out->fault says what kind),
  * ERR_CANCELLED when *cancelled (may be NULL) became true, ERR_NOMEM, the codes of read and write.
- * Memory: a decoder and a page for each input, and an encoder.
+ * Memory: read buffers of 1 MiB together (8 KiB each at least), two pages for each input, and an
+ * encoder.
  */
 int ltx_merge(const struct ltx_merge_input *inputs, size_t n, ltx_write_fn write, void *ctx,
 	const atomic_bool *cancelled, struct ltx_merge_result *out, struct err *e);

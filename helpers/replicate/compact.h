@@ -29,7 +29,7 @@
 #include <stdint.h>
 
 #define COMPACT_TOP_LEVEL 3   /* nothing is made of its files: no copies of them are kept */
-#define COMPACT_MAX_INPUTS 64 /* merged at once; each is an open file and some 70 KiB */
+#define COMPACT_MAX_INPUTS 64 /* merged at once; each is an open file, 16 KiB and two pages */
 
 struct compact_env {
 	struct store *store;
