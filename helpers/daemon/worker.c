@@ -25,13 +25,22 @@
 #define STATUS_EVERY_US (200 * MS)           /* at most so often, however much changes */
 #define RETRY_US (10000 * MS)                /* a database that could not be opened */
 #define BYE_MS 2000
-#define BATCH 32 /* databases in one status message */
+#define BATCH_MAX 32 /* databases in one status message */
 
 /* A database that schedule_add refused. */
 struct refused {
 	bool is;
 	int code;
 	char reason[512];
+};
+
+/* Statuses that go out in one message. */
+struct batch {
+	struct message_status_database *list; /* texts are borrowed from `of` */
+	struct replicator_status *of;
+	uint64_t **told;  /* where what was said is noted … */
+	uint64_t *digest; /* … this */
+	size_t n, cap;
 };
 
 struct worker {
@@ -43,6 +52,7 @@ struct worker {
 	uint64_t *told; /* by the same: digest of the status that was told last, 0 = none */
 	size_t *index;  /* the same, of each database of the schedule */
 	struct schedule *schedule;
+	struct batch batch;
 	bool any_told, unsaid; /* unsaid: something could not be sent */
 	int64_t alive_us, status_us, retry_us, changed_us;
 };
@@ -156,14 +166,23 @@ static void refused_status(
 	};
 }
 
-/* Statuses that go out in one message; texts are borrowed from `of`. */
-struct batch {
-	struct message_status_database list[BATCH];
-	struct replicator_status of[BATCH];
-	uint64_t *told[BATCH];  /* where what was said is noted … */
-	uint64_t digest[BATCH]; /* … this */
-	size_t n;
-};
+static int make_batch(struct batch *b, size_t n_databases, struct err *e)
+{
+	b->cap = n_databases < BATCH_MAX ? n_databases : BATCH_MAX;
+	b->list = calloc(b->cap + 1, sizeof(*b->list));
+	b->of = calloc(b->cap + 1, sizeof(*b->of));
+	b->told = calloc(b->cap + 1, sizeof(*b->told));
+	b->digest = calloc(b->cap + 1, sizeof(*b->digest));
+	return b->list && b->of && b->told && b->digest ? ERR_OK : err_nomem(e, "starting a worker");
+}
+
+static void free_batch(struct batch *b)
+{
+	free(b->list);
+	free(b->of);
+	free(b->told);
+	free(b->digest);
+}
 
 static void send_batch(struct worker *w, struct batch *b, int64_t now)
 {
@@ -185,14 +204,15 @@ static void add_to_batch(
 		return;
 	b->told[b->n] = told;
 	b->digest[b->n++] = digest;
-	if (b->n == BATCH)
+	if (b->n == b->cap)
 		send_batch(w, b, now);
 }
 
-/* Of a thousand databases a few change at a time: only these are looked at, and told. */
-static void collect(struct worker *w, struct batch *b, int64_t now)
+/* Of a thousand databases a few change at a time: only these are looked at, and told. False: there
+ * was nothing to look at. */
+static bool collect(struct worker *w, struct batch *b, int64_t now)
 {
-	bool all = w->unsaid;
+	bool all = w->unsaid, any = w->n_refused > 0;
 	w->unsaid = false;
 	for (size_t i = 0; w->n_refused > 0 && i < w->config.n_databases; i++) {
 		const struct refused *r = &w->refused[i];
@@ -205,25 +225,21 @@ static void collect(struct worker *w, struct batch *b, int64_t now)
 	for (size_t i = 0; i < schedule_count(w->schedule); i++) {
 		if (!schedule_ran(w->schedule, i) && !all)
 			continue;
+		any = true;
 		struct replicator_status *st = &b->of[b->n];
 		schedule_status(w->schedule, i, st);
 		status_message(schedule_id(w->schedule, i), st, &b->list[b->n]);
 		add_to_batch(w, b, &w->told[w->index[i]], crc64_iso(0, st, sizeof(*st)), now);
 	}
+	return any;
 }
 
 static void tell_changes(struct worker *w, int64_t now)
 {
-	struct batch *b = calloc(1, sizeof(*b));
-	w->status_us = now + STATUS_EVERY_US;
-	if (!b) {
-		w->unsaid = true;
-		return;
-	}
-	collect(w, b, now);
-	if (b->n > 0 || !w->any_told)
-		send_batch(w, b, now);
-	free(b);
+	if (collect(w, &w->batch, now))
+		w->status_us = now + STATUS_EVERY_US;
+	if (w->batch.n > 0 || !w->any_told)
+		send_batch(w, &w->batch, now);
 }
 
 /* Each wake-up costs both sides something, a day of idleness many times: the longer nothing has
@@ -418,7 +434,9 @@ static int begin(struct worker *w, struct err *e)
 	w->index = calloc(n, sizeof(*w->index));
 	if (!w->refused || !w->told || !w->index)
 		return err_nomem(e, "starting a worker");
-	rc = schedule_new(&w->schedule, 0, 0, e);
+	rc = make_batch(&w->batch, w->config.n_databases, e);
+	if (rc == ERR_OK)
+		rc = schedule_new(&w->schedule, 0, 0, e);
 	if (rc == ERR_OK)
 		rc = schedule_add_fd(w->schedule, w->channel.fd, on_channel, w, e);
 	if (rc == ERR_OK)
@@ -462,6 +480,7 @@ int worker_run(int fd, struct err *e)
 	free(w.refused);
 	free(w.told);
 	free(w.index);
+	free_batch(&w.batch);
 	message_config_free(&w.config);
 	channel_close(&w.channel);
 	fs_close(w.signal_fd);
