@@ -113,12 +113,14 @@ void inventory_remove(struct inventory *inv, const struct replica_file *files, s
 	pthread_mutex_unlock(&inv->lock);
 }
 
-void inventory_clock_set(struct inventory *inv, int64_t before_ms, int64_t by_ms)
+void inventory_clock_set(struct inventory *inv, int64_t now_ms, int64_t by_ms)
 {
 	pthread_mutex_lock(&inv->lock);
-	for (size_t i = 0; i < inv->count; i++)
-		if (inv->files[i].uploaded_ms <= before_ms)
-			inv->files[i].uploaded_ms += by_ms;
+	for (size_t i = 0; i < inv->count; i++) {
+		struct replica_file *f = &inv->files[i];
+		if (by_ms > 0 ? f->uploaded_ms <= now_ms : f->uploaded_ms > now_ms + by_ms)
+			f->uploaded_ms += by_ms;
+	}
 	touch(inv);
 	pthread_mutex_unlock(&inv->lock);
 }

@@ -73,9 +73,9 @@ void inventory_remove(struct inventory *inv, const struct replica_file *files, s
 /* A private copy (free) of all files in their order. *out is NULL when there is none. */
 int inventory_copy(struct inventory *inv, struct replica_file **out, size_t *count, struct err *e);
 
-/* The wall clock was set forward by by_ms: what came in up to before_ms by the old one came in so
- * much later by the new one. */
-void inventory_clock_set(struct inventory *inv, int64_t before_ms, int64_t by_ms);
+/* The wall clock, which should be at now_ms, was set forward by by_ms (back where that is below 0).
+ * What came in by the old clock is moved along; going back, only what would lie in the future. */
+void inventory_clock_set(struct inventory *inv, int64_t now_ms, int64_t by_ms);
 
 bool inventory_known(struct inventory *inv);
 void inventory_get_totals(struct inventory *inv, struct inventory_totals *out);

@@ -175,15 +175,15 @@ static int do_all(
 
 /*
  * A wall clock that was set forward (a machine whose clock has no battery, once it reached a time
- * server) must not make old what came in a minute ago: L0 files would go whose names fence (F4). A
- * clock that was set back only keeps files for longer.
+ * server) must not make old what came in a minute ago: L0 files would go whose names fence (F4).
+ * One that was set back must not keep for years what came in when it was wrong.
  */
 static void watch_clock(struct replicator *r)
 {
 	struct upkeep *u = &r->upkeep;
 	int64_t wall = clock_wall_ms(), boot = clock_boot_ms();
 	int64_t expected = u->seen_wall_ms + (boot - u->seen_boot_ms);
-	if (wall - expected > MINUTE_MS)
+	if (wall - expected > MINUTE_MS || expected - wall > MINUTE_MS)
 		inventory_clock_set(&r->inventory, expected, wall - expected);
 	u->seen_wall_ms = wall;
 	u->seen_boot_ms = boot;

@@ -1,7 +1,8 @@
 /*
- * The wall clock is set forward by hours while a replicator runs (a machine without a battery for
- * its clock, once it has reached a time server). What was uploaded minutes ago is not old by that:
- * its name must not become free (F4), and a restore that is running must find it.
+ * The wall clock is set while a replicator runs. Forward by hours (a machine without a battery for
+ * its clock, once it has reached a time server): what was uploaded minutes ago is not old by that,
+ * its name must not become free (F4), and a restore that is running must find it. Or back by years,
+ * because it was wrong: what was uploaded then is not kept for so long.
  */
 #include "lib/ship.h"
 #include "lib/tmpdir.h"
@@ -62,52 +63,102 @@ static uint64_t count_l0(uint64_t from, uint64_t to)
 	return n;
 }
 
-static void test_clock_is_set_forward(void **state)
-{
-	(void)state;
-	char db[300], *dir = tmpdir_new();
+struct bed {
+	char *dir, db[300];
 	struct ship s;
+};
+
+static int setup(void **state)
+{
+	struct bed *b = calloc(1, sizeof(*b));
 	log_set_level(getenv("SHOW") ? LOG_DEBUG : LOG_ERROR + 1);
 	quick = fs_system_ops;
 	quick.fsync = no_fsync;
 	fs_set_ops(&quick);
-	snprintf(db, sizeof(db), "%s/app.db", dir);
-	app_create(db, 30);
-	struct replicator_config cfg = ship_config(db, URL);
-	assert_int_equal(ship_open(&s, &cfg), ERR_OK);
-	assert_int_equal(ship_sync(&s, 0), ERR_OK);
-	for (int i = 0; i < 40; i++) {
-		move_on(2000);
-		change(&s, db);
-	}
-	uint64_t last = ship_max_txid(URL);
-	ahead_ms = 30 * HOUR_MS;
-	for (int i = 0; i < 12; i++) {
-		move_on(60000);
-		change(&s, db);
-	}
-	ship_upkeep(&s);
-	ship_upkeep(&s);
-	assert_int_equal(count_l0(2, last), last - 1);
-	/* Once they are old by any clock, most of them go. */
-	for (int i = 0; i < 12; i++) {
-		move_on(HOUR_MS);
-		change(&s, db);
-	}
-	move_on(80 * HOUR_MS);
-	change(&s, db);
-	ship_upkeep(&s);
-	ship_upkeep(&s);
-	assert_true(count_l0(2, last) < last / 2);
-	assert_true(ship_same(db, URL, dir));
-	ship_close(&s);
+	ahead_ms = 0;
+	b->dir = tmpdir_new();
+	snprintf(b->db, sizeof(b->db), "%s/app.db", b->dir);
+	app_create(b->db, 30);
+	*state = b;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct bed *b = *state;
+	ship_close(&b->s);
 	fs_set_ops(NULL);
 	store_mem_forget(NULL);
-	tmpdir_free(dir);
+	tmpdir_free(b->dir);
+	free(b);
+	return 0;
 }
+
+/* Forty uploads in little more than a minute. The last one's TXID. */
+static uint64_t start(struct bed *b)
+{
+	struct replicator_config cfg = ship_config(b->db, URL);
+	move_on(1000);
+	assert_int_equal(ship_open(&b->s, &cfg), ERR_OK);
+	assert_int_equal(ship_sync(&b->s, 0), ERR_OK);
+	for (int i = 0; i < 40; i++) {
+		move_on(2000);
+		change(&b->s, b->db);
+	}
+	return ship_max_txid(URL);
+}
+
+/* Twelve changes, and whatever the upkeep wants to do about them. */
+static void pass(struct bed *b, int64_t step_ms)
+{
+	for (int i = 0; i < 12; i++) {
+		move_on(step_ms);
+		change(&b->s, b->db);
+	}
+	ship_upkeep(&b->s);
+	ship_upkeep(&b->s);
+}
+
+static void test_clock_is_set_forward(void **state)
+{
+	struct bed *b = *state;
+	uint64_t last = start(b);
+	ahead_ms = 30 * HOUR_MS;
+	pass(b, 60000);
+	assert_int_equal(count_l0(2, last), last - 1);
+	/* Once they are old by any clock, most of them go. */
+	pass(b, HOUR_MS);
+	move_on(80 * HOUR_MS);
+	pass(b, 1000);
+	assert_true(count_l0(2, last) < last / 2);
+	assert_true(ship_same(b->db, URL, b->dir));
+}
+
+/* It was years ahead, and is right now: nothing is kept until then. */
+static void test_clock_is_set_back(void **state)
+{
+	struct bed *b = *state;
+	ahead_ms = 3 * 365 * 24 * HOUR_MS;
+	uint64_t last = start(b);
+	ahead_ms = 0;
+	pass(b, 60000);
+	assert_int_equal(count_l0(2, last), last - 1);
+	for (int day = 0; day < 9; day++) {
+		pass(b, HOUR_MS);
+		move_on(20 * HOUR_MS);
+	}
+	pass(b, 1000);
+	assert_true(count_l0(2, last) < last / 2);
+	assert_true(ship_same(b->db, URL, b->dir));
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_clock_is_set_forward)};
+	const struct CMUnitTest tests[] = {
+		TEST(test_clock_is_set_forward),
+		TEST(test_clock_is_set_back),
+	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
