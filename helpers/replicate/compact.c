@@ -199,7 +199,7 @@ static int merge_into(
 			.read = ltxfile_read,
 			.ctx = j->inputs[i].file,
 		};
-	int rc = ltx_merge(in, j->n, ltxfile_write, to, j->env->cancelled, merged, e);
+	int rc = ltx_merge(in, j->n, ltxfile_write_gently, to, j->env->cancelled, merged, e);
 	return rc ? rc : ltxfile_flush(to, 1, e);
 }
 
@@ -274,10 +274,8 @@ static int finish(struct job *j, struct err *e)
 	int rc = ltxfile_verify(j->tmp, j->env->cancelled, &h, e);
 	if (rc == ERR_DAMAGED) /* the disk's doing, not the replica's */
 		rc = err_set(e, ERR_IO, "cannot read back what was written: %s", e->text);
-	if (!rc && fs_rename(j->tmp, j->path))
-		rc = err_errno(e, ERR_IO, errno, "cannot rename %s", j->tmp);
-	if (!rc && fs_fsync_parent(j->path))
-		rc = err_errno(e, ERR_IO, errno, "cannot fsync the folder of %s", j->path);
+	if (!rc)
+		rc = ltxfile_publish(j->tmp, j->path, e);
 	return rc;
 }
 

@@ -10,11 +10,13 @@
 #include <unistd.h>
 
 #define BUFFER_SIZE ((size_t)64 * 1024)
+#define GENTLE_BYTES (UINT64_C(8) << 20)
 
 struct ltxfile {
 	int fd;
 	char *path;
 	uint64_t offset; /* reading: of the next byte; writing: of the buffer's start */
+	uint64_t synced; /* writing gently: up to there */
 	size_t used;
 	uint8_t *buffer; /* NULL when reading: the decoder has its own */
 };
@@ -96,6 +98,17 @@ int ltxfile_flush(struct ltxfile *f, int sync, struct err *e)
 	int rc = write_out(f, e);
 	if (!rc && sync && fs_fsync(f->fd))
 		rc = write_failed(f, e);
+	return rc;
+}
+
+int ltxfile_write_gently(void *ctx, const void *p, size_t n, struct err *e)
+{
+	struct ltxfile *f = ctx;
+	int rc = ltxfile_write(f, p, n, e);
+	if (!rc && f->offset - f->synced >= GENTLE_BYTES) {
+		rc = ltxfile_flush(f, 1, e);
+		f->synced = f->offset;
+	}
 	return rc;
 }
 

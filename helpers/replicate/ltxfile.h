@@ -17,6 +17,10 @@ int ltxfile_create(struct ltxfile **out, const char *path, struct err *e);
 /* An ltx_write_fn: ctx is the struct ltxfile. ERR_FULL when the disk is full. */
 int ltxfile_write(void *ctx, const void *p, size_t n, struct err *e);
 
+/* The same, and fsyncs every 8 MiB: so that no fsync, the app's neither, waits for more than that.
+ * For large files that nobody is in a hurry for. */
+int ltxfile_write_gently(void *ctx, const void *p, size_t n, struct err *e);
+
 /* Writes what is buffered and, if asked, fsyncs. */
 int ltxfile_flush(struct ltxfile *f, int sync, struct err *e);
 

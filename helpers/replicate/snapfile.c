@@ -16,8 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SYNC_BYTES (UINT64_C(8) << 20) /* so that no fsync, the app's neither, waits for more */
-
 char *snapfile_path(const char *folder, uint64_t txid)
 {
 	char name[LTX_NAME_SIZE];
@@ -31,21 +29,9 @@ struct encoding {
 	struct ltxfile *file;
 	struct ltx_encoder *enc;
 	uint32_t page_size;
-	uint64_t sum, unsynced;
+	uint64_t sum;
 	const atomic_bool *cancelled;
 };
-
-static int write_bytes(void *ctx, const void *p, size_t n, struct err *e)
-{
-	struct encoding *x = ctx;
-	int rc = ltxfile_write(x->file, p, n, e);
-	x->unsynced += n;
-	if (!rc && x->unsynced >= SYNC_BYTES) {
-		rc = ltxfile_flush(x->file, 1, e);
-		x->unsynced = 0;
-	}
-	return rc;
-}
 
 static int encode_page(void *ctx, uint32_t pgno, const void *page, struct err *e)
 {
@@ -76,7 +62,7 @@ static int encode_to(const char *tmp, struct spool *s, const struct ltx_header *
 	struct encoding x = {.page_size = of->page_size, .cancelled = cancelled};
 	int rc = ltxfile_create(&x.file, tmp, e);
 	if (!rc)
-		rc = ltx_encoder_new(&x.enc, &h, write_bytes, &x, e);
+		rc = ltx_encoder_new(&x.enc, &h, ltxfile_write_gently, x.file, e);
 	if (!rc)
 		rc = spool_take(s, encode_page, &x, e);
 	if (!rc)
@@ -120,29 +106,19 @@ int snapfile_encode(struct spool *s, const struct ltx_header *of, const char *fo
 /* ---- after a restart ---- */
 
 /* Is it whole, up to its file checksum, and what its name says? */
-static int check_file(const char *path, uint64_t txid, struct frozen *out, struct err *e)
+static int check_file(const char *path, uint64_t txid, const atomic_bool *cancelled,
+	struct frozen *out, struct err *e)
 {
-	struct ltxfile *f = NULL;
-	struct ltx_decoder *dec = NULL;
-	uint32_t pgno = 1;
-	uint8_t *page = malloc(65536);
-	int rc = page ? frozen_read(path, out, e) : err_nomem(e, "reading a snapshot");
+	struct ltx_header h;
+	int rc = frozen_read(path, out, e);
 	if (!rc && (out->header.min_txid != 1 || out->header.max_txid != txid))
 		rc = err_set(e, ERR_DAMAGED, "%s holds other TXIDs than its name says", path);
-	if (!rc)
-		rc = ltxfile_open(&f, path, e);
-	if (!rc)
-		rc = ltx_decoder_new(&dec, ltxfile_read, f, e);
-	while (!rc && pgno)
-		rc = ltx_decoder_page(dec, &pgno, page, e);
-	ltx_decoder_free(dec);
-	ltxfile_close(f);
-	free(page);
-	return rc;
+	return rc ? rc : ltxfile_verify(path, cancelled, &h, e);
 }
 
 /* Takes the file when it is a whole snapshot newer than *best, and deletes what loses. */
-static int take_entry(const char *folder, const char *name, struct frozen *best, struct err *e)
+static int take_entry(const char *folder, const char *name, const atomic_bool *cancelled,
+	struct frozen *best, struct err *e)
 {
 	uint64_t min, max;
 	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
@@ -153,7 +129,7 @@ static int take_entry(const char *folder, const char *name, struct frozen *best,
 	struct err why = ERR_INIT;
 	struct frozen f = {0};
 	bool candidate = ltx_parse_name(name, &min, &max) && min == 1 && max > best->txid;
-	int rc = candidate ? check_file(path, max, &f, &why) : ERR_DAMAGED;
+	int rc = candidate ? check_file(path, max, cancelled, &f, &why) : ERR_DAMAGED;
 	if (rc == ERR_OK) {
 		uint64_t loser = best->txid;
 		*best = f;
@@ -161,7 +137,7 @@ static int take_entry(const char *folder, const char *name, struct frozen *best,
 			snapfile_delete(folder, loser);
 	} else if (rc == ERR_DAMAGED || rc == ERR_NOT_FOUND) {
 		if (candidate)
-			log_warn("%s: deleted: %s", path, why.text);
+			log_warn("deleted because it is of no use: %s", why.text);
 		rc = fs_unlink(path) && errno != ENOENT
 				 ? err_errno(e, ERR_IO, errno, "cannot delete %s", path)
 				 : ERR_OK;
@@ -172,7 +148,8 @@ static int take_entry(const char *folder, const char *name, struct frozen *best,
 	return rc;
 }
 
-int snapfile_find(const char *folder, struct frozen *out, struct err *e)
+int snapfile_find(
+	const char *folder, const atomic_bool *cancelled, struct frozen *out, struct err *e)
 {
 	memset(out, 0, sizeof(*out));
 	DIR *d = opendir(folder);
@@ -180,7 +157,7 @@ int snapfile_find(const char *folder, struct frozen *out, struct err *e)
 		return errno == ENOENT ? ERR_OK : err_errno(e, ERR_IO, errno, "cannot read %s", folder);
 	int rc = ERR_OK;
 	for (struct dirent *ent = readdir(d); ent && !rc; ent = readdir(d))
-		rc = take_entry(folder, ent->d_name, out, e);
+		rc = take_entry(folder, ent->d_name, cancelled, out, e);
 	closedir(d);
 	return rc;
 }

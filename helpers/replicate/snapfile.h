@@ -37,9 +37,11 @@ int snapfile_encode(struct spool *s, const struct ltx_header *of, const char *fo
 
 /*
  * What an earlier life left: the newest complete snapshot, read through to its file checksum;
- * out->txid = 0 when there is none. Everything else in the folder is deleted. ERR_IO, ERR_NOMEM.
+ * out->txid = 0 when there is none. Everything else in the folder is deleted. ERR_IO, ERR_NOMEM,
+ * ERR_CANCELLED.
  */
-int snapfile_find(const char *folder, struct frozen *out, struct err *e);
+int snapfile_find(
+	const char *folder, const atomic_bool *cancelled, struct frozen *out, struct err *e);
 
 /*
  * Uploads the file at `path`; *out describes it (`weak`, *unconditional: put_ltx). What is there

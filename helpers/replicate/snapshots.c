@@ -168,7 +168,7 @@ static int look_for_file(struct replicator *r, const char *folder, struct err *e
 	if (m->looked)
 		return ERR_OK;
 	bool needless = false;
-	int rc = snapfile_find(folder, &m->file, e);
+	int rc = snapfile_find(folder, &r->cancelled, &m->file, e);
 	if (!rc && m->file.txid)
 		rc = is_needless(r, m->file.txid, &needless, e);
 	if (rc) {
