@@ -5,8 +5,8 @@
 #include <malloc.h>
 #include <unistd.h>
 
-#define SHORT_US 20000
-#define STAY_US 50000
+#define SHORT_US 40000
+#define STAY_US 400000
 #define TRIM_QUIET_US (INT64_C(5) * 1000000)
 #define TRIM_EVERY_US (INT64_C(60) * 1000000)
 #define TRIM_JOBS 8 /* of each database; a look around now and then leaves nothing behind */

@@ -206,6 +206,7 @@ static int merge_into(
 static int merge_once(struct job *j, struct ltx_merge_result *merged, struct err *e)
 {
 	struct ltxfile *to = NULL;
+	*merged = (struct ltx_merge_result){0}; /* nobody's fault when it does not even begin */
 	int rc = ltxfile_create(&to, j->tmp, e);
 	if (!rc)
 		rc = merge_into(j, to, merged, e);

@@ -74,6 +74,16 @@ static bool is_rewritten(const struct walread_chain *c, const struct wal_index_h
 		   memcmp(c->cksum, h->frame_cksum, sizeof(c->cksum)) != 0;
 }
 
+/* Was the WAL cut off since it ended at this frame? By a TRUNCATE: who starts it anew writes over
+ * it. */
+static bool was_truncated(const struct source *s, uint32_t frame)
+{
+	sqlite3_file *wal = connection_wal(s->pin.held);
+	sqlite3_int64 size = 0;
+	return wal && wal->pMethods->xFileSize(wal, &size) == SQLITE_OK &&
+		   (uint64_t)size < wal_frame_offset(frame + 1, s->page_size);
+}
+
 bool capture_follow(struct source *s, const struct shm_view *v, int64_t now_us, const char **why)
 {
 	bool same = memcmp(v->h.salt, s->chain.salt, sizeof(s->chain.salt)) == 0;
@@ -91,11 +101,11 @@ bool capture_follow(struct source *s, const struct shm_view *v, int64_t now_us, 
 		*why = "the WAL was restarted although a read mark of ours was held";
 		return false;
 	}
+	if (!s->plan.ours && was_truncated(s, s->chain.frame))
+		s->plan.app_us = now_us;
 	walread_at_start(&s->chain, &v->h);
 	capture_note_position(s);
 	s->counts.restarts++;
-	if (!s->plan.ours)
-		s->plan.app_us = now_us;
 	s->plan.ours = false;
 	s->plan.tried_at = 0;
 	s->plan.gate_since_us = 0;

@@ -25,6 +25,7 @@
 #define HOLD_FRAMES 800 /* below SQLite's automatic checkpoint at 1000 */
 #define HOLD_QUIET_US 20000
 #define BARRIER_BYTES (UINT64_C(4) << 20)
+#define BARRIER_FRAMES 880               /* or so many, before the app checkpoints at each commit */
 #define LARGE_BYTES (UINT64_C(32) << 20) /* where a WAL must not get to */
 #define STALL_US 100000                  /* an fsync that nobody expected */
 #define STOPPED_PAUSE_US 5000
@@ -32,6 +33,7 @@
 #define BACKOFF_LAST_US 5000000
 #define QUICK_US 3000 /* a PASSIVE that took less is worth trying again at once */
 #define QUICK_TRIES 3
+#define QUICK_PAUSE_US 200
 #define WRITERS_PAUSE_US 100000 /* nobody is quicker than us now */
 #define ZERO_TRIES 20
 #define ZERO_STEP_US 50
@@ -132,7 +134,11 @@ static uint32_t frames_due(const struct source *s)
 
 uint64_t checkpoint_barrier_bytes(const struct source *s)
 {
-	uint64_t least = s->cfg.barrier_bytes ? s->cfg.barrier_bytes : BARRIER_BYTES;
+	uint64_t least = (uint64_t)BARRIER_FRAMES * (s->page_size + (uint64_t)WAL_FRAME_HEADER_SIZE);
+	if (least > BARRIER_BYTES)
+		least = BARRIER_BYTES;
+	if (s->cfg.barrier_bytes)
+		least = s->cfg.barrier_bytes;
 	return s->plan.barrier_at > least ? s->plan.barrier_at : least;
 }
 
@@ -243,6 +249,8 @@ static int after_passive(struct source *s, int64_t took_us, bool *captured, stru
 	if (barrier_due(s))
 		return barrier_run(s, captured, e);
 	s->plan.quick = took_us < QUICK_US && s->plan.quick < QUICK_TRIES ? s->plan.quick + 1 : 0;
+	if (s->plan.quick) /* the less was added meanwhile the likelier it ends */
+		wake_within(&s->wake, QUICK_PAUSE_US);
 	return ERR_OK;
 }
 
@@ -304,6 +312,8 @@ static void step_aside(struct source *s, const struct shm_view *v, int64_t now_u
 		checkpoint_backfilled(s, v) || s->chain.frame != v->h.mx_frame || now_us < p->look_us)
 		return;
 	bool waits = pin_is_waited_for(s->kept_shm);
+	if (waits)
+		p->app_us = now_us;
 	if (p->looks >= (waits ? WAITED_MOST_LOOKS : WAITED_LOOKS))
 		return;
 	if (waits && p->waited && v->attempted <= v->backfill) {

@@ -22,15 +22,15 @@ struct checkpoint_plan {
 	int64_t backoff_us;    /* grows while a foreign reader is in the way */
 	bool stopped;          /* a PASSIVE stopped before our own mark, at frame … */
 	uint32_t stopped_at;
-	uint32_t tried_at;   /* frames in the WAL at the last PASSIVE of this incarnation */
-	uint32_t outrun_at;  /* mxFrame at the last turn that could not catch up */
-	int outrun;          /* such turns in a row, in each of which the WAL had grown */
-	int quick;           /* PASSIVEs tried again at once because the last one was quick */
-	bool ours;           /* what made the present WAL startable anew was ours, not the app's */
-	int64_t app_us;      /* when the app's own checkpoint last let the WAL start anew, 0 = never */
-	int64_t began_us;    /* when the present WAL began to fill */
-	int64_t took_us;     /* how long our recent checkpoints took, at most */
-	int64_t barrier_us;  /* when the last barrier ended */
+	uint32_t tried_at;  /* frames in the WAL at the last PASSIVE of this incarnation */
+	uint32_t outrun_at; /* mxFrame at the last turn that could not catch up */
+	int outrun;         /* such turns in a row, in each of which the WAL had grown */
+	int quick;          /* PASSIVEs tried again at once because the last one was quick */
+	bool ours;          /* what made the present WAL startable anew was ours, not the app's */
+	int64_t app_us;     /* when the app last called for TRUNCATE or waited for our pin, 0 = never */
+	int64_t began_us;   /* when the present WAL began to fill */
+	int64_t took_us;    /* how long our recent checkpoints took, at most */
+	int64_t barrier_us; /* when the last barrier ended */
 	uint64_t barrier_at; /* bytes in the WAL that call for one: grows while they come fast */
 	int64_t look_us;     /* when to look next for a checkpoint that waits for our pin in vain */
 	int looks;           /* so many since the pin was renewed */

@@ -37,7 +37,7 @@ void source_watch_read(struct source_watch *w, void (*fn)(void *ctx, void *sourc
 struct source_config {
 	const char *path;           /* absolute; copied */
 	uint32_t checkpoint_frames; /* own PASSIVE checkpoints from so many frames; 0 = 500 */
-	uint64_t barrier_bytes;     /* the barrier from so large a WAL; 0 = 4 MiB */
+	uint64_t barrier_bytes;     /* the barrier from so large a WAL; 0 = 4 MiB or 880 frames */
 	bool no_barrier;            /* never (an app without busy timeout never sees it) */
 	bool any_filesystem;        /* do not refuse NFS, CIFS, FUSE, 9p */
 	int64_t release_after_us;   /* let go when nobody else was connected so long; 0 = 1 s */
