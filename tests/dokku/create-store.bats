@@ -25,7 +25,7 @@ teardown() {
 s3() {
   python3 "$REPO/tests/bench/counting_s3.py" "$@" >"$BATS_TEST_TMPDIR/s3" 3>&- &
   echo "$!" >"$BATS_TEST_TMPDIR/s3.pid"
-  wait_until 10 grep -q http "$BATS_TEST_TMPDIR/s3"
+  wait_until 60 grep -q http "$BATS_TEST_TMPDIR/s3"
   printf 'key\nsecret\n' | dokku litestream:auth store-app --endpoint "$(cat "$BATS_TEST_TMPDIR/s3")"
 }
 objects() { python3 -c 'import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1]).read().decode())' "$(cat "$BATS_TEST_TMPDIR/s3")/-/counts" | jq .objects; }
@@ -68,7 +68,7 @@ create() { run dokku litestream:create store-app "$DIR" "$@"; }
   dokku litestream:create store-app "$DIR" one.db "$replica"
   dokku litestream:start store-app
   dokku litestream:sync store-app
-  wait_until 20 host test -e "$LIB_ROOT/replicas/one/litestream.json"
+  wait_until 60 host test -e "$LIB_ROOT/replicas/one/litestream.json"
   dokku --force litestream:destroy store-app
 
   # Another database that is there: start is fenced, as was told, and a restore in its place goes on.
@@ -84,7 +84,7 @@ create() { run dokku litestream:create store-app "$DIR" "$@"; }
   run dokku litestream:restore store-app two.db --force
   assert_success
   [ "$(rows "$DIR/two.db")" -eq 20 ]
-  wait_until 20 state_is store-app replicating
+  wait_until 60 state_is store-app replicating
   dokku --force litestream:destroy store-app
 
   # None yet: restore comes first.

@@ -31,7 +31,7 @@ now() {
 @test "in place: refused while the app has it open, and the app is named" {
   local pid
   as 32767 sh -c "echo \$\$ >/var/tmp/holder; exec sleep 60 3<$DIR/one.db" 3>&- &
-  wait_until 10 host test -s /var/tmp/holder
+  wait_until 60 host test -s /var/tmp/holder
   pid="$(host cat /var/tmp/holder)"
   run dokku litestream:restore place-app --force
   assert_status 9
@@ -56,7 +56,7 @@ now() {
   [ "$(host stat -c '%u:%g' "$DIR/one.db")" = 32767:32767 ]
   before="$(before_files)"
   [ "$(rows "$before")" -eq 2050 ]
-  wait_until 20 state_is place-app replicating
+  wait_until 60 state_is place-app replicating
   txid="$(db_status place-app txid)"
   as 32767 "$TOOLS/writer" -n 5 "$DIR/one.db"
   dokku litestream:sync place-app
@@ -115,6 +115,6 @@ now() {
   run dokku litestream:restore place-app three.db --force
   assert_success
   assert_contains "not all that was committed could be uploaded"
-  wait_until 20 state_is place-app replicating
+  wait_until 60 state_is place-app replicating
   [ "$(as 32767 sqlite3 "$DIR/three.db" 'SELECT x FROM t')" = 1 ]
 }

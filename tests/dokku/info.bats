@@ -39,7 +39,7 @@ row() { grep -qE "^ +$1: +$2\$" <<<"$output" || assert false "$1: $2"; }
   as 32767 "$TOOLS/writer" -n 5 "$DIR/one.db"
   dokku litestream:sync info-app
   # The status of the replica's files comes with the next one of the worker.
-  wait_until 20 bash -c "source '$REPO/tests/dokku/helper.bash'
+  wait_until 60 bash -c "source '$REPO/tests/dokku/helper.bash'
     dokku litestream:info info-app --format json | jq -e '.databases[0] | .latest_txid != null and .latest_txid == .txid'"
   run dokku litestream:info info-app
   assert_success
@@ -116,14 +116,14 @@ row() { grep -qE "^ +$1: +$2\$" <<<"$output" || assert false "$1: $2"; }
   assert_contains "The option sync-interval of one.db of app info-app is 20ms"
   [ "$(asked)" = '{"sync-interval":"20ms"}' ]
   [ "$(info 'options["sync-interval"]')" = 20ms ]
-  wait_until 20 state_is info-app replicating
+  wait_until 60 state_is info-app replicating
   run dokku litestream:set info-app one.db l3-retention 720h
   assert_success
   run dokku litestream:info info-app
   assert_contains "every hour for 30 days"
   row Options "sync-interval=20ms, l3-retention=720h"
-  wait_until 20 state_is info-app replicating
-  wait_until 20 rows_at_least "$DIR/one.db" 200
+  wait_until 60 state_is info-app replicating
+  wait_until 60 rows_at_least "$DIR/one.db" 200
   app_stop info-app
   dokku litestream:sync info-app
   dokku litestream:restore "$DIR" restored.db "file://$LIB_ROOT/replicas/one" >/dev/null
@@ -141,7 +141,7 @@ row() { grep -qE "^ +$1: +$2\$" <<<"$output" || assert false "$1: $2"; }
   run dokku litestream:set info-app one.db l3-retention ""
   assert_success
   [ "$(asked)" = null ]
-  wait_until 20 state_is info-app replicating
+  wait_until 60 state_is info-app replicating
 }
 
 @test "set: a window no longer than the one before promises nothing, retention off promises the present" {

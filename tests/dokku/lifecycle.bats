@@ -49,7 +49,7 @@ synced" ]
   [ "$(host jq -r .secret_access_key "$DATA/secrets/living.json")" = life-Secret ]
   [ "$(host jq -c '[.app, .running, .databases[0].id, .databases[0].replica]' "$DATA/desired/living.json")" \
     = "[\"living\",true,\"$id\",\"$URL\"]" ]
-  wait_until 20 state_is living replicating
+  wait_until 60 state_is living replicating
   as 32767 "$TOOLS/writer" -n 5 "$DIR/life.db"
   dokku litestream:sync living
   # A few transactions later, not a new snapshot under another name.
@@ -75,7 +75,7 @@ synced" ]
   # Each container writes numbers of its own: its process id names them.
   host sh -c "echo '32767 $TOOLS/writer -w \$\$ -r 200 $DIR/deploy.db' >/home/dokku/living/CONTAINERS"
   dokku ps:start living
-  wait_until 10 rows_at_least "$DIR/deploy.db" 1
+  wait_until 60 rows_at_least "$DIR/deploy.db" 1
   dokku litestream:create living "$DIR" deploy.db "file://$LIB_ROOT/replicas/deploy"
   dokku ps:restart living
   dokku ps:restart living
@@ -98,8 +98,8 @@ synced" ]
   assert_contains "Keeping the replica $URL"
   run host test -e "$DATA/desired/living.json" -o -e "$DATA/secrets/living.json"
   assert_status 1
-  wait_until 20 bash -c "source '$REPO/tests/dokku/helper.bash'; ! host pgrep -u 32767 -f 'litestream replicate'"
-  wait_until 20 host test ! -e "$DATA/state/$id"
+  wait_until 60 bash -c "source '$REPO/tests/dokku/helper.bash'; ! host pgrep -u 32767 -f 'litestream replicate'"
+  wait_until 60 host test ! -e "$DATA/state/$id"
   host rm -f "$DIR/restored.db"
   dokku litestream:restore "$DIR" restored.db "$URL"
   [ "$(rows "$DIR/restored.db")" -eq 25 ]

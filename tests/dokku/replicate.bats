@@ -44,7 +44,7 @@ restored() {
   run dokku litestream:start run-app
   assert_status 1
   daemon_start
-  wait_until 20 state_is run-app replicating
+  wait_until 60 state_is run-app replicating
 }
 
 @test "start returns when the first upload is settled" {
@@ -75,7 +75,7 @@ restored() {
   run dokku litestream:create run-app "$DIR" two.db "file://$LIB_ROOT/replicas/two"
   assert_success
   assert_contains "from now on"
-  wait_until 20 bash -c "source '$REPO/tests/dokku/helper.bash'
+  wait_until 60 bash -c "source '$REPO/tests/dokku/helper.bash'
     [[ \"\$(dokku litestream:status run-app --format json | jq -c '[.databases[].state]')\" == '[\"replicating\",\"replicating\"]' ]]"
   dokku litestream:sync run-app
   [ "$(restored "file://$LIB_ROOT/replicas/two")" -eq 7 ]
@@ -133,14 +133,14 @@ restored() {
   # Either it is told that it is denied, or that it isn't there yet: never that all is well.
   refute_contains "App run-app is replicated"
   dokku litestream:restart run-app
-  wait_until 20 state_is run-app replicating
+  wait_until 60 state_is run-app replicating
 }
 
 @test "start --no-wait returns at once" {
   dokku litestream:stop run-app
   run dokku litestream:start run-app --no-wait
   assert_success
-  wait_until 20 state_is run-app replicating
+  wait_until 60 state_is run-app replicating
 }
 
 @test "a database that the app has not made yet is waited for" {
@@ -150,19 +150,19 @@ restored() {
   assert_success
   assert_contains "not there or empty yet"
   as 32767 "$TOOLS/writer" -n 9 "$STORAGE/run-later--db/later.db"
-  wait_until 20 state_is run-later replicating
+  wait_until 60 state_is run-later replicating
   dokku litestream:sync run-later
   [ "$(restored "file://$LIB_ROOT/replicas/later")" -eq 9 ]
   # One that waits doesn't keep the others from being synced, one that was lost is an error.
   dokku litestream:create run-later "$STORAGE/run-later--db" never.db "file://$LIB_ROOT/replicas/never"
-  wait_until 20 state_is run-later replicating
+  wait_until 60 state_is run-later replicating
   as 32767 "$TOOLS/writer" -n 3 "$STORAGE/run-later--db/later.db"
   run dokku litestream:sync run-later
   assert_success
   assert_contains "there is no database at $STORAGE/run-later--db/never.db yet; it is replicated as soon as"
   [ "$(restored "file://$LIB_ROOT/replicas/later")" -eq 12 ]
   host sh -c "rm -f $STORAGE/run-later--db/later.db*"
-  wait_until 20 bash -c "source '$REPO/tests/dokku/helper.bash'; ! state_is run-later replicating"
+  wait_until 60 bash -c "source '$REPO/tests/dokku/helper.bash'; ! state_is run-later replicating"
   run dokku litestream:sync run-later
   [ "$status" -ne 0 ]
   assert_contains "$STORAGE/run-later--db/later.db"
@@ -175,11 +175,11 @@ restored() {
 @test "a database that is lost while it is replicated is restored in place, and goes on" {
   dokku litestream:sync run-app
   host sh -c "rm -f $DIR/one.db $DIR/one.db-wal $DIR/one.db-shm"
-  wait_until 20 bash -c "source '$REPO/tests/dokku/helper.bash'; ! state_is run-app replicating"
+  wait_until 60 bash -c "source '$REPO/tests/dokku/helper.bash'; ! state_is run-app replicating"
   run dokku litestream:restore "$DIR" one.db "file://$LIB_ROOT/replicas/one"
   assert_success
   [ "$(rows "$DIR/one.db")" -eq 143 ]
-  wait_until 20 state_is run-app replicating
+  wait_until 60 state_is run-app replicating
   as 32767 "$TOOLS/writer" -n 4 "$DIR/one.db"
   dokku litestream:sync run-app
   [ "$(restored "file://$LIB_ROOT/replicas/one")" -eq 147 ]
@@ -213,11 +213,11 @@ restored() {
   host test -d "$DATA/state/$id"
   run dokku --force litestream:destroy run-app two.db
   assert_success
-  wait_until 20 host test ! -e "$DATA/state/$id"
+  wait_until 60 host test ! -e "$DATA/state/$id"
   [ "$(restored "file://$LIB_ROOT/replicas/two")" -eq 7 ]
   run dokku --force litestream:destroy run-app
   assert_success
-  wait_until 20 bash -c "source '$REPO/tests/dokku/helper.bash'; ! host pgrep -u 32767 -f 'litestream replicate'"
+  wait_until 60 bash -c "source '$REPO/tests/dokku/helper.bash'; ! host pgrep -u 32767 -f 'litestream replicate'"
   [ "$(restored "file://$LIB_ROOT/replicas/one")" -eq 147 ]
 }
 

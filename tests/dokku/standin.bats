@@ -112,12 +112,12 @@ probe_remove() { host rm -rf "$LIB_ROOT/plugins/enabled/probe" "$LIB_ROOT/plugin
   dokku apps:create with-containers
   host sh -c 'echo "32767 sleep 1000" >/home/dokku/with-containers/CONTAINERS'
   dokku ps:start with-containers
-  wait_until 5 host pgrep -u 32767 -x sleep
+  wait_until 60 host pgrep -u 32767 -x sleep
   run host pgrep -u 32767 -x sleep
   assert_success
   local first="$output"
   dokku ps:restart with-containers
-  wait_until 5 host pgrep -u 32767 -x sleep
+  wait_until 60 host pgrep -u 32767 -x sleep
   run host pgrep -u 32767 -x sleep
   [ "$output" != "$first" ]
   dokku --force apps:destroy with-containers

@@ -23,7 +23,7 @@ walk() {
   assert_success
   run dokku litestream:start "$app"
   assert_success
-  wait_until 20 rows_at_least "$dir/production.sqlite3" 300
+  wait_until 60 rows_at_least "$dir/production.sqlite3" 300
   run dokku litestream:logs "$app"
   assert_success
   [ "${#lines[@]}" -ge 2 ]
