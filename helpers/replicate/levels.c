@@ -210,11 +210,13 @@ static size_t waiting(const struct shelf *s, int k, size_t *first)
 	return behind_gap ? end - i : 0;
 }
 
-/* Are the last of the n inputs from `first` on so far apart that merging can wait? */
-static bool is_sparse(const struct shelf *s, size_t first, size_t n)
+/* Are the last of the n uploads from `first` on so far apart that merging can wait? Files that were
+ * merged once are apart anyway, and few: letting them wait would save next to no request, and their
+ * local copies would be gone. */
+static bool is_sparse(const struct shelf *s, int k, size_t first, size_t n)
 {
 	size_t min = s->p->min_inputs;
-	if (n < min || !s->p->sparse_ms)
+	if (k > 1 || n < min || !s->p->sparse_ms)
 		return false;
 	const struct replica_file *last = &s->files[first + n - 1];
 	int64_t span = last->timestamp_ms - last[1 - (ptrdiff_t)min].timestamp_ms;
@@ -224,7 +226,7 @@ static bool is_sparse(const struct shelf *s, size_t first, size_t n)
 /* How many of the n inputs from `first` on go into one output; 0 = none yet. */
 static size_t cut(const struct shelf *s, int k, size_t first, size_t n)
 {
-	if (is_sparse(s, first, n))
+	if (is_sparse(s, k, first, n))
 		return n >= s->p->max_inputs ? s->p->max_inputs : 0;
 	size_t min = s->p->min_inputs, best = 0;
 	int best_border = k - 1;
@@ -248,7 +250,7 @@ static size_t cut(const struct shelf *s, int k, size_t first, size_t n)
 /* When a cut may appear though nothing is uploaded: when the step of the last input is over. */
 static int64_t cut_at(const struct shelf *s, int k, size_t first, size_t n)
 {
-	if (n < s->p->min_inputs || is_sparse(s, first, n))
+	if (n < s->p->min_inputs || is_sparse(s, k, first, n))
 		return 0;
 	int64_t last = s->files[first + n - 1].timestamp_ms;
 	int wanted = k < s->p->n_levels ? k + 1 : k;

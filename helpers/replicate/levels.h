@@ -15,8 +15,8 @@
  * L0 files of its half minute, an L2 the 10 L1 of its five minutes, an L3 the 12 L2 of its hour.
  *
  * Where little is written a merge saves next to nothing: each upload is a point of its own for as
- * long as points are promised, and the day's snapshot is never far. So files that are far apart
- * (sparse_ms) wait until as many are there as can be merged at once.
+ * long as points are promised, and the day's snapshot is never far. So uploads that are far apart
+ * (sparse_ms) wait for L1 until as many are there as can be merged at once.
  *
  * A file that holds every page (min_txid 1) is not merged into an empty level: that would upload
  * the whole database once more for each level.
@@ -39,8 +39,8 @@ struct levels_policy {
 	int64_t step_ms[LEVELS_MAX]; /* of L1, L2, …; each a multiple of the one before */
 	size_t min_inputs;           /* as many files wait before they are merged, at least 2 */
 	size_t max_inputs;           /* as many are merged into one at most */
-	int64_t sparse_ms; /* the last min_inputs are further apart than this on average: max_inputs
-						  wait; 0 = never */
+	int64_t sparse_ms;           /* L1: the last min_inputs are further apart than this: max_inputs
+									wait; 0 = never */
 	int64_t settle_ms; /* a step counts as over so long after its end: uploads take time */
 
 	int64_t snapshot_min_ms;     /* no second snapshot sooner */

@@ -224,6 +224,16 @@ static void test_upper_levels(void **state)
 	check_merge(&t, START + 2 * HOUR, 2, 2, 301);
 }
 
+/* Sparse is what was never merged: L1 files are far apart by themselves. */
+static void test_upper_levels_are_not_sparse(void **state)
+{
+	(void)state;
+	struct files s = {0};
+	for (uint64_t k = 0; k < 9; k++) /* every 20 minutes; the hour ends with each third */
+		add(&s, 1, k * 10 + 2, k * 10 + 11, START + (int64_t)(k * 20 + 19) * MINUTE);
+	check_merge(&s, START + 4 * HOUR, 2, 2, 91);
+}
+
 static void test_out_of_order(void **state)
 {
 	(void)state;
@@ -422,6 +432,7 @@ int main(void)
 		cmocka_unit_test(test_levels_go_on_where_they_end),
 		cmocka_unit_test(test_gaps),
 		cmocka_unit_test(test_upper_levels),
+		cmocka_unit_test(test_upper_levels_are_not_sparse),
 		cmocka_unit_test(test_out_of_order),
 		cmocka_unit_test(test_snapshots_by_age),
 		cmocka_unit_test(test_snapshots_by_growth),
