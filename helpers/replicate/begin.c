@@ -18,6 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define STRANGERS_MAX 1000
+
 /* ---- our own state ---- */
 
 static int check_replica(struct replicator *r, struct err *e)
@@ -61,8 +63,10 @@ int load_state(struct replicator *r, struct err *e)
 /* ---- the replica ---- */
 
 struct listing {
+	struct store *store;
 	struct ltx_set set;
 	int level;
+	unsigned strangers; /* objects that are in no level */
 };
 
 static int take_file(void *ctx, const struct store_object *o, struct err *e)
@@ -74,7 +78,23 @@ static int take_file(void *ctx, const struct store_object *o, struct err *e)
 	return ltxset_add(&l->set, &f) ? err_nomem(e, "listing the replica") : ERR_OK;
 }
 
-static int list_all(struct store *s, struct listing *l, struct err *e)
+/* "0000/<name>" */
+static int take_named(void *ctx, const struct store_object *o, struct err *e)
+{
+	struct listing *l = ctx;
+	for (l->level = 0; l->level < LTX_LEVELS; l->level++) {
+		char prefix[16];
+		store_level_prefix(l->store, l->level, prefix);
+		size_t n = strlen(prefix);
+		struct store_object in_level = *o;
+		in_level.name = o->name + n;
+		if (strncmp(o->name, prefix, n) == 0)
+			return take_file(ctx, &in_level, e);
+	}
+	return ++l->strangers > STRANGERS_MAX ? err_set(e, ERR_FULL, "other things are there") : ERR_OK;
+}
+
+static int list_by_level(struct store *s, struct listing *l, struct err *e)
 {
 	int rc = ERR_OK;
 	for (l->level = 0; !rc && l->level < LTX_LEVELS; l->level++) {
@@ -82,6 +102,26 @@ static int list_all(struct store *s, struct listing *l, struct err *e)
 		store_level_prefix(s, l->level, prefix);
 		rc = store_list(s, prefix, NULL, 0, take_file, l, e);
 	}
+	return rc;
+}
+
+/* Where a listing is a request: one, instead of one for each level, most of which are empty; unless
+ * the replica's URL is a whole bucket full of other things. In folders a level costs nothing. */
+static int list_all(struct store *s, struct listing *l, struct err *e)
+{
+	bool at_once = store_capabilities(s)->layout == STORE_LAYOUT_HEX;
+	int rc = ERR_OK;
+	l->store = s;
+	if (at_once)
+		rc = store_list(s, "", NULL, 0, take_named, l, e);
+	if (rc == ERR_FULL) {
+		ltxset_free(&l->set);
+		ltxset_init(&l->set);
+		err_clear(e);
+		at_once = false;
+	}
+	if (!at_once)
+		rc = list_by_level(s, l, e);
 	ltxset_sort(&l->set);
 	return rc;
 }
