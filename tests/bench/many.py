@@ -3,14 +3,15 @@
 
 Used by run.py and by hand:
 
-    many.py [-a APPS] [-d DATABASES] [-o] [-r RATE] [-t SECONDS] [-w SECONDS] [-s] [-k]
+    many.py [-a APPS] [-d DATABASES] [-o] [-r RATE] [-t SECONDS] [-w SECONDS] [-s [-x OBJECTS]] [-k]
 
 starts litestreamd on APPS apps with DATABASES databases each, waits until all are replicated, and prints
 one JSON object: memory, threads and descriptors, CPU and wake-ups while nothing happens for SECONDS (-t),
 how long commits in some of them take to the replica, how long the end takes, and whether the replicas hold
 everything then. -o: an app has each of them open; -r: and then commits in one after the other, so often a
-second, for SECONDS. -w: how long nothing has happened when the idle time begins. -s: the replicas are on an S3 server (counting_s3.py) over TLS, not in folders. -k keeps the
-folder.
+second, for SECONDS. -w: how long nothing has happened when the idle time begins. -s: the replicas are on an
+S3 server (counting_s3.py) over TLS, not in folders; -x: with so many other objects below the URL of each.
+-k keeps the folder.
 
 Memory and CPU are the kernel's own account: smaps_rollup, schedstat (nanoseconds) and status of every
 thread. A wake-up is a voluntary switch of context: a thread that slept and was woken.
@@ -159,10 +160,14 @@ class S3:
         self.endpoint = self.process.stdout.readline().strip()
         self.ca = self.folder + "/ca.pem"
 
-    def counts(self):
+    def ask(self, path, data=None):
         context = ssl.create_default_context(cafile=self.ca)
-        with urllib.request.urlopen(self.endpoint + "/-/counts", timeout=30, context=context) as answer:
-            return json.load(answer)
+        request = urllib.request.Request(self.endpoint + path, data=data, method="PUT" if data else "GET")
+        with urllib.request.urlopen(request, timeout=30, context=context) as answer:
+            return answer.read()
+
+    def counts(self):
+        return json.loads(self.ask("/-/counts"))
 
     def close(self):
         self.process.terminate()
@@ -350,14 +355,17 @@ def busy(bed, connections, rate, seconds):
     return found
 
 
-def measure(build, apps, databases, *, opened=False, rate=0, seconds=20, quiet=25, s3=False, keep=False):
+def measure(build, apps, databases, *, opened=False, rate=0, seconds=20, quiet=25, s3=False, strangers=0, keep=False):
     """Everything about one set-up, as a dictionary. `quiet`: so long nothing happens before it counts as
     idle. What a burst needed goes in that time, and the signs of life from the workers, which are every 5 s
-    at first, get rare."""
+    at first, get rare. `strangers`: so many objects that are none of ours lie below each replica's URL."""
     store = S3() if s3 else None
     bed = Bed(build, apps, databases, s3=store)
     connections = None
     try:
+        for path in bed.paths():
+            for i in range(strangers):
+                store.ask(f"/counted{bed.replica(path)}/other/{i:06d}", b"other")
         opened = opened or rate > 0
         found = {"apps": apps, "databases": databases, "opened": opened, "start_seconds": bed.start()}
         connections = Connections(bed.paths() if opened else [])
@@ -404,6 +412,7 @@ def main():
     parser.add_argument("-t", "--seconds", type=float, default=20)
     parser.add_argument("-w", "--quiet", type=float, default=25)
     parser.add_argument("-s", "--s3", action="store_true")
+    parser.add_argument("-x", "--strangers", type=int, default=0)
     parser.add_argument("-k", "--keep", action="store_true")
     o = parser.parse_args()
     if o.hold:
@@ -411,7 +420,7 @@ def main():
         return
     found = measure(
         os.environ.get("BUILD", "build"), o.apps, o.databases,
-        opened=o.opened, rate=o.rate, seconds=o.seconds, quiet=o.quiet, s3=o.s3, keep=o.keep,
+        opened=o.opened, rate=o.rate, seconds=o.seconds, quiet=o.quiet, s3=o.s3, strangers=o.strangers, keep=o.keep,
     )
     print(json.dumps(found, indent=1))
 

@@ -51,8 +51,18 @@ found() {
 @test "databases of an app ask one S3 server through a few connections" {
   many -d $((200 / SIZE)) -o -s -t 1 -w 3
   found '.requests.connections <= 12 and .requests.put >= 2 * .databases'
+  # One at each start: what is in the replica.
+  found '.requests.list <= 1.1 * .databases'
   found '($limits | not) or .memory_kb.rss <= 100 * 1024'
   found '.restored.asked >= 20 and .restored.asked == .restored.whole'
+}
+
+@test "a bucket full of other things is no replica with a thousand files" {
+  many -s -o -x 2100 -t 1 -w 1
+  # Two pages of others, then level by level.
+  found '.requests.list >= 11 and .requests.list <= 14'
+  found '.ship_one_seconds | max < 5'
+  found '.restored.asked == .restored.whole'
 }
 
 @test "50 apps under one litestreamd" {
