@@ -58,7 +58,7 @@ found() {
 }
 
 @test "a bucket full of other things is no replica with a thousand files" {
-  many -s -o -x 2100 -t 1 -w 1
+  many -s -o -x 1100 -t 1 -w 1
   # Two pages of others, then level by level.
   found '.requests.list >= 11 and .requests.list <= 14'
   found '.ship_one_seconds | max < 5'
