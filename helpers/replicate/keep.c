@@ -45,16 +45,28 @@ static uint64_t copies_max(struct replicator *r)
 	return bound - copies_level_share(bound);
 }
 
+/* Copies behind the table on disk can go at once; for others the table must be saved first. So once
+ * they have reached their bound, that happens once for all copies that fit into it, and not with
+ * each upload. */
+static void trim_copies(struct replicator *r)
+{
+	struct work *w = &r->work;
+	uint64_t max = copies_max(r);
+	if (w->state.snapshot_txid) /* a takeover's is made from the copy */
+		return;
+	copies_trim(&w->copies, w->folder, max, w->table_saved_txid);
+	if (!copies_over(&w->copies, max))
+		return;
+	save_table(r);
+	copies_trim(&w->copies, w->folder, max, w->table_saved_txid);
+}
+
 static void keep_table_and_copies(struct replicator *r)
 {
 	struct work *w = &r->work;
-	bool over = copies_over(&w->copies, copies_max(r));
-	bool first = w->table_saved_us == 0;
-	if (first || over || clock_mono_us() - w->table_saved_us >= TABLE_US)
+	if (w->table_saved_us == 0 || clock_mono_us() - w->table_saved_us >= TABLE_US)
 		save_table(r);
-	/* A takeover's snapshot is made from the copy. */
-	if (over && !w->state.snapshot_txid)
-		copies_trim(&w->copies, w->folder, copies_max(r), w->table_saved_txid);
+	trim_copies(r);
 }
 
 /* ---- manifest ---- */
