@@ -16,7 +16,7 @@ const struct option_entry option_table[] = {
 	{"staging-size", OPTION_SIZE, AT(staging_max), MIB, 64 * GIB, "256MiB",
 		"most that is captured and not yet uploaded"},
 	{"copies-size", OPTION_SIZE, AT(copies_max), MIB, 64 * GIB,
-		"512MiB, or the size of the database where that is less",
+		"512MiB, or the size of the database where that is less, but 16MiB at least",
 		"most that local copies of uploaded files take"},
 	{"checkpoint-frames", OPTION_COUNT, AT(checkpoint_frames), 10, 1000000, "500",
 		"frames in the WAL from which on we checkpoint"},

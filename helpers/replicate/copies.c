@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define BOUND_DEFAULT (UINT64_C(512) << 20)
-#define BOUND_FLOOR (UINT64_C(1) << 20)
+#define BOUND_FLOOR (UINT64_C(16) << 20)
 
 uint64_t copies_bound(uint64_t configured, uint64_t db_bytes)
 {
@@ -21,7 +21,7 @@ uint64_t copies_bound(uint64_t configured, uint64_t db_bytes)
 
 uint64_t copies_level_share(uint64_t bound)
 {
-	return bound / 4;
+	return bound / 2;
 }
 
 static void count(struct copies *c, uint64_t txid, uint64_t size)
@@ -78,25 +78,37 @@ bool copies_over(const struct copies *c, uint64_t max_bytes)
 	return c->bytes > max_bytes || c->files > COPIES_MAX_FILES;
 }
 
+/* Deletes the copy of the lowest TXID, where there is one of it. False: it stays. */
+static bool drop_oldest(struct copies *c, const char *folder)
+{
+	char *path = frozen_path(folder, c->oldest);
+	struct stat st;
+	if (!path)
+		return false;
+	bool there = lstat(path, &st) == 0, stays = there && fs_unlink(path);
+	free(path);
+	if (stays)
+		return false;
+	c->oldest++;
+	if (there) {
+		c->files--;
+		c->bytes -= c->bytes < (uint64_t)st.st_size ? c->bytes : (uint64_t)st.st_size;
+	}
+	return true;
+}
+
 void copies_trim(struct copies *c, const char *folder, uint64_t max_bytes, uint64_t last)
 {
-	while (c->files && copies_over(c, max_bytes) && c->oldest <= last) {
-		char *path = frozen_path(folder, c->oldest);
-		struct stat st;
-		if (!path)
+	while (c->files && copies_over(c, max_bytes) && c->oldest <= last)
+		if (!drop_oldest(c, folder))
 			return;
-		bool there = lstat(path, &st) == 0;
-		if (there && fs_unlink(path)) {
-			free(path);
+}
+
+void copies_drop(struct copies *c, const char *folder, uint64_t last)
+{
+	while (c->files && c->oldest <= last)
+		if (!drop_oldest(c, folder))
 			return;
-		}
-		free(path);
-		c->oldest++;
-		if (there) {
-			c->files--;
-			c->bytes -= c->bytes < (uint64_t)st.st_size ? c->bytes : (uint64_t)st.st_size;
-		}
-	}
 }
 
 int copies_clear(struct copies *c, const char *folder, struct err *e)

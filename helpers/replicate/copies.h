@@ -20,7 +20,7 @@
  * that is less, but 1 MiB at least. */
 uint64_t copies_bound(uint64_t configured, uint64_t db_bytes);
 
-/* Of that, what belongs to the levels above L0; the rest is L0's. */
+/* Of that, what belongs to the levels above L0 (half of it); the rest is L0's. */
 uint64_t copies_level_share(uint64_t bound);
 
 struct copies {
@@ -40,6 +40,9 @@ bool copies_over(const struct copies *c, uint64_t max_bytes);
 
 /* Deletes the oldest copies, none after `last`, until they take no more than allowed. */
 void copies_trim(struct copies *c, const char *folder, uint64_t max_bytes, uint64_t last);
+
+/* Deletes the copies up to TXID `last`: nothing needs them any more. */
+void copies_drop(struct copies *c, const char *folder, uint64_t last);
 
 /* Deletes all, of all levels: another timeline begins. */
 int copies_clear(struct copies *c, const char *folder, struct err *e);

@@ -122,6 +122,7 @@ struct shared {
 	uint64_t node_id;                             /* ours, in this life */
 	bool unconditional;                           /* the store can't do conditional puts at all */
 	int64_t confirmed_wall_ms, confirmed_boot_ms; /* F5: last confirmed write or check; 0 = none */
+	uint64_t merged_txid;                         /* L1 leads up to here, 0 = unknown */
 	bool upkeep_wanted;                           /* the schedule is to run the upkeep */
 	unsigned upkeep_uploads;                      /* settled since it ran last */
 	int64_t listed_ms;                            /* wall time of the listing that the start made */

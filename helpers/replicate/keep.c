@@ -45,15 +45,22 @@ static uint64_t copies_max(struct replicator *r)
 	return bound - copies_level_share(bound);
 }
 
-/* Copies behind the table on disk can go at once; for others the table must be saved first. So once
- * they have reached their bound, that happens once for all copies that fit into it, and not with
- * each upload. */
+/*
+ * A copy serves two ends: it brings the table on disk forward after a crash, and it is merged into
+ * L1. One that was merged and lies behind the table goes at once. Above the bound others go too,
+ * the oldest first: those behind the table as they are, for later ones it is saved first. So at the
+ * bound it is saved once for all copies that fit into it, and not with each upload.
+ */
 static void trim_copies(struct replicator *r)
 {
 	struct work *w = &r->work;
 	uint64_t max = copies_max(r);
 	if (w->state.snapshot_txid) /* a takeover's is made from the copy */
 		return;
+	pthread_mutex_lock(&r->lock);
+	uint64_t merged = r->shared.merged_txid;
+	pthread_mutex_unlock(&r->lock);
+	copies_drop(&w->copies, w->folder, merged < w->table_saved_txid ? merged : w->table_saved_txid);
 	copies_trim(&w->copies, w->folder, max, w->table_saved_txid);
 	if (!copies_over(&w->copies, max))
 		return;

@@ -30,7 +30,7 @@ struct replicator_config {
 
 	int64_t sync_interval_ms;   /* 1000 */
 	uint64_t staging_max;       /* bytes; 0 = 256 MiB, or the database's size where smaller */
-	uint64_t copies_max;        /* bytes of local LTX copies; 0 = 512 MiB or database's size */
+	uint64_t copies_max;        /* bytes of local LTX copies; 0 = copies_bound's own */
 	uint32_t checkpoint_frames; /* as in source_config */
 	uint64_t barrier_bytes;
 	bool no_barrier, any_filesystem;

@@ -73,6 +73,11 @@ static int merge_files(
 		return rc;
 	log_debug("%s: L%d %016" PRIx64 "-%016" PRIx64 " of %zu files, %" PRIu64 " bytes",
 		r->cfg.database, level, out.file.min_txid, out.file.max_txid, out.used, out.file.size);
+	if (level == 1) {
+		pthread_mutex_lock(&r->lock);
+		r->shared.merged_txid = out.file.max_txid;
+		pthread_mutex_unlock(&r->lock);
+	}
 	return inventory_add(&r->inventory, &out.file, e);
 }
 
