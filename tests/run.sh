@@ -97,17 +97,18 @@ programs() {
   done
 }
 
-# Files that say "# alone" measure the machine, too: nothing else runs beside them.
+# Files that say "# alone" measure the machine, too: nothing else runs beside them. Those that say
+# "# long" begin before the others, so that nothing waits for them at the end.
 is_alone() { grep -qx '# alone' "$1"; }
+is_long() { grep -qx '# long' "$1"; }
 
 bats_files() {
-  local file
+  local file kind
   for file in tests/*/*.bats; do
-    if is_alone "$file"; then
-      [[ "$1" == alone ]] && echo "run_bats $file"
-    else
-      [[ "$1" == together ]] && echo "run_bats $file"
-    fi
+    kind=together
+    ! is_long "$file" || kind=long
+    ! is_alone "$file" || kind=alone
+    [[ "$1" != "$kind" ]] || echo "run_bats $file"
   done
 }
 
@@ -115,6 +116,7 @@ bats_files() {
 chosen() {
   local file
   [[ "$1" != all ]] || bats_files alone
+  [[ "$1" != all ]] || bats_files long
   programs "$BUILD"/tests/{fault,conformance}/test_*
   [[ "$1" != all ]] || bats_files together
   programs "$BUILD"/tests/unit/test_*

@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # Many databases in one worker, many apps under one litestreamd, and what they do while nothing happens.
 # tests/bench/many.py starts them and looks; here it is said what must come out.
+# long
 
 load ../lib/scenario
 
