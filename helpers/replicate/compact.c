@@ -339,7 +339,7 @@ static int put(struct job *j, struct err *e)
 		rc = put_ltx(env->store, j->level, j->path, env->weak, &env->unconditional, &f, e);
 	if (rc == ERR_CONDITION)
 		fault(j, COMPACT_TAKEN, 0, rc);
-	if (rc)
+	if (rc && rc != ERR_CONDITION)
 		return rc;
 	j->out->used = j->n;
 	j->out->file = (struct replica_file){
@@ -350,7 +350,7 @@ static int put(struct job *j, struct err *e)
 		.timestamp_ms = f.header.timestamp,
 		.uploaded_ms = clock_wall_ms(),
 	};
-	return ERR_OK;
+	return rc;
 }
 
 /* Copies that nothing is made of any more. Those of L0 are another thread's. */

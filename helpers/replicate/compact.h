@@ -50,7 +50,8 @@ enum compact_fault {
 	COMPACT_LOST,   /* inputs[culprit] is not in the replica (ERR_NOT_FOUND) or damaged there */
 	COMPACT_NO_FIT, /* F8: inputs[culprit] doesn't continue those before it (ERR_DAMAGED), which may
 					   be merged without it */
-	COMPACT_TAKEN,  /* ERR_CONDITION: another file has the output's name */
+	COMPACT_TAKEN,  /* ERR_CONDITION: another file has the name of the output, which file and used
+					   describe */
 };
 
 struct compact_result {

@@ -57,6 +57,9 @@ void upkeep_lost(struct replicator *r, const struct replica_file *f, struct err 
 /* The same of a file that is there and does not continue the one before it (F8). */
 void upkeep_unfit(struct replicator *r, const struct replica_file *f, struct err *e);
 
+/* Is it one of those? */
+bool upkeep_is_apart(const struct replicator *r, const struct replica_file *f);
+
 /* Says what is wrong, in the log (once for the same sentence) and in status; "" = all is well. */
 void upkeep_say(struct replicator *r, const char *text);
 

@@ -154,11 +154,16 @@ static void set_apart(struct replicator *r, const struct replica_file *f)
 	inventory_remove(&r->inventory, f, 1);
 	if (!u->apart)
 		u->apart = calloc(UPKEEP_APART, sizeof(*u->apart));
-	bool known = u->n_apart && bsearch(f, u->apart, u->n_apart, sizeof(*f), compare_files);
-	if (!u->apart || known || u->n_apart == UPKEEP_APART)
+	if (!u->apart || upkeep_is_apart(r, f) || u->n_apart == UPKEEP_APART)
 		return;
 	u->apart[u->n_apart++] = *f;
 	qsort(u->apart, u->n_apart, sizeof(*u->apart), compare_files);
+}
+
+bool upkeep_is_apart(const struct replicator *r, const struct replica_file *f)
+{
+	const struct upkeep *u = &r->upkeep;
+	return u->n_apart && bsearch(f, u->apart, u->n_apart, sizeof(*f), compare_files);
 }
 
 void upkeep_unfit(struct replicator *r, const struct replica_file *f, struct err *e)

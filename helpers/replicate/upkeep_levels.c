@@ -39,12 +39,23 @@ static struct compact_env make_env(struct replicator *r)
 	return env;
 }
 
-/* Another file has the output's name: the listing tells which. */
-static int taken(struct replicator *r, struct err *e)
+/*
+ * Another file has the output's name. The listing tells which, and it is taken for what it says;
+ * unless that was done before, and it is not to be counted on. Then *n is less: an output of fewer
+ * files has another name.
+ */
+static int taken(struct replicator *r, const struct compact_result *out, size_t *n, struct err *e)
 {
 	upkeep_say(r, e->text);
-	r->upkeep.audited_ms = 1; /* long ago */
-	return err_set(e, ERR_AGAIN, "the replica is listed first");
+	if (!upkeep_is_apart(r, &out->file)) {
+		r->upkeep.audited_ms = 1; /* long ago */
+		return err_set(e, ERR_AGAIN, "the replica is listed first");
+	}
+	*n = out->used - 1;
+	if (*n == 0)
+		return e->code = ERR_DAMAGED;
+	err_clear(e);
+	return ERR_OK;
 }
 
 static int merge_files(
@@ -52,7 +63,12 @@ static int merge_files(
 {
 	struct compact_env env = make_env(r);
 	struct compact_result out;
-	int rc = compact_run(&env, level, inputs, n, &out, e);
+	int rc;
+	while ((rc = compact_run(&env, level, inputs, n, &out, e)) && out.fault == COMPACT_TAKEN) {
+		rc = taken(r, &out, &n, e);
+		if (rc)
+			return rc;
+	}
 	if (env.unconditional) {
 		pthread_mutex_lock(&r->lock);
 		r->shared.unconditional = true;
@@ -67,8 +83,6 @@ static int merge_files(
 		upkeep_unfit(r, &inputs[out.culprit], e);
 		return ERR_OK;
 	}
-	if (rc && out.fault == COMPACT_TAKEN)
-		return taken(r, e);
 	if (rc)
 		return rc;
 	log_debug("%s: L%d %016" PRIx64 "-%016" PRIx64 " of %zu files, %" PRIu64 " bytes",

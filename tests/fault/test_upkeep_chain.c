@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "format/ltxset.h"
 #include "replicate/fence.h"
+#include "replicate/inventory.h"
 #include "store/mem.h"
 
 #include <setjmp.h>
@@ -135,8 +136,80 @@ static void test_contradiction(void **state)
 	tmpdir_free(dir);
 }
 
+/* The first L1 that there is. */
+static bool first_l1(struct replica_file *out)
+{
+	for (uint64_t min = 1; min < 20; min++)
+		for (uint64_t max = min; max < 60; max++)
+			if (ship_has(URL, 1, min, max)) {
+				*out = (struct replica_file){.level = 1, .min_txid = min, .max_txid = max};
+				return true;
+			}
+	return false;
+}
+
+/* Somebody cuts a merged file in two. Its name is taken for good, and what it held must not be
+ * counted on: the files below it are merged under another name. */
+static void test_truncated(void **state)
+{
+	(void)state;
+	char db[300], *dir = tmpdir_new();
+	struct ship s;
+	struct err e = ERR_INIT;
+	log_set_level(getenv("SHOW") ? LOG_DEBUG : LOG_ERROR + 1);
+	quick = fs_system_ops;
+	quick.fsync = no_fsync;
+	fs_set_ops(&quick);
+	snprintf(db, sizeof(db), "%s/app.db", dir);
+	app_create(db, 30);
+	struct replicator_config cfg = ship_config(db, URL);
+	assert_int_equal(ship_open(&s, &cfg), ERR_OK);
+	assert_int_equal(ship_sync(&s, 0), ERR_OK);
+	struct replica_file l1;
+	for (int i = 0; i < 60 && !first_l1(&l1); i++) {
+		ship_skip(3000);
+		change(&s, db);
+	}
+	assert_true(first_l1(&l1));
+	struct store *st = NULL;
+	char name[FENCE_NAME_SIZE];
+	assert_int_equal(store_open(&st, URL, NULL, &e), ERR_OK);
+	fence_name(st, 1, l1.min_txid, l1.max_txid, name);
+	struct store_body body = {.data = "LTX1", .fd = -1, .size = 4};
+	assert_int_equal(store_put(st, name, &body, &(struct store_put_opts){0}, &e), ERR_OK);
+	store_close(st);
+	/* The audit finds it, while the L0s are still there. */
+	ship_skip(73 * HOUR_MS);
+	change(&s, db);
+	assert_non_null(strstr(ship_status(&s).upkeep_error, "ltx/1/"));
+	for (int i = 0; i < 30; i++) {
+		ship_skip(3000);
+		change(&s, db);
+	}
+	bool other = false;
+	for (uint64_t max = l1.min_txid; max < 60; max++)
+		other = other || (max != l1.max_txid && ship_has(URL, 1, l1.min_txid, max));
+	assert_true(other);
+	assert_true(ship_same(db, URL, dir));
+	for (int day = 0; day < 12; day++) {
+		for (int i = 0; i < 12; i++) {
+			ship_skip(3000);
+			change(&s, db);
+		}
+		ship_skip(20 * HOUR_MS);
+		assert_true(ship_same(db, URL, dir));
+	}
+	struct replicator_status status = ship_status(&s);
+	assert_true(status.replica_files < status.txid);
+	ship_close(&s);
+	fs_set_ops(NULL);
+	store_mem_forget(NULL);
+	tmpdir_free(dir);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_contradiction)};
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_contradiction), cmocka_unit_test(test_truncated)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
