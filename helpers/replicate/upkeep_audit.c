@@ -204,6 +204,23 @@ static void tell_missing(struct replicator *r, const struct replica_file *files,
 	upkeep_say(r, u->fault);
 }
 
+/* Of files that are not there as they were: those that are there otherwise, moved to the front, in
+ * their order. */
+static size_t set_changed_apart(
+	struct replicator *r, const struct ltx_set *set, struct replica_file *files, size_t n)
+{
+	size_t changed = 0;
+	for (size_t i = 0; i < n; i++) {
+		if (!listed(set, &files[i]))
+			continue;
+		struct replica_file f = files[i];
+		files[i] = files[changed];
+		files[changed++] = f;
+		set_apart(r, &f);
+	}
+	return changed;
+}
+
 /* ---- added ---- */
 
 /* Files that were changed are listed, and not counted on. */
@@ -233,11 +250,11 @@ static int compare(struct replicator *r, struct listing *l, struct err *e)
 	if (!rc && known)
 		rc = find_missing(r, &l->set, files, old, &missing, e);
 	if (!rc) {
-		for (size_t i = 0; i < missing; i++)
-			set_apart(r, &files[i]);
+		size_t changed = set_changed_apart(r, &l->set, files, missing);
 		inventory_remove(&r->inventory, files, missing);
-		tell_missing(r, files, missing);
-		leave_out(&l->set, files, missing);
+		/* Where the bucket's own rules delete, what is gone is no news. */
+		tell_missing(r, files, r->cfg.no_retention ? changed : missing);
+		leave_out(&l->set, files, changed);
 		leave_out(&l->set, r->upkeep.apart, r->upkeep.n_apart);
 		/* What was settled since the listing began stays. */
 		rc = inventory_load(&r->inventory, &l->set, true, state_dir_path(r->dir),

@@ -442,6 +442,29 @@ static void test_no_retention(void **state)
 	assert_int_equal(files_of(b, 0), 42);
 }
 
+/* What the bucket's own rules delete is no fault, as long as the present can be restored. */
+static void test_rules_delete(void **state)
+{
+	struct bed *b = *state;
+	b->cfg.no_retention = true;
+	b->cfg.snapshot_renew_ms = 24 * HOUR_MS;
+	start(b);
+	uploads(b, 20);
+	ship_skip(25 * HOUR_MS);
+	ship_for(&b->s, 100); /* renewed */
+	for (uint64_t txid = 1; txid < 15; txid++)
+		delete_file(b, 0, txid, txid);
+	ship_skip(23 * HOUR_MS);
+	ship_for(&b->s, 50);
+	uint64_t files = ship_status(&b->s).replica_files;
+	ship_skip(50 * HOUR_MS);
+	change(b);
+	upkeep(b);
+	assert_true(ship_status(&b->s).replica_files < files);
+	assert_string_equal(ship_status(&b->s).upkeep_error, "");
+	assert_true(ship_same(b->db, URL, b->dir));
+}
+
 /* A key that may not delete: told once, tried once. */
 static void test_denied_delete(void **state)
 {
@@ -660,6 +683,7 @@ int main(int argc, char **argv)
 		TEST(test_levels),
 		TEST(test_retention),
 		TEST(test_no_retention),
+		TEST(test_rules_delete),
 		TEST(test_denied_delete),
 		TEST(test_renewal),
 		TEST(test_renewal_after_trouble),
