@@ -241,7 +241,7 @@ class Peer(Replicator):
             found = glob.glob(self.target.place + "/generations/**", recursive=True)
         else:
             found = self.bench.s3_list(self.target.place)
-        return [n for n in found if ".lz4" in n and "tmp" not in n]
+        return [n for n in found if ".lz4" in n and "tmp" not in os.path.basename(n)]
 
     def ready(self):
         names = self.objects()
