@@ -54,6 +54,11 @@ int schedule_new(struct schedule **out, size_t turn_threads, size_t work_threads
 		return err_nomem(e, "starting a worker");
 	raise_limit();
 	pthread_mutex_init(&s->lock, NULL);
+	pthread_condattr_t monotonic;
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&s->happened, &monotonic);
+	pthread_condattr_destroy(&monotonic);
 	s->wake_fd = -1;
 	s->hook_due = INT64_MAX;
 	int rc = make_parts(s, turn_threads, work_threads, e);
@@ -104,6 +109,7 @@ void schedule_free(struct schedule *s)
 	schedule_forget_syncing(s);
 	if (s->wake_fd >= 0)
 		close(s->wake_fd);
+	pthread_cond_destroy(&s->happened);
 	pthread_mutex_destroy(&s->lock);
 	free(s->entries);
 	free(s->fds);

@@ -55,8 +55,9 @@ struct watched_fd {
 };
 
 struct schedule {
-	pthread_mutex_t lock; /* of the entries' times and flags, and of writing `count`; never held
-							 across a blocking call */
+	pthread_mutex_t lock;    /* of the entries' times and flags, and of writing `count`; never held
+								across a blocking call */
+	pthread_cond_t happened; /* to a database whose turn naps (monotonic) */
 	struct entry **entries;
 	size_t count, cap;
 	struct source_watch *watch;

@@ -3,9 +3,11 @@
 #include "base/clock.h"
 
 #include <malloc.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SHORT_US 40000
+#define BLINK_US 2000 /* nothing is too late by so little */
 #define STAY_US 400000
 #define TRIM_QUIET_US (INT64_C(5) * 1000000)
 #define TRIM_EVERY_US (INT64_C(60) * 1000000)
@@ -98,6 +100,15 @@ void schedule_earlier(int64_t *due, int64_t other)
 		*due = other;
 }
 
+/* A turn as soon as possible, after the one that runs or in its thread's nap. Lock held. */
+static void ask_turn(struct entry *en)
+{
+	en->turn_again = en->turn_running;
+	en->turn_due = 0;
+	if (en->turn_running)
+		pthread_cond_broadcast(&en->owner->happened);
+}
+
 /*
  * What a turn asked for. True: the thread waits itself and takes the next turn, because a busy
  * database asks for one each millisecond, every hand-over costs two switches of context, and no
@@ -124,6 +135,29 @@ static bool settle_turn(struct entry *en, int64_t wait, bool work, int64_t until
 	return stay;
 }
 
+/* Waits until the next turn, or until something happens. */
+static void nap(struct entry *en, int64_t us)
+{
+	struct schedule *s = en->owner;
+	if (us <= BLINK_US) {
+		clock_sleep_us(us);
+		return;
+	}
+	struct timespec end;
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	end.tv_nsec += us * 1000; /* less than a second */
+	end.tv_sec += end.tv_nsec / 1000000000;
+	end.tv_nsec %= 1000000000;
+	int rc = 0;
+	pthread_mutex_lock(&s->lock);
+	while (!rc && !en->turn_again && !en->closed)
+		rc = pthread_cond_timedwait(&s->happened, &s->lock, &end);
+	if (en->turn_again) /* the turn that comes now is the one */
+		en->turn_due = INT64_MAX;
+	en->turn_again = false;
+	pthread_mutex_unlock(&s->lock);
+}
+
 static void turn_job(void *arg)
 {
 	struct entry *en = arg;
@@ -132,7 +166,7 @@ static void turn_job(void *arg)
 	struct schedule *s = en->owner;
 	replicator_turn(en->r, &wait, &work);
 	while (settle_turn(en, wait, work, until, &wake)) {
-		clock_sleep_us(wait);
+		nap(en, wait);
 		replicator_turn(en->r, &wait, &work);
 	}
 	if (wake)
@@ -145,8 +179,7 @@ static void settle_job(struct entry *en)
 {
 	struct schedule *s = en->owner;
 	int64_t now = clock_mono_us();
-	en->turn_again = en->turn_running;
-	en->turn_due = 0;
+	ask_turn(en);
 	schedule_start_due(en, now);
 	bool wake = note_end(en, now);
 	pthread_mutex_unlock(&s->lock);
@@ -182,8 +215,7 @@ static void upkeep_job(void *arg)
 void schedule_ask_turn(struct entry *en)
 {
 	pthread_mutex_lock(&en->owner->lock);
-	en->turn_again = en->turn_running;
-	en->turn_due = 0;
+	ask_turn(en);
 	schedule_start_due(en, clock_mono_us());
 	pthread_mutex_unlock(&en->owner->lock);
 }
