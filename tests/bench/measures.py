@@ -20,7 +20,7 @@ ALL = [
     ("truncate", app.truncate, True, 2.5),
     ("truncate_two", app.truncate_two, False, 2.5),
     ("memory", size.memory, True, 1.2),
-    ("idle", size.idle, False, 1.3),
+    ("idle", size.idle, False, 7.0),
     ("twenty_apps", size.twenty_apps, False, 0.8),
     ("thousand", size.thousand, False, 2.5),
     ("restore_near", back.restore_near, True, 3.5),
