@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # run.sh unit|all [WORD] - runs the built tests of $BUILD (default build) and counts them.
 # unit: cmocka programs and fuzz corpora. all: those and every bats file below tests/. With WORD, only
-# files whose path holds it. TEST_JOBS files (default: one a processor) run at a time: most of them wait
-# most of the time; files that say "# alone" run by themselves, first. Each one's output comes when it ends, with how long it took.
+# files whose path holds it. TEST_JOBS files (default: one a processor and one more) run at a time: most of
+# them wait most of the time; files that say "# alone" run by themselves, first. Each one's output comes when it ends, with how long it took.
 # A bats file that can't run here (no root, no server) skips its tests and says why.
 set -o pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
@@ -12,7 +12,7 @@ export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=0}"
 export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}"
 # Nobody's settings decide what a test sees.
 unset "${!LITESTREAM_@}" "${!AWS_@}"
-JOBS="${TEST_JOBS:-$(nproc)}"
+JOBS="${TEST_JOBS:-$(($(nproc) + 1))}"
 
 # All temporary files of a run are below one folder, each test file's in a folder of its own: runs at the
 # same time don't meet, and none leaves anything behind. It is short, because sockets live in it.
