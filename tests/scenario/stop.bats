@@ -22,7 +22,7 @@ make_app() {
 open_app() {
   rm -f statements
   mkfifo statements
-  spawn app bash -c "sqlite3 '$db' <statements"
+  spawn app bash -c "sqlite3 -cmd '.timeout 5000' '$db' <statements"
   exec 7>statements
 }
 
