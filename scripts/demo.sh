@@ -10,7 +10,7 @@ REPO="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 BUILD="$(realpath -m "${BUILD:-$REPO/build}")"
 # shellcheck source=tests/dokku/helper.bash
 source "$REPO/tests/dokku/helper.bash"
-WORK="$(mktemp -d "${TMPDIR:-/tmp}/litestream-demo.XXXXXX")"
+WORK="$(mktemp -d -p "${TMPDIR:-/tmp}")"
 chmod 0755 "$WORK"
 # Where the helper keeps the daemon's log and process id.
 daemon_files="$WORK" DAEMON_LOG="$WORK/litestreamd.log"

@@ -55,7 +55,7 @@ main() {
     echo "generate-readme.sh: README.md has no <!-- commands --> and <!-- /commands --> lines" >&2
     exit 1
   fi
-  aside="$(mktemp "$readme.XXXXXX")"
+  aside="$(mktemp -p "$(dirname "$readme")")"
   {
     sed '/^<!-- commands -->$/q' "$readme"
     echo
