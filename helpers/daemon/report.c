@@ -94,6 +94,7 @@ static void put_replica(json_t *o, const struct message_status_database *m, int 
 	put_txid(o, "latest_txid", m->latest_txid, rc);
 	put_time(o, "latest_at", m->latest_ms, rc);
 	put_time(o, "snapshot_at", m->snapshot_ms, rc);
+	put_time(o, "next_snapshot_at", m->next_snapshot_ms, rc);
 	json_put_int(o, "replica_files", (int64_t)m->replica_files, rc);
 	json_put_int(o, "replica_bytes", (int64_t)m->replica_bytes, rc);
 	json_put_text(
@@ -138,6 +139,7 @@ json_t *report_database(
 	json_put_text(o, "reason", m->reason && m->reason[0] ? m->reason : NULL, &rc);
 	json_put_text(o, "txid", txid, &rc);
 	json_put_int(o, "pending_bytes", (int64_t)m->pending_bytes, &rc);
+	json_put_int(o, "pending_transactions", (int64_t)m->pending_transactions, &rc);
 	json_put_int(o, "lag_seconds", lag_ms > 0 ? lag_ms / 1000 : 0, &rc);
 	put_time(o, "last_upload_at", m->last_upload_ms, &rc);
 	json_put_text(o, "last_error", m->last_error && m->last_error[0] ? m->last_error : NULL, &rc);

@@ -115,12 +115,12 @@ struct message_status_database {
 	char *state; /* a word: "replicating" */
 	uint64_t code;
 	char *reason, *last_error;
-	uint64_t txid, pending_bytes;
+	uint64_t txid, pending_bytes, pending_transactions;
 	int64_t pending_since_ms, last_upload_ms, last_error_ms; /* wall time; 0 = none */
 	uint64_t wal_bytes, db_bytes, uploads;
 	bool weak_fencing;
 	uint64_t earliest_txid, latest_txid; /* of the replica, as in replicator_status */
-	int64_t earliest_ms, latest_ms, snapshot_ms;
+	int64_t earliest_ms, latest_ms, snapshot_ms, next_snapshot_ms;
 	uint64_t replica_files, replica_bytes;
 	char *upkeep_error;
 	int64_t upkeep_error_ms;

@@ -45,6 +45,7 @@ static int sink_commit(void *ctx, const struct source_point *point, struct err *
 	if (!rc) {
 		r->turn.point = *point;
 		r->turn.have_point = true;
+		r->turn.commits++;
 	}
 	return rc;
 }

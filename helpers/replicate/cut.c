@@ -92,6 +92,7 @@ static void seal(struct replicator *r, bool whole, uint64_t dev, uint64_t ino)
 		.whole = whole,
 		.seq = t->seq,
 		.since_ms = t->since_ms,
+		.commits = t->commits,
 	};
 	s->flight_bytes = staging_bytes(t->open);
 	s->flight = FLIGHT_SEALED;
@@ -101,6 +102,7 @@ static void seal(struct replicator *r, bool whole, uint64_t dev, uint64_t ino)
 	source_point_taken(t->source);
 	t->last_cut_us = clock_mono_us();
 	t->since_ms = 0;
+	t->commits = 0;
 	t->unbounded = false;
 	t->delay_us = 0;
 }

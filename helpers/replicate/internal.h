@@ -73,6 +73,7 @@ struct cut {
 	bool whole;        /* holds every page: needs no state before it */
 	uint64_t seq;      /* sync tickets that it settles */
 	int64_t since_ms;  /* wall time of the oldest capture in it */
+	uint64_t commits;  /* transactions in it, as far as they were followed one by one */
 };
 
 struct shared {
@@ -112,6 +113,7 @@ struct shared {
 
 	/* Status. */
 	uint64_t txid, uploads, open_bytes, flight_bytes, wal_bytes, db_bytes;
+	uint64_t open_commits;
 	int64_t open_since_ms, last_upload_ms;
 	bool weak;
 
@@ -138,6 +140,7 @@ struct turn {
 	struct source *source;
 	struct staging *open;
 	int64_t since_ms; /* wall time of the first page in `open` */
+	uint64_t commits; /* captured since the last cut, or since `open` was empty */
 	bool listing;     /* PHASE_LIST: the work was told that there is a database */
 	bool have_point;
 	struct source_point point;

@@ -174,8 +174,11 @@ static void add_to_totals(struct inventory_totals *t, const struct replica_file 
 		t->earliest_txid = f->max_txid;
 		t->earliest_ms = f->timestamp_ms;
 	}
-	if (f->timestamp_ms > t->snapshot_ms)
-		t->snapshot_ms = f->timestamp_ms;
+	if (f->timestamp_ms <= t->snapshot_ms)
+		return;
+	t->snapshot_ms = f->timestamp_ms;
+	t->snapshot_txid = f->max_txid;
+	t->snapshot_made_ms = f->uploaded_ms;
 }
 
 void inventory_get_totals(struct inventory *inv, struct inventory_totals *out)

@@ -39,6 +39,8 @@ struct inventory_totals {
 	uint64_t earliest_txid, latest_txid; /* between which a restore finds a way: full file, end */
 	int64_t earliest_ms, latest_ms;
 	int64_t snapshot_ms; /* of the newest full file: its last upload */
+	uint64_t snapshot_txid;
+	int64_t snapshot_made_ms; /* when it came into the replica */
 };
 
 struct inventory {

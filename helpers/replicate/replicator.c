@@ -316,8 +316,11 @@ static void note_turn(struct replicator *r)
 {
 	struct turn *t = &r->turn;
 	bool attached = t->source && source_attached(t->source);
+	if (staging_empty(t->open))
+		t->commits = 0;
 	pthread_mutex_lock(&r->lock);
 	r->shared.open_bytes = staging_bytes(t->open);
+	r->shared.open_commits = t->commits;
 	r->shared.open_since_ms = staging_empty(t->open) ? 0 : t->since_ms;
 	r->shared.wal_bytes = t->wal_bytes;
 	if (attached)

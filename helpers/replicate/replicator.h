@@ -61,12 +61,13 @@ enum replicator_state {
 
 struct replicator_status {
 	enum replicator_state state;
-	int code;                 /* err_code behind a state that is not well, else ERR_OK */
-	char reason[512];         /* its sentence */
-	uint64_t txid;            /* last settled */
-	uint64_t pending_bytes;   /* staged, not settled */
-	int64_t pending_since_ms; /* wall time of the oldest unsettled capture; 0 = none */
-	int64_t last_upload_ms;   /* wall time of the last settled upload, 0 = never */
+	int code;                      /* err_code behind a state that is not well, else ERR_OK */
+	char reason[512];              /* its sentence */
+	uint64_t txid;                 /* last settled */
+	uint64_t pending_bytes;        /* staged, not settled */
+	uint64_t pending_transactions; /* of them, as far as they were followed one by one */
+	int64_t pending_since_ms;      /* wall time of the oldest unsettled capture; 0 = none */
+	int64_t last_upload_ms;        /* wall time of the last settled upload, 0 = never */
 	char last_error[512];
 	int64_t last_error_ms;
 	uint64_t wal_bytes;
@@ -78,7 +79,8 @@ struct replicator_status {
 	/* The replica. A restore finds a way to every upload that is kept between these two. */
 	uint64_t earliest_txid, latest_txid; /* 0 = nothing */
 	int64_t earliest_ms, latest_ms;      /* wall time of these uploads */
-	int64_t snapshot_ms; /* the newest full file holds the database as it was then; 0 = none */
+	int64_t snapshot_ms;      /* the newest full file holds the database as it was then; 0 = none */
+	int64_t next_snapshot_ms; /* when the next one is due at the latest; 0 = after a change */
 	uint64_t replica_files, replica_bytes;
 	char upkeep_error[512]; /* what is wrong with levels, snapshots, retention; "" = nothing */
 	int64_t upkeep_error_ms;

@@ -70,6 +70,7 @@ bool replicator_drained(struct replicator *r)
 static void fill_pending(const struct shared *s, struct replicator_status *out)
 {
 	out->pending_bytes = s->open_bytes + s->flight_bytes;
+	out->pending_transactions = s->open_commits + s->cut.commits;
 	out->pending_since_ms = s->open_since_ms;
 	if (s->flight != FLIGHT_NONE && s->cut.since_ms)
 		out->pending_since_ms = s->cut.since_ms;
@@ -86,6 +87,10 @@ static void fill_replica(struct replicator *r, struct replicator_status *out)
 	out->snapshot_ms = t.snapshot_ms;
 	out->replica_files = t.files;
 	out->replica_bytes = t.bytes;
+	int64_t max_ms = t.latest_txid > t.snapshot_txid ? r->levels.snapshot_max_ms : 0;
+	if (r->levels.renew_ms && (!max_ms || r->levels.renew_ms < max_ms))
+		max_ms = r->levels.renew_ms;
+	out->next_snapshot_ms = t.snapshot_made_ms && max_ms ? t.snapshot_made_ms + max_ms : 0;
 }
 
 void replicator_get_status(struct replicator *r, struct replicator_status *out)

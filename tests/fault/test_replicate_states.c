@@ -116,6 +116,7 @@ static void test_sync_ships_what_was_committed(void **state)
 	assert_int_equal(ship_status(&b->s).txid, 2);
 	assert_true(replicator_drained(b->s.r));
 	assert_int_equal(ship_status(&b->s).pending_bytes, 0);
+	assert_int_equal(ship_status(&b->s).pending_transactions, 0);
 }
 
 /* The turn that a sync asked for is the one that lets a database go which nobody uses any more. */
@@ -144,6 +145,8 @@ static void test_one_upload_an_interval(void **state)
 	ship_for(&b->s, 50);
 	assert_int_equal(ship_status(&b->s).uploads, 1);
 	assert_true(ship_status(&b->s).pending_bytes > 0);
+	/* An insert, and an update unless it happened to match no row. */
+	assert_in_range(ship_status(&b->s).pending_transactions, 1, 2);
 	assert_true(ship_status(&b->s).pending_since_ms > 0);
 	ship_skip(3600000);
 	app_change(b->db);

@@ -137,6 +137,9 @@ static void test_status(void **state)
 	assert_int_equal(st.latest_txid, 2);
 	assert_true(st.latest_ms > st.earliest_ms);
 	assert_int_equal(st.snapshot_ms, st.earliest_ms);
+	/* A day after the first one came in, for there is a change behind it. */
+	assert_true(st.next_snapshot_ms >= st.snapshot_ms + 24 * HOUR_MS);
+	assert_true(st.next_snapshot_ms <= st.latest_ms + 24 * HOUR_MS);
 	assert_string_equal(st.upkeep_error, "");
 }
 

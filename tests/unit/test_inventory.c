@@ -140,6 +140,7 @@ static void test_totals(void **state)
 	assert_int_equal(t.latest_txid, 7);
 	assert_int_equal(t.latest_ms, 7000);
 	assert_int_equal(t.snapshot_ms, 5000);
+	assert_int_equal(t.snapshot_txid, 5);
 	struct replica_file gone = {.level = 2, .min_txid = 1, .max_txid = 3};
 	inventory_remove(&b->inv, &gone, 1);
 	inventory_get_totals(&b->inv, &t);
