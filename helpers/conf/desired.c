@@ -3,6 +3,7 @@
 #include "base/fs.h"
 #include "base/json.h"
 #include "conf/names.h"
+#include "conf/state.h"
 #include "conf/trusted.h"
 
 #include <dirent.h>
@@ -58,8 +59,9 @@ static int check_names(const struct desired_database *d, const char *what, struc
 	return ERR_OK;
 }
 
-static int read_database(
-	struct desired_database *d, const json_t *object, const char *what, struct err *e)
+/* `base`: what holds where the database says nothing else. */
+static int read_database(struct desired_database *d, const json_t *object,
+	const struct options *base, const char *what, struct err *e)
 {
 	uint64_t uid = 0, gid = 0;
 	json_t *options = NULL;
@@ -74,7 +76,7 @@ static int read_database(
 		{"mount", JSON_FIELD_FLAG, true, &d->mount, 0},
 		{"options", JSON_FIELD_OBJECT, true, &options, 0},
 	};
-	d->options = (struct options)OPTIONS_DEFAULT;
+	d->options = *base;
 	int rc = json_read_fields(object, fields, COUNT_OF(fields), what, e);
 	if (rc == ERR_OK)
 		rc = check_names(d, what, e);
@@ -100,7 +102,8 @@ static int check_doubles(const struct desired *d, const char *what, struct err *
 	return ERR_OK;
 }
 
-static int read_databases(struct desired *d, const json_t *array, const char *what, struct err *e)
+static int read_databases(struct desired *d, const json_t *array, const struct options *base,
+	const char *what, struct err *e)
 {
 	size_t n = json_array_size(array);
 	d->databases = calloc(n ? n : 1, sizeof(*d->databases));
@@ -108,41 +111,98 @@ static int read_databases(struct desired *d, const json_t *array, const char *wh
 		return err_nomem(e, "reading the desired state");
 	d->n_databases = n;
 	for (size_t i = 0; i < n; i++) {
-		int rc = read_database(&d->databases[i], json_array_get(array, i), what, e);
+		int rc = read_database(&d->databases[i], json_array_get(array, i), base, what, e);
 		if (rc != ERR_OK)
 			return rc;
 	}
 	return check_doubles(d, what, e);
 }
 
+static int check_version(uint64_t version, const char *what, struct err *e)
+{
+	return version == DESIRED_VERSION
+			   ? ERR_OK
+			   : err_set(e, ERR_USAGE, "%s has version %llu, this program reads version %d", what,
+					 (unsigned long long)version, DESIRED_VERSION);
+}
+
+int desired_parse_global(
+	struct options *out, const void *data, size_t n, const char *what, struct err *e)
+{
+	json_t *root = NULL, *options = NULL;
+	uint64_t version = 0;
+	const struct json_field fields[] = {
+		{"version", JSON_FIELD_COUNT, false, &version, 0},
+		{"options", JSON_FIELD_OBJECT, true, &options, 0},
+	};
+	*out = (struct options)OPTIONS_DEFAULT;
+	int rc = json_parse_object(data, n, what, &root, e);
+	if (rc == ERR_OK)
+		rc = json_read_fields(root, fields, COUNT_OF(fields), what, e);
+	if (rc == ERR_OK)
+		rc = check_version(version, what, e);
+	if (rc == ERR_OK && options)
+		rc = read_options(out, options, what, e);
+	json_decref(root);
+	return rc;
+}
+
 int desired_parse(struct desired *out, const void *data, size_t n, const char *app,
-	const char *what, struct err *e)
+	const struct options *base, const char *what, struct err *e)
 {
 	memset(out, 0, sizeof(*out));
-	json_t *root = NULL, *databases = NULL;
+	json_t *root = NULL, *databases = NULL, *own = NULL;
+	struct options options = *base;
 	uint64_t version = 0;
 	const struct json_field fields[] = {
 		{"version", JSON_FIELD_COUNT, false, &version, 0},
 		{"app", JSON_FIELD_TEXT, false, &out->app, 63},
 		{"running", JSON_FIELD_FLAG, false, &out->running, 0},
+		{"boot", JSON_FIELD_TEXT, true, &out->boot, 63},
+		{"options", JSON_FIELD_OBJECT, true, &own, 0},
 		{"databases", JSON_FIELD_ARRAY, false, &databases, DESIRED_DATABASES_MAX},
 	};
 	int rc = json_parse_object(data, n, what, &root, e);
 	if (rc == ERR_OK)
 		rc = json_read_fields(root, fields, COUNT_OF(fields), what, e);
-	if (rc == ERR_OK && version != DESIRED_VERSION)
-		rc = err_set(e, ERR_USAGE, "%s has version %llu, this program reads version %d", what,
-			(unsigned long long)version, DESIRED_VERSION);
+	if (rc == ERR_OK)
+		rc = check_version(version, what, e);
 	if (rc == ERR_OK && (!name_is_app(out->app) || strcmp(out->app, app) != 0))
 		rc = err_set(e, ERR_USAGE, "%s speaks of the app \"%.64s\"", what, out->app);
+	if (rc == ERR_OK && own)
+		rc = read_options(&options, own, what, e);
 	if (rc == ERR_OK)
-		rc = read_databases(out, databases, what, e);
+		rc = read_databases(out, databases, &options, what, e);
 	json_decref(root);
 	return rc;
 }
 
+static int read_global(struct options *out, const char *dir, uid_t owner, struct err *e)
+{
+	static const char name[] = DESIRED_GLOBAL ".json";
+	struct buf text;
+	buf_init(&text, DESIRED_FILE_MAX);
+	*out = (struct options)OPTIONS_DEFAULT;
+	int rc = trusted_read_file(dir, name, owner, &text, e);
+	if (rc == ERR_OK)
+		rc = desired_parse_global(out, text.data, text.len, name, e);
+	else if (rc == ERR_NOT_FOUND)
+		rc = ERR_OK;
+	buf_free(&text);
+	return rc;
+}
+
+/* One that isn't started at boot was started in an earlier one. A host that doesn't tell its boots
+ * apart is always in the same. */
+static bool is_over(const struct desired *d)
+{
+	char now[STATE_WORD_MAX];
+	return d->boot && state_boot_id(now) && strcmp(d->boot, now) != 0;
+}
+
 int desired_read(struct desired *out, const char *dir, const char *app, uid_t owner, struct err *e)
 {
+	struct options base;
 	memset(out, 0, sizeof(*out));
 	if (!name_is_app(app))
 		return err_set(e, ERR_USAGE, "\"%.64s\" can't be the name of an app", app);
@@ -152,7 +212,11 @@ int desired_read(struct desired *out, const char *dir, const char *app, uid_t ow
 	buf_init(&text, DESIRED_FILE_MAX);
 	int rc = trusted_read_file(dir, name, owner, &text, e);
 	if (rc == ERR_OK)
-		rc = desired_parse(out, text.data, text.len, app, name, e);
+		rc = read_global(&base, dir, owner, e);
+	if (rc == ERR_OK)
+		rc = desired_parse(out, text.data, text.len, app, &base, name, e);
+	if (rc == ERR_OK && is_over(out))
+		out->running = false;
 	buf_free(&text);
 	return rc;
 }
@@ -170,6 +234,7 @@ void desired_free(struct desired *d)
 	}
 	free(d->databases);
 	free(d->app);
+	free(d->boot);
 	memset(d, 0, sizeof(*d));
 }
 

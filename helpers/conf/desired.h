@@ -19,6 +19,7 @@
 #define DESIRED_VERSION 1
 #define DESIRED_FILE_MAX (1024 * 1024)
 #define DESIRED_DATABASES_MAX 1000
+#define DESIRED_GLOBAL "--global"
 #define SECRETS_FILE_MAX (16 * 1024)
 #define SECRETS_GLOBAL "--global"
 
@@ -37,21 +38,28 @@ struct desired_database {
 
 struct desired {
 	char *app;
-	bool running;
+	bool running; /* as written; desired_read: also in this boot of the host */
+	char *boot;   /* only in this boot of the host is it to run; NULL = in every one */
 	struct desired_database *databases;
 	size_t n_databases;
 };
 
 /*
- * Reads `<dir>/<app>.json` into *out (freed by desired_free in every case). ERR_NOT_FOUND when
- * there is none, ERR_USAGE with what is wrong in it, ERR_DENIED when it is not a file that we
- * believe, ERR_IO, ERR_NOMEM.
+ * Reads `<dir>/<app>.json` into *out (freed by desired_free in every case), with the options of all
+ * apps (`<dir>/--global.json`, which may be missing) below its own. ERR_NOT_FOUND when there is
+ * none, ERR_USAGE with what is wrong in it, ERR_DENIED when it is not a file that we believe,
+ * ERR_IO, ERR_NOMEM.
  */
 int desired_read(struct desired *out, const char *dir, const char *app, uid_t owner, struct err *e);
 
-/* The same from bytes; `what` names them in messages. The app in it must be `app`. */
+/* The same from bytes; `what` names them in messages. The app in it must be `app`. `base`: what
+ * holds where neither the app nor its database says another option. */
 int desired_parse(struct desired *out, const void *data, size_t n, const char *app,
-	const char *what, struct err *e);
+	const struct options *base, const char *what, struct err *e);
+
+/* The options of all apps into *out, which has the defaults. */
+int desired_parse_global(
+	struct options *out, const void *data, size_t n, const char *what, struct err *e);
 
 void desired_free(struct desired *d); /* may be called twice */
 

@@ -224,6 +224,11 @@ bool state_same_boot(const struct state *s)
 	return !read_word(BOOT_ID, now, NULL) && strcmp(now, s->boot_id) == 0;
 }
 
+bool state_boot_id(char out[STATE_WORD_MAX])
+{
+	return !read_word(BOOT_ID, out, NULL) && *out;
+}
+
 /* Both known, and not the same. */
 static bool differ(const char *a, const char *b)
 {

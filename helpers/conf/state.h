@@ -101,6 +101,10 @@ int state_drop_restored(struct state_dir *d, struct err *e); /* when it is not p
 /* Was it written since the machine was booted? Only then are device and boot times comparable. */
 bool state_same_boot(const struct state *s);
 
+/* The kernel's name of this boot of the machine. False where it doesn't tell. */
+#define STATE_WORD_MAX 64
+bool state_boot_id(char out[STATE_WORD_MAX]);
+
 /* The folder for a stand-alone replicate or restore: "<folder of db>/.<file name>-litestream". A
  * new string (free), NULL when out of memory. */
 char *state_default_dir(const char *db_path);

@@ -71,7 +71,9 @@ static void try_files(const uint8_t *data, size_t size)
 	struct err e = ERR_INIT;
 	struct desired desired;
 	struct secrets secrets;
-	desired_parse(&desired, data, size, "my-app", "fuzz", &e);
+	struct options options;
+	desired_parse_global(&options, data, size, "fuzz", &e);
+	desired_parse(&desired, data, size, "my-app", &options, "fuzz", &e);
 	desired_free(&desired);
 	secrets_parse(&secrets, data, size, "fuzz", &e);
 	secrets_free(&secrets);

@@ -3,6 +3,7 @@
 
 #include "base/fs.h"
 #include "conf/names.h"
+#include "conf/state.h"
 #include "lib/tmpdir.h"
 
 #include <setjmp.h>
@@ -24,7 +25,8 @@
 static int parse(struct desired *d, const char *text, struct err *e)
 {
 	err_clear(e);
-	return desired_parse(d, text, strlen(text), "my-app", "my-app.json", e);
+	const struct options base = OPTIONS_DEFAULT;
+	return desired_parse(d, text, strlen(text), "my-app", &base, "my-app.json", e);
 }
 
 static void refused(const char *text, const char *why)
@@ -214,6 +216,67 @@ static void test_files(void **state)
 	assert_non_null(strstr(e.text, "not a regular file"));
 }
 
+static int64_t interval(void)
+{
+	struct desired d;
+	struct err e = ERR_INIT;
+	assert_int_equal(desired_read(&d, dir, "my-app", geteuid(), &e), ERR_OK);
+	int64_t ms = d.databases[0].options.sync_interval_ms;
+	desired_free(&d);
+	return ms;
+}
+
+/* An option of all apps, of the app, of its database: the nearest holds. */
+static void test_layers(void **state)
+{
+	(void)state;
+	struct err e;
+	put("my-app.json", HEAD DB("") "]}", 0600);
+	assert_int_equal(interval(), 1000);
+	put("--global.json", "{\"version\":1,\"options\":{\"sync-interval\":\"7s\"}}", 0600);
+	assert_int_equal(interval(), 7000);
+	put("my-app.json", HEAD DB("") "],\"options\":{\"sync-interval\":\"8s\"}}", 0600);
+	assert_int_equal(interval(), 8000);
+	put("my-app.json",
+		HEAD DB(
+			",\"options\":{\"sync-interval\":\"9s\"}") "],"
+													   "\"options\":{\"sync-interval\":\"8s\"}}",
+		0600);
+	assert_int_equal(interval(), 9000);
+	put("--global.json", "{\"version\":1,\"options\":{\"sync-interval\":\"7\"}}", 0600);
+	assert_int_equal(read_app(&e), ERR_USAGE);
+	assert_non_null(strstr(e.text, "--global.json: option sync-interval takes a duration"));
+	put("--global.json", "{\"version\":2}", 0600);
+	assert_int_equal(read_app(&e), ERR_USAGE);
+	put("--global.json", "{\"version\":1,\"apps\":[]}", 0600);
+	assert_int_equal(read_app(&e), ERR_USAGE);
+}
+
+static bool runs(const char *boot)
+{
+	struct desired d;
+	struct err e = ERR_INIT;
+	char text[300];
+	snprintf(text, sizeof(text), HEAD "],\"boot\":\"%s\"}", boot);
+	put("my-app.json", text, 0600);
+	assert_int_equal(desired_read(&d, dir, "my-app", geteuid(), &e), ERR_OK);
+	bool running = d.running;
+	desired_free(&d);
+	return running;
+}
+
+/* What is not started at boot runs in the boot that it was started in. */
+static void test_boot(void **state)
+{
+	(void)state;
+	char now[STATE_WORD_MAX];
+	if (!state_boot_id(now))
+		skip();
+	assert_true(runs(now));
+	assert_false(runs("00000000-0000-0000-0000-000000000000"));
+	assert_false(runs(""));
+}
+
 static void test_owner(void **state)
 {
 	(void)state;
@@ -312,6 +375,8 @@ int main(void)
 		cmocka_unit_test(test_members),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test_setup_teardown(test_files, make_dir, drop_dir),
+		cmocka_unit_test_setup_teardown(test_layers, make_dir, drop_dir),
+		cmocka_unit_test_setup_teardown(test_boot, make_dir, drop_dir),
 		cmocka_unit_test_setup_teardown(test_owner, make_dir, drop_dir),
 		cmocka_unit_test_setup_teardown(test_too_large, make_dir, drop_dir),
 		cmocka_unit_test_setup_teardown(test_each, make_dir, drop_dir),
