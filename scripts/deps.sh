@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# deps.sh build|test|lint|s3|fuzz ... - installs with apt what is missing for each of these, and says what.
+# deps.sh build|test|lint|s3|docker|fuzz ... - installs with apt what is missing for each of these, and says what.
 # The names are those of Debian 12 and 13, Ubuntu 22.04 and 24.04. Servers that only tests need may be
 # missing from a distribution: then it says so, and those tests skip themselves.
 set -eo pipefail
@@ -11,10 +11,11 @@ declare -A PACKAGES=(
     util-linux bsdextrautils iproute2 radosgw ceph-mon ceph-osd ceph-common
     memcached swift-proxy swift-account swift-container swift-object"
   [s3]="radosgw ceph-mon ceph-osd ceph-common curl openssl python3 procps"
+  [docker]="docker.io"
   [lint]="shellcheck shfmt clang clang-format cppcheck git"
   [fuzz]="clang"
 )
-OPTIONAL=" radosgw ceph-mon ceph-osd ceph-common memcached swift-proxy swift-account swift-container swift-object "
+OPTIONAL=" radosgw ceph-mon ceph-osd ceph-common memcached swift-proxy swift-account swift-container swift-object docker.io "
 
 missing() {
   local package
@@ -67,9 +68,11 @@ main() {
   local kind wanted=()
   for kind in "$@"; do
     [[ -n "${PACKAGES[$kind]}" ]] || {
-      echo "deps.sh: unknown kind '$kind' (build, test, lint, s3, fuzz)" >&2
+      echo "deps.sh: unknown kind '$kind' (build, test, lint, s3, docker, fuzz)" >&2
       exit 2
     }
+    # Docker's own packages stay: Debian's would take their place.
+    [[ "$kind" != docker ]] || ! command -v dockerd >/dev/null || continue
     # shellcheck disable=SC2206 # package names are words
     wanted+=(${PACKAGES[$kind]})
     # shellcheck disable=SC2207 # one word or none

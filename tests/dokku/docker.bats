@@ -1,0 +1,90 @@
+#!/usr/bin/env bats
+# An app in a real Docker container, as the user that Dokku's buildpacks give it, writing through deploys.
+# Skips where no Docker daemon can run.
+load helper
+load docker
+
+setup_file() {
+  machine_start
+  docker_machine_start
+  [[ -z "$NO_MACHINE" ]] || return 0
+  tools_install
+  docker_image app-image "$BUILD/tools/writer"
+  daemon_start
+  host install -d -o 32767 -g 32767 "$LIB_ROOT/replicas"
+  app_create boxed
+  export DIR="$STORAGE/boxed--db" DB="$STORAGE/boxed--db/production.sqlite3" URL="file://$LIB_ROOT/replicas/boxed"
+}
+teardown_file() {
+  docker_machine_stop
+  machine_stop
+}
+setup() {
+  need_machine
+  real_dokku && skip "the stand-in's containers; a real Dokku would need an image that it can deploy"
+  true
+}
+
+# code NUMBER: the next release of the app; it writes numbers of its own, so that it is seen who wrote what.
+code() {
+  host sh -c "echo app-image >/etc/dokku-standin-image
+    echo '32767 -w $1 -r 100 /app/db/litestream/production.sqlite3' >/home/dokku/boxed/CONTAINERS"
+}
+wrote() { [[ "$(host sqlite3 -cmd '.timeout 5000' "$DB" "SELECT count(*) FROM commits WHERE writer = $1")" -ge "$2" ]]; }
+containers() { docker ps -q --filter label=com.dokku.app-name=boxed | wc -l; }
+
+@test "the container's processes are other users in other namespaces, on the file that is replicated" {
+  local pid
+  code 1
+  dokku ps:start boxed
+  wait_until 60 wrote 1 10
+  pid="$(docker inspect -f '{{.State.Pid}}' "$(docker ps -q)")"
+  [ "$(host stat -c %u "/proc/$pid" "$DB" | sort -u)" = 32767 ]
+  [ "$(host readlink "/proc/$pid/ns/mnt")" != "$(host readlink /proc/self/ns/mnt)" ]
+  [ "$(host readlink "/proc/$pid/ns/pid")" != "$(host readlink /proc/self/ns/pid)" ]
+  run dokku litestream:create boxed "$DIR" production.sqlite3 "$URL"
+  assert_success
+  run dokku litestream:start boxed
+  assert_success
+  state_is boxed replicating
+}
+
+@test "deploys: the old container writes on while the new one starts, and all goes on being replicated" {
+  # The order of all commits, whoever made them; and a health check that returns when the new release and then
+  # the old one have written.
+  host sqlite3 -cmd '.timeout 5000' "$DB" 'CREATE TABLE turns(id INTEGER PRIMARY KEY, writer INTEGER);
+    CREATE TRIGGER turn AFTER INSERT ON commits BEGIN INSERT INTO turns(writer) VALUES (new.writer); END'
+  host tee /etc/dokku-standin-check >/dev/null <<<"#!/bin/sh
+    for i in \$(seq 600); do
+      [ \"\$(sqlite3 -cmd '.timeout 5000' '$DB' 'SELECT count(DISTINCT a.writer) FROM turns a JOIN turns b
+        ON b.writer = a.writer - 1 AND b.id > a.id')\" -lt \"\$(cat /run/deploys)\" ] || exit 0
+      sleep 0.1
+    done
+    exit 1"
+  host chmod 0755 /etc/dokku-standin-check
+  code 2
+  host sh -c 'echo 1 >/run/deploys'
+  dokku ps:restart boxed
+  [ "$(containers)" -eq 1 ]
+  code 3
+  host sh -c 'echo 2 >/run/deploys'
+  dokku ps:restart boxed
+  [ "$(containers)" -eq 1 ]
+  state_is boxed replicating
+  [ "$(dokku litestream:status boxed --format json | jq .restarts)" -eq 0 ]
+}
+
+@test "the app is killed with its container; what it had committed is restored, byte for byte" {
+  local writers
+  docker kill "$(docker ps -q --filter label=com.dokku.app-name=boxed)" >/dev/null
+  dokku ps:stop boxed
+  [ "$(containers)" -eq 0 ]
+  dokku litestream:sync boxed
+  keep_state "$DB" /var/tmp/boxed-last
+  writers="$(host sqlite3 /var/tmp/boxed-last 'SELECT group_concat(DISTINCT writer) FROM commits')"
+  [ "$(tr , '\n' <<<"$writers" | sort | xargs)" = "1 2 3" ]
+  dokku litestream:restore "$DIR" restored.sqlite3 "$URL"
+  host cmp /var/tmp/boxed-last "$DIR/restored.sqlite3"
+  run host "$TOOLS/checker" "$DIR/restored.sqlite3"
+  assert_success
+}
