@@ -24,6 +24,8 @@ static const struct flag flags[] = {
 	{"timeout", FLAG_DURATION, "TIME", "sync, wait: how long (default 30s, wait 60s)"},
 	{"mount", FLAG_BOOL, NULL, "check, restore: the folder is a mount of an app"},
 	{"force", FLAG_BOOL, NULL, "restore: in place of what is there, which is renamed"},
+	{"only-missing", FLAG_BOOL, NULL,
+		"restore: only where nothing or an empty file is; an empty replica is no error"},
 	{"txid", FLAG_STRING, "TXID", "restore: the state after this transaction"},
 	{"timestamp", FLAG_STRING, "TIME", "restore: the state at this time (RFC 3339)"},
 	{NULL, FLAG_BOOL, NULL, NULL},
@@ -219,6 +221,8 @@ static int run_restore(struct args *a, struct err *e)
 		json_put_text(body, "timestamp", args_string(a, "timestamp", ""), &rc);
 	if (rc == ERR_OK && args_bool(a, "force"))
 		json_put_flag(body, "force", true, &rc);
+	if (rc == ERR_OK && args_bool(a, "only-missing"))
+		json_put_flag(body, "only_missing", true, &rc);
 	rc = rc == ERR_OK ? client_stream(socket_of(a), "/restore", body, on_restore_line, a, e)
 					  : err_nomem(e, "asking litestreamd");
 	json_decref(body);

@@ -112,7 +112,11 @@ void show_restore_line(const json_t *line)
 		show_progress(progress);
 	if (json_object_get(line, "log"))
 		printf("%s\n", field(line, "log"));
-	if (result) {
+	if (result && json_object_get(result, "skipped")) {
+		printf("nothing was restored: %s\n", strcmp(json_text(result, "skipped"), "replica") == 0
+												 ? "the replica is empty"
+												 : "there is a database already");
+	} else if (result) {
 		bool proven = strcmp(json_text(result, "proof"), "proven") == 0;
 		printf("restored TXID %s of %s, %" PRId64 " bytes", field(result, "txid"),
 			field(result, "timestamp"), json_int(result, "bytes"));

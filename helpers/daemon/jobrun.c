@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "conf/state.h"
 #include "daemon/credentials.h"
 #include "daemon/inspect.h"
 #include "daemon/spawn.h"
@@ -195,6 +196,39 @@ static int restored_json(const struct restore_result *result, json_t **out, stru
 	return rc == ERR_OK ? ERR_OK : err_nomem(e, "telling a result");
 }
 
+/* The TXID that the state folder knows to be in this replica; 0 = none. */
+static uint64_t uploaded_txid(const struct jobrun *r)
+{
+	struct err e = ERR_INIT;
+	struct state_dir *dir = NULL;
+	struct state state = {0};
+	bool copied;
+	if (!r->job.state_dir || state_dir_open(&dir, r->job.state_dir, &e) != ERR_OK)
+		return 0;
+	bool ours = state_load(dir, &state, &copied, &e) == ERR_OK &&
+				strcmp(state.replica, store_url(r->store)) == 0;
+	state_dir_close(dir);
+	return ours ? state.txid : 0;
+}
+
+/* An empty replica, where only a missing database was to be restored: a first deploy, and no error.
+ * Unless something was uploaded to it from here. */
+static int no_replica(const struct jobrun *r, json_t **out, struct err *e)
+{
+	uint64_t txid = uploaded_txid(r);
+	int rc = ERR_OK;
+	if (txid)
+		return err_set(e, ERR_NO_BACKUP,
+			"%s is empty, but TXID %016" PRIx64 " of %s was uploaded to it from here: somebody "
+			"emptied it, or another place has its name now (a disk that is not mounted?)",
+			store_url(r->store), txid, r->job.path);
+	err_clear(e);
+	if (!(*out = json_object()))
+		return err_nomem(e, "telling a result");
+	json_put_text(*out, "skipped", "replica", &rc);
+	return rc == ERR_OK ? ERR_OK : err_nomem(e, "telling a result");
+}
+
 static int run_restore(struct jobrun *r, json_t **out, struct err *e)
 {
 	struct store_options options;
@@ -204,6 +238,7 @@ static int run_restore(struct jobrun *r, json_t **out, struct err *e)
 		.output = r->job.path,
 		.state_dir = r->job.state_dir ? r->job.state_dir : "",
 		.in_place = r->job.in_place,
+		.only_missing = r->job.only_missing,
 		.others_seen = true, /* by the daemon, which is root */
 		.progress = on_progress,
 		.progress_ctx = r,
@@ -223,6 +258,8 @@ static int run_restore(struct jobrun *r, json_t **out, struct err *e)
 		pthread_join((pthread_t)listener, NULL);
 	if (rc == ERR_OK)
 		rc = restored_json(&result, out, e);
+	else if (rc == ERR_NO_BACKUP && r->job.only_missing && result.empty_replica)
+		rc = no_replica(r, out, e);
 	restore_plan_free(&result.plan);
 	return rc;
 }

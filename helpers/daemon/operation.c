@@ -144,6 +144,7 @@ static int start_job(struct operation *o, struct err *e)
 		.replica = o->target.replica,
 		.state_dir = o->state_dir,
 		.in_place = o->target.force,
+		.only_missing = o->target.only_missing,
 		.txid = o->target.txid,
 		.timestamp_ms = o->target.timestamp_ms,
 		.credentials = {secrets.access_key_id, secrets.secret_access_key, secrets.session_token,
@@ -288,10 +289,28 @@ static int check_target(struct operation *o, struct err *e)
 	return ERR_OK;
 }
 
+/* {"skipped":"database"}: there is one, and only a missing one was to be restored. */
+static void skip(struct operation *o)
+{
+	struct err e = ERR_INIT;
+	int rc = ERR_OK;
+	json_t *result = json_object();
+	if (result)
+		json_put_text(result, "skipped", "database", &rc);
+	o->streaming = true;
+	control_stream_begin(o->request);
+	on_end(o, &e, result);
+	json_decref(result);
+}
+
 static void begin(struct operation *o)
 {
 	struct err e = ERR_INIT;
 	int rc = check_target(o, &e);
+	if (rc == ERR_OK && o->target.only_missing && o->storage.exists && !o->storage.empty) {
+		skip(o);
+		return;
+	}
 	if (rc == ERR_OK && o->restore)
 		rc = plan_restore(o, &e);
 	if (rc != ERR_OK) {

@@ -128,6 +128,7 @@ static int look_at_file(
 			"%s/%s has %u hard links; a database must have one name only", dir, file,
 			(unsigned)st.st_nlink);
 	out->exists = true;
+	out->empty = st.st_size == 0;
 	out->uid = st.st_uid;
 	out->gid = st.st_gid;
 	return ERR_OK;

@@ -12,6 +12,7 @@
 
 struct storage_answer {
 	bool exists; /* the database file */
+	bool empty;  /* it has 0 bytes */
 	uid_t uid;   /* of the file, or of the folder while there is none */
 	gid_t gid;
 	uid_t folder_uid;

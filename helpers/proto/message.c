@@ -140,6 +140,7 @@ static const struct member job_members[] = {
 	TEXT(struct message_job, "replica", replica, TEXT_MAX),
 	MAYBE(struct message_job, "state_dir", state_dir, 4096),
 	FLAG(struct message_job, "in_place", in_place),
+	FLAG(struct message_job, "only_missing", only_missing),
 	COUNT(struct message_job, "txid", txid, 0),
 	NUMBER(struct message_job, "timestamp_ms", timestamp_ms),
 };

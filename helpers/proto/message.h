@@ -152,12 +152,13 @@ void message_bye_free(struct message_bye *m);
 /* ---- jobs ---- */
 
 struct message_job {
-	bool restore;    /* else check */
-	char *path;      /* of the database */
-	char *replica;   /* URL */
-	char *state_dir; /* restore: "" or NULL = leave none behind */
-	bool in_place;   /* restore: what is at path is renamed aside */
-	uint64_t txid;   /* restore: 0 = latest */
+	bool restore;      /* else check */
+	char *path;        /* of the database */
+	char *replica;     /* URL */
+	char *state_dir;   /* restore: "" or NULL = leave none behind */
+	bool in_place;     /* restore: what is at path is renamed aside */
+	bool only_missing; /* in_place, and only where nothing is or an empty file */
+	uint64_t txid;     /* restore: 0 = latest */
 	int64_t timestamp_ms;
 	struct message_credentials credentials;
 };

@@ -119,6 +119,7 @@ int request_restore_decode(struct request_target *r, const json_t *body, struct 
 		{"txid", JSON_FIELD_TEXT, true, &txid, 40},
 		{"timestamp", JSON_FIELD_TEXT, true, &timestamp, 64},
 		{"force", JSON_FIELD_FLAG, true, &r->force, 0},
+		{"only_missing", JSON_FIELD_FLAG, true, &r->only_missing, 0},
 	};
 	int rc = need_body(body, e);
 	if (rc == ERR_OK)
@@ -126,6 +127,9 @@ int request_restore_decode(struct request_target *r, const json_t *body, struct 
 			COUNT_OF(extra), "the request", e);
 	if (rc == ERR_OK)
 		rc = read_point(r, txid, timestamp, e);
+	if (rc == ERR_OK && r->only_missing && r->force)
+		rc = err_set(e, ERR_USAGE, "force and only_missing exclude each other");
+	r->force |= r->only_missing;
 	free(txid);
 	free(timestamp);
 	return rc;

@@ -41,6 +41,7 @@ struct request_target {
 	char *storage_dir, *file, *replica;
 	bool mount;
 	bool force;           /* restore: in place of what is there */
+	bool only_missing;    /* restore: in place of nothing, or of an empty file; implies force */
 	uint64_t txid;        /* restore; 0 = not given */
 	int64_t timestamp_ms; /* restore; 0 = not given */
 };

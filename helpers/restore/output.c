@@ -49,10 +49,23 @@ static int check_unused(struct output *o, struct err *e)
 	return rc;
 }
 
+static int check_empty(const struct output *o, const struct stat *st, struct err *e)
+{
+	if (!o->only_missing || st->st_size == 0)
+		return ERR_OK;
+	return err_set(e, ERR_EXISTS, "cannot restore, %s is there already and not empty", o->path);
+}
+
 /* What is to be replaced, if there is anything. */
 static int look_at_old(struct output *o, struct err *e)
 {
 	struct stat st;
+	/* Where nothing is there is nothing to rename: who makes a database meanwhile keeps it. */
+	if (o->only_missing && check_absent(o->path, e) == ERR_OK) {
+		o->in_place = false;
+		return ERR_OK;
+	}
+	err_clear(e);
 	if (lstat(o->path, &st)) {
 		if (errno != ENOENT)
 			return err_errno(e, ERR_IO, errno, "cannot look at %s", o->path);
@@ -61,22 +74,27 @@ static int look_at_old(struct output *o, struct err *e)
 	if (!S_ISREG(st.st_mode))
 		return err_set(e, ERR_EXISTS, "cannot replace %s: it is %s", o->path,
 			S_ISLNK(st.st_mode) ? "a symbolic link; name the file itself" : "not a regular file");
+	int rc = check_empty(o, &st, e);
+	if (rc)
+		return rc;
 	o->uid = st.st_uid;
 	o->gid = st.st_gid;
 	o->mode = st.st_mode & 0777;
 	struct holders_lock lock;
-	int rc = holders_lock(&lock, o->path, e);
+	rc = holders_lock(&lock, o->path, e);
 	holders_unlock(&lock);
 	return rc ? rc : check_unused(o, e);
 }
 
-int output_init(struct output *o, const char *path, bool in_place, bool others_seen, struct err *e)
+int output_init(struct output *o, const struct restore_options *options, struct err *e)
 {
+	const char *path = options->output;
 	memset(o, 0, sizeof(*o));
 	o->path = path;
 	o->fd = -1;
-	o->in_place = in_place;
-	o->told_unsure = others_seen;
+	o->in_place = options->in_place;
+	o->only_missing = options->only_missing;
+	o->told_unsure = options->others_seen;
 	o->dir = fs_dirname(path);
 	if (!o->dir)
 		return err_nomem(e, "looking at the target");
@@ -92,10 +110,10 @@ int output_init(struct output *o, const char *path, bool in_place, bool others_s
 	o->uid = st.st_uid;
 	o->gid = st.st_gid;
 	o->mode = (st.st_mode & 0666) | 0600;
-	int rc = inplace_recover(path, in_place, e);
+	int rc = inplace_recover(path, o->in_place && !o->only_missing, e);
 	if (rc)
 		return rc;
-	return in_place ? look_at_old(o, e) : check_absent(path, e);
+	return o->in_place ? look_at_old(o, e) : check_absent(path, e);
 }
 
 /* A file without a name can only be given one through /proc. */
@@ -165,9 +183,12 @@ int output_settle(struct output *o, struct err *e)
 static int exchange(struct output *o, struct err *e)
 {
 	struct holders_lock lock;
+	struct stat st;
 	int rc = holders_lock(&lock, o->path, e);
 	if (!rc)
 		rc = check_unused(o, e);
+	if (!rc && !lstat(o->path, &st))
+		rc = check_empty(o, &st, e);
 	if (!rc) {
 		rc = inplace_exchange(o->path, o->fd, o->tmp, o->stamp, e);
 	}

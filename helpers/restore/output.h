@@ -12,6 +12,7 @@
 
 #include "base/err.h"
 #include "conf/inplace.h"
+#include "restore/restore.h"
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -22,8 +23,9 @@ struct output {
 	char *tmp; /* NULL: without a name */
 	int fd;
 	bool in_place;
-	bool told_unsure; /* that not all processes can be seen */
-	uid_t uid;        /* of the database that is replaced, else of the folder */
+	bool only_missing; /* in_place, but not of what has a byte in it */
+	bool told_unsure;  /* that not all processes can be seen */
+	uid_t uid;         /* of the database that is replaced, else of the folder */
 	gid_t gid;
 	mode_t mode;
 	char stamp[INPLACE_STAMP_SIZE]; /* the old set is <path>.before-<stamp>; "" = there was none */
@@ -32,11 +34,11 @@ struct output {
 /*
  * Looks at the target, after an exchange that was interrupted was finished. ERR_EXISTS "cannot
  * restore, output path already exists: P" when P = path or one of its -wal, -shm, -journal is
- * there; in_place: ERR_DATABASE naming the process that has one of them open. ERR_IO when its
- * folder is missing. others_seen: that other users' processes can't be looked into is no news.
- * output_free in every case.
+ * there; in_place: ERR_DATABASE naming the process that has one of them open; only_missing:
+ * ERR_EXISTS for a file that isn't empty. ERR_IO when its folder is missing. others_seen: that
+ * other users' processes can't be looked into is no news. output_free in every case.
  */
-int output_init(struct output *o, const char *path, bool in_place, bool others_seen, struct err *e);
+int output_init(struct output *o, const struct restore_options *options, struct err *e);
 
 /* Opens a new empty file, read and write, into o->fd. */
 int output_open(struct output *o, struct err *e);

@@ -465,7 +465,7 @@ int restore_run(struct store *s, const struct restore_options *options,
 	if (options->dry_run) {
 		rc = dry_run(&r, e);
 	} else {
-		rc = output_init(&r.output, options->output, options->in_place, options->others_seen, e);
+		rc = output_init(&r.output, options, e);
 		if (!rc)
 			rc = begin_leave(&r, e);
 		if (!rc)

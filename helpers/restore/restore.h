@@ -75,6 +75,7 @@ struct restore_options {
 	const char *output;    /* path of the database file */
 	const char *state_dir; /* NULL = state_default_dir(output); "" = leave none behind */
 	bool in_place;         /* what is at `output` is renamed aside, with its -wal, -shm, -journal */
+	bool only_missing;     /* in_place, and only of nothing or of an empty file: else ERR_EXISTS */
 	bool others_seen;      /* somebody who may see all processes has looked who has it open */
 	int parallelism;       /* requests under way at once; 0 = 48, 4 for a folder */
 	bool dry_run;

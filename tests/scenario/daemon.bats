@@ -318,6 +318,54 @@ load ../lib/daemon
   [[ "$(restored one 'SELECT count(*) FROM t')" == 2 ]]
 }
 
+@test "restore -only-missing: a database that is there is left alone, and an empty replica is no error" {
+  app one $ALICE
+  daemon
+  ctl wait one
+  sql one $ALICE 'INSERT INTO t VALUES (1)'
+  ctl sync one
+  local dir="$ROOT/storage/one--db" url="file://$ROOT/replicas/one" pid holder
+  missing() { run ctl restore -json -only-missing "$dir" "$@"; }
+  skipped() { [[ "$status" -eq 0 && "$(jq -r 'select(.result).result.skipped' <<<"$output")" == "$1" ]]; }
+  # The worker isn't disturbed, the replica isn't asked, and a replica that can't be is no matter.
+  pid="$(worker_of one)"
+  missing app.db file:///no/such/replica
+  skipped database
+  [[ "$(worker_of one)" == "$pid" ]]
+  missing new.db "file://$ROOT/replicas/nothing"
+  skipped replica
+  [[ ! -e "$dir/new.db" ]]
+
+  # Missing, with an old log beside it, which is put aside; then with no bytes, as SQLite opens a new one.
+  rm "$dir"/app.db*
+  as $ALICE sh -c "echo old >$dir/app.db-wal"
+  missing app.db "$url"
+  [[ "$status" -eq 0 && "$(cat "$dir"/app.db.before-*-wal)" == old ]]
+  ctl wait one
+  [[ "$(sql one $ALICE 'SELECT n FROM t')" == 1 ]]
+  rm "$dir"/app.db*
+  as $ALICE touch "$dir/app.db"
+  spawn holder setpriv --reuid $ALICE --regid $ALICE --clear-groups sh -c "exec sleep 600 3<$dir/app.db"
+  holder="$(cat "$BATS_TEST_TMPDIR/holder.pid")"
+  held() { missing app.db "$url" && [[ "$status" -eq 9 && "$output" == *"process $holder"* ]]; }
+  poll held
+  [[ ! -s "$dir/app.db" ]]
+  kill "$holder"
+  poll gone "$holder"
+  missing app.db "$url"
+  [[ "$status" -eq 0 && "$(stat -c %u:%g "$dir/app.db")" == "$ALICE:$ALICE" ]]
+  ctl wait one
+  sql one $ALICE 'INSERT INTO t VALUES (2)'
+  ctl sync one
+  [[ "$(restored one 'SELECT count(*) FROM t')" == 2 ]]
+
+  # A replica that is suddenly empty is no first deploy.
+  rm "$dir"/app.db*
+  mv "$ROOT/replicas/one" "$ROOT/replicas/unmounted"
+  missing app.db "$url"
+  [[ "$status" -eq 3 && "$output" == *"was uploaded to it from here"* && ! -e "$dir/app.db" ]]
+}
+
 @test "check: finds as the owner what would keep a database from being replicated" {
   app one $ALICE
   daemon

@@ -232,6 +232,14 @@ static void test_requests(void **state)
 	m = parse("{\"storage_dir\":\"/s\",\"file\":\"a\",\"replica\":\"/r\",\"txid\":\"1F\"}");
 	assert_int_equal(request_restore_decode(&t, m, &e), ERR_OK);
 	assert_int_equal(t.txid, 31);
+	assert_false(t.force || t.only_missing);
+	request_target_free(&t);
+	json_object_set_new(m, "only_missing", json_true());
+	assert_int_equal(request_restore_decode(&t, m, &e), ERR_OK);
+	assert_true(t.force && t.only_missing);
+	request_target_free(&t);
+	json_object_set_new(m, "force", json_true());
+	assert_int_equal(request_restore_decode(&t, m, &e), ERR_USAGE);
 	request_target_free(&t);
 	json_decref(m);
 	assert_int_equal(request_sync_decode(&s, NULL, &e), ERR_OK);

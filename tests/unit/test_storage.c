@@ -62,7 +62,11 @@ static void test_found(void **state)
 	struct storage_answer a;
 	assert_int_equal(look(at("root/app--db"), "a.db", false, &a), ERR_OK);
 	assert_true(a.exists);
+	assert_false(a.empty);
 	assert_int_equal(a.uid, geteuid());
+	assert_int_equal(truncate(at("root/app--db/a.db"), 0), 0);
+	assert_int_equal(look(at("root/app--db"), "a.db", false, &a), ERR_OK);
+	assert_true(a.exists && a.empty);
 	assert_int_equal(look(at("root/app--db/inner"), "new.db", false, &a), ERR_OK);
 	assert_false(a.exists);
 	assert_int_equal(a.folder_uid, geteuid());
