@@ -69,6 +69,19 @@ int err_exit_code(int code)
 	return code >= ERR_OK && code <= ERR_DATABASE ? code : ERR_FAIL;
 }
 
+bool err_worse(int code, int other)
+{
+	static const int ranks[] = {
+		ERR_OK, ERR_AGAIN, ERR_UNREACHABLE, -1, ERR_DATABASE, ERR_DENIED, ERR_DAMAGED, ERR_FENCED};
+	const int n = sizeof(ranks) / sizeof(ranks[0]);
+	int a = 3, b = 3; /* the place of all that aren't named */
+	for (int i = 0; i < n; i++) {
+		a = ranks[i] == code ? i : a;
+		b = ranks[i] == other ? i : b;
+	}
+	return a > b;
+}
+
 const char *err_name(int code)
 {
 	static const struct {

@@ -73,6 +73,11 @@ void err_clear(struct err *e);
  * knows better sets ERR_NO_BACKUP itself). */
 int err_exit_code(int code);
 
+/* Of several failures the one to end with is that which a person must mend, the hardest first:
+ * fenced, damaged, denied, database, then all others, and last what time may mend (unreachable,
+ * again). True when `code` is worse than `other`. */
+bool err_worse(int code, int other);
+
 /* A lower-case word for a code ("denied", "unreachable"), for JSON and logs. Never NULL. */
 const char *err_name(int code);
 

@@ -116,6 +116,19 @@ static void show_warnings(const json_t *answer)
 		show_line(json_string_value(json_array_get(warnings, i)));
 }
 
+/* Which of several databases failed, each with its reason; of one the error says it all. */
+static void show_failed(const json_t *answer)
+{
+	const json_t *failed = json_object_get(answer, "databases");
+	for (size_t i = 0; json_array_size(failed) > 1 && i < json_array_size(failed); i++) {
+		const json_t *one = json_array_get(failed, i);
+		const char *path = json_text(one, "path"), *error = json_text(one, "error");
+		char text[2400];
+		snprintf(text, sizeof(text), "%s: %s", path, error);
+		show_error(strstr(error, path) ? error : text);
+	}
+}
+
 static int post(struct args *a, const char *path, json_t *body, int64_t timeout_ms, struct err *e)
 {
 	json_t *answer = NULL;
@@ -125,6 +138,8 @@ static int post(struct args *a, const char *path, json_t *body, int64_t timeout_
 		rc = print_json(answer, e);
 	else if (rc == ERR_OK)
 		show_warnings(answer);
+	else
+		show_failed(answer);
 	json_decref(answer);
 	json_decref(body);
 	return rc;
@@ -258,8 +273,10 @@ static int wait_once(struct args *a, const char *path, char *shown, size_t size,
 	json_t *answer;
 	char now[4096] = "";
 	int rc = client_request(socket_of(a), "GET", path, NULL, ASK_TIMEOUT_MS, &answer, e);
-	if (rc != ERR_OK)
+	if (rc != ERR_OK) {
+		json_decref(answer);
 		return rc;
+	}
 	const json_t *app = json_array_get(json_object_get(answer, "apps"), 0);
 	const json_t *databases = json_object_get(app, "databases");
 	bool all = json_array_size(databases) > 0;

@@ -130,6 +130,11 @@ void show_restore_line(const json_t *line)
 	fflush(stdout);
 }
 
+void show_error(const char *text)
+{
+	fprintf(stderr, "Error: %s\n", clean(text));
+}
+
 void show_line(const char *text)
 {
 	printf("%s\n", clean(text));

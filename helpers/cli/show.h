@@ -10,5 +10,6 @@ void show_list(const json_t *answer);
 void show_status(const json_t *answer);     /* of the daemon, or of a stand-alone replicate */
 void show_restore_line(const json_t *line); /* progress goes to stderr, on terminals only */
 void show_line(const char *text);           /* any text, as one line */
+void show_error(const char *text);          /* the same on stderr, behind "Error: " */
 
 #endif

@@ -412,12 +412,12 @@ void child_prepare(struct child *c, struct pollset *p)
 		pollset_wake_at(p, s->deadline_us);
 }
 
-uint64_t child_sync(
-	struct child *c, const char *database, int64_t timeout_ms, child_sync_fn done, void *ctx)
+uint64_t child_sync(struct child *c, const char *database, bool if_there, int64_t timeout_ms,
+	child_sync_fn done, void *ctx)
 {
 	struct err e = ERR_INIT;
 	struct child_sync *s = calloc(1, sizeof(*s));
-	struct message_sync m = {c->next_sync++, timeout_ms, (char *)database};
+	struct message_sync m = {c->next_sync++, timeout_ms, (char *)database, if_there};
 	json_t *message = message_sync_encode(&m);
 	int rc = ERR_OK;
 	if (!s || !message)

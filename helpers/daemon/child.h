@@ -95,12 +95,12 @@ void child_prepare(struct child *c, struct pollset *p);
 void child_exited(struct child *c, int status);
 
 /*
- * Asks for a sync of one database (id or path; NULL = all). done is called once, later or before
- * the call returns, with ERR_OK or why not; never after child_sync_cancel. Returns a ticket for
- * that, 0 when done was called.
+ * Asks for a sync of one database (id or path; NULL = all); if_there as in schedule.h. done is
+ * called once, later or before the call returns, with ERR_OK or why not; never after
+ * child_sync_cancel. Returns a ticket for that, 0 when done was called.
  */
-uint64_t child_sync(
-	struct child *c, const char *database, int64_t timeout_ms, child_sync_fn done, void *ctx);
+uint64_t child_sync(struct child *c, const char *database, bool if_there, int64_t timeout_ms,
+	child_sync_fn done, void *ctx);
 void child_sync_cancel(struct child *c, uint64_t ticket);
 
 /* Whether the last worker ended before everything of that database (a path) was uploaded. */

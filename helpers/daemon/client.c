@@ -181,10 +181,7 @@ static int read_answer(const struct answer *a, json_t **out, struct err *e)
 		rc = err_set(e, (enum err_code)(code > 0 ? code : ERR_FAIL), "%s",
 			*error ? error : "litestreamd refused without a reason");
 	}
-	if (rc == ERR_OK)
-		*out = object;
-	else
-		json_decref(object);
+	*out = object;
 	return rc;
 }
 

@@ -10,10 +10,10 @@
 #define CLIENT_SOCKET_DEFAULT "/run/dokku-litestream/control.sock"
 
 /*
- * One request. body may be NULL (GET). *out is the answer, an object of the caller's, only when
- * ERR_OK is returned. What the daemon refuses comes back with its own code and sentence. Nobody
- * listening, no permission for the socket: ERR_FAIL with what to do. Another protocol: ERR_FAIL.
- * timeout_ms 0: as long as it takes.
+ * One request. body may be NULL (GET). *out is the answer, an object of the caller's; after a
+ * failure that of a refusal, or NULL. What the daemon refuses comes back with its own code and
+ * sentence. Nobody listening, no permission for the socket: ERR_FAIL with what to do. Another
+ * protocol: ERR_FAIL. timeout_ms 0: as long as it takes.
  */
 int client_request(const char *socket, const char *method, const char *path, const json_t *body,
 	int64_t timeout_ms, json_t **out, struct err *e);

@@ -171,7 +171,12 @@ static unsigned http_status(int code)
 
 void control_fail(struct control_request *r, const struct err *e)
 {
-	json_t *answer = json_object();
+	control_fail_with(r, e, NULL);
+}
+
+void control_fail_with(struct control_request *r, const struct err *e, json_t *details)
+{
+	json_t *answer = details ? details : json_object();
 	int rc = answer ? ERR_OK : ERR_NOMEM;
 	if (rc == ERR_OK)
 		json_put_text(answer, "error", e->text[0] ? e->text : err_name(e->code), &rc);

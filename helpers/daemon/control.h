@@ -53,6 +53,8 @@ void control_reply(struct control_request *r, unsigned status, json_t *answer);
 
 /* {"protocol":1,"error":…,"code":exit code}. The request is over. */
 void control_fail(struct control_request *r, const struct err *e);
+/* The same with more members: `details`, an object that is taken; NULL = none. */
+void control_fail_with(struct control_request *r, const struct err *e, json_t *details);
 
 /* A stream of lines: begin, lines (each taken), end: then the request is over. A client that does
  * not read loses the stream, and `gone` is called. */

@@ -170,7 +170,7 @@ static int start_sync(
 		return err_nomem(e, "syncing");
 	*s = (struct local_sync){l, q};
 	const char *id = body->database ? id_of(l, body->database) : NULL;
-	int rc = schedule_sync(l->schedule, id, (int64_t)body->timeout * 1000, on_synced, s, e);
+	int rc = schedule_sync(l->schedule, id, false, (int64_t)body->timeout * 1000, on_synced, s, e);
 	if (rc != ERR_OK)
 		free(s);
 	else

@@ -20,6 +20,9 @@ void routes_free(struct routes *r); /* after jobs_free and control_close */
 /* The control server's handler; ctx is the struct routes. */
 void routes_handle(void *ctx, struct control_request *request);
 
+/* ERR_NOT_FOUND with a sentence. */
+int routes_no_such_app(const char *app, struct err *e);
+
 /* Starts restores whose workers have ended meanwhile, frees what is over. Before each poll. */
 void routes_prepare(struct routes *r);
 

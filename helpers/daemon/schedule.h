@@ -57,13 +57,14 @@ const char *schedule_database(struct schedule *s, size_t i); /* path; borrowed *
 /* ---- sync ---- */
 
 /* code ERR_OK, ERR_UNREACHABLE after the timeout, or why it won't be; `why` is a sentence. With
- * ERR_OK it is "", or says of a sync of all databases which ones are not there yet. */
+ * ERR_OK it is "", or says which databases are not there yet. */
 typedef void (*schedule_synced_fn)(void *ctx, int code, const char *why);
 
 /* Ships all that was committed before the call in one database (id) or in all (NULL), and calls fn
- * once, later. ERR_NOT_FOUND, ERR_NOMEM (fn is not called then). */
-int schedule_sync(struct schedule *s, const char *id, int64_t timeout_ms, schedule_synced_fn fn,
-	void *ctx, struct err *e);
+ * once, later. if_there: a database that the app has not made yet is no failure; with all of them
+ * it never is. ERR_NOT_FOUND, ERR_NOMEM (fn is not called then). */
+int schedule_sync(struct schedule *s, const char *id, bool if_there, int64_t timeout_ms,
+	schedule_synced_fn fn, void *ctx, struct err *e);
 
 /* ---- the loop ---- */
 

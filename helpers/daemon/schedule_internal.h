@@ -41,7 +41,7 @@ struct request {
 struct syncing {
 	struct request *list;
 	size_t count;
-	bool all; /* of the schedule, not one by name */
+	bool if_there; /* what the app has not made yet is no failure */
 	int64_t deadline;
 	schedule_synced_fn fn;
 	void *ctx;

@@ -5,19 +5,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-int schedule_sync(struct schedule *s, const char *id, int64_t timeout_ms, schedule_synced_fn fn,
-	void *ctx, struct err *e)
+int schedule_sync(struct schedule *s, const char *id, bool if_there, int64_t timeout_ms,
+	schedule_synced_fn fn, void *ctx, struct err *e)
 {
 	if (id && !schedule_find(s, id))
 		return err_set(e, ERR_NOT_FOUND, "%s is not replicated here", id);
 	struct syncing *y = calloc(1, sizeof(*y));
-	struct request *list = calloc(s->count + 1, sizeof(*list));
+	struct request *list = calloc(id ? 1 : s->count + 1, sizeof(*list));
 	if (!y || !list) {
 		free(y);
 		free(list);
 		return err_nomem(e, "taking a sync request");
 	}
-	*y = (struct syncing){.list = list, .all = !id, .fn = fn, .ctx = ctx, .next = s->syncing};
+	*y = (struct syncing){
+		.list = list, .if_there = !id || if_there, .fn = fn, .ctx = ctx, .next = s->syncing};
 	y->deadline = schedule_after(timeout_ms * 1000);
 	for (size_t i = 0; i < s->count; i++) {
 		struct entry *en = s->entries[i];
@@ -44,7 +45,7 @@ static void say_unborn(const struct syncing *y, size_t first, size_t n, struct e
 
 /*
  * ERR_AGAIN while any database is not done; a failure of one ends it. One that the app has not made
- * yet holds up nobody who asked for all: with ERR_OK, *e says which.
+ * yet holds up nobody who said so: with ERR_OK, *e says which.
  */
 static int sync_state(struct syncing *y, struct err *e)
 {
@@ -54,7 +55,7 @@ static int sync_state(struct syncing *y, struct err *e)
 	for (size_t i = 0; i < y->count; i++) {
 		struct replicator *r = y->list[i].entry->r;
 		int code = replicator_sync_done(r, y->list[i].ticket, &one);
-		if (code == ERR_NOT_FOUND && y->all && replicator_unborn(r)) {
+		if (code == ERR_NOT_FOUND && y->if_there && replicator_unborn(r)) {
 			first = unborn++ ? first : i;
 		} else if (code && (!rc || rc == ERR_AGAIN)) {
 			rc = code;

@@ -321,7 +321,7 @@ static int start_sync(struct worker *w, const struct message_sync *m, struct err
 	if (!r)
 		return err_nomem(e, "syncing");
 	*r = (struct sync_request){w, m->id};
-	rc = schedule_sync(w->schedule, m->database ? w->config.databases[only].id : NULL,
+	rc = schedule_sync(w->schedule, m->database ? w->config.databases[only].id : NULL, m->if_there,
 		m->timeout_ms, on_synced, r, e);
 	if (rc != ERR_OK)
 		free(r);

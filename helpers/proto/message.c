@@ -90,6 +90,7 @@ static const struct member sync_members[] = {
 	COUNT(struct message_sync, "id", id, 0),
 	NUMBER(struct message_sync, "timeout_ms", timeout_ms),
 	MAYBE(struct message_sync, "database", database, TEXT_MAX + 200),
+	FLAG(struct message_sync, "if_there", if_there),
 };
 
 static const struct member synced_members[] = {

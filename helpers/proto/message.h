@@ -85,6 +85,7 @@ struct message_sync {
 	uint64_t id;
 	int64_t timeout_ms;
 	char *database; /* path or id of one; NULL = all of them */
+	bool if_there;  /* one that the app has not made yet holds up nobody, as with all of them */
 };
 json_t *message_sync_encode(const struct message_sync *m);
 int message_sync_decode(struct message_sync *m, const json_t *message, struct err *e);

@@ -116,7 +116,7 @@ static int64_t many(struct bed *b, int64_t now)
 	(void)now;
 	switch (b->step) {
 	case 0:
-		assert_int_equal(schedule_sync(b->s, NULL, 15000, on_synced, b, &b->e), ERR_OK);
+		assert_int_equal(schedule_sync(b->s, NULL, false, 15000, on_synced, b, &b->e), ERR_OK);
 		b->step++;
 		break;
 	case 1:
@@ -125,7 +125,7 @@ static int64_t many(struct bed *b, int64_t now)
 		assert_int_equal(b->synced_code, ERR_OK);
 		for (int i = 0; i < DATABASES; i++)
 			app_change(b->db[i]);
-		assert_int_equal(schedule_sync(b->s, NULL, 15000, on_synced, b, &b->e), ERR_OK);
+		assert_int_equal(schedule_sync(b->s, NULL, false, 15000, on_synced, b, &b->e), ERR_OK);
 		b->step++;
 		break;
 	case 2:
@@ -237,12 +237,12 @@ static int64_t hanging(struct bed *b, int64_t now)
 {
 	static int64_t stopped;
 	if (b->step == 0) {
-		assert_int_equal(schedule_sync(b->s, NULL, 300, on_synced, b, &b->e), ERR_OK);
+		assert_int_equal(schedule_sync(b->s, NULL, false, 300, on_synced, b, &b->e), ERR_OK);
 		b->step++;
 	} else if (b->step == 1 && b->synced) {
 		assert_int_equal(b->synced_code, ERR_UNREACHABLE);
 		/* One that nobody answers before the end is answered then. */
-		assert_int_equal(schedule_sync(b->s, NULL, 60000, on_synced, b, &b->e), ERR_OK);
+		assert_int_equal(schedule_sync(b->s, NULL, false, 60000, on_synced, b, &b->e), ERR_OK);
 		stopped = now;
 		schedule_stop(b->s, 200);
 		b->step++;
@@ -277,13 +277,13 @@ static int64_t unborn(struct bed *b, int64_t now)
 {
 	(void)now;
 	if (b->step == 0) {
-		assert_int_equal(schedule_sync(b->s, NULL, 60000, on_synced, b, &b->e), ERR_OK);
+		assert_int_equal(schedule_sync(b->s, NULL, false, 60000, on_synced, b, &b->e), ERR_OK);
 		b->step++;
 	} else if (b->step == 1 && b->synced) {
 		assert_int_equal(b->synced_code, ERR_OK);
 		assert_non_null(strstr(b->why, b->db[1]));
 		assert_non_null(strstr(b->why, "nor at 1 other place"));
-		assert_int_equal(schedule_sync(b->s, "db-1", 60000, on_synced, b, &b->e), ERR_OK);
+		assert_int_equal(schedule_sync(b->s, "db-1", false, 60000, on_synced, b, &b->e), ERR_OK);
 		b->step++;
 	} else if (b->step == 2 && b->synced == 2) {
 		assert_int_equal(b->synced_code, ERR_NOT_FOUND);
@@ -372,7 +372,7 @@ static int64_t upkeep_hangs(struct bed *b, int64_t now)
 	}
 	if (ask) {
 		app_change(b->db[0]);
-		assert_int_equal(schedule_sync(b->s, NULL, 10000, on_synced, b, &b->e), ERR_OK);
+		assert_int_equal(schedule_sync(b->s, NULL, false, 10000, on_synced, b, &b->e), ERR_OK);
 	}
 	b->step++;
 	return INT64_MAX;

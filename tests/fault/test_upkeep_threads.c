@@ -157,7 +157,7 @@ static int64_t drive(void *ctx, int64_t now)
 		for (int i = 0; i < DATABASES; i++)
 			store_fault_heal(b->url[i] + strlen("fault://"));
 		b->asked = true;
-		assert_int_equal(schedule_sync(b->s, NULL, 3600000, on_synced, b, &b->e), ERR_OK);
+		assert_int_equal(schedule_sync(b->s, NULL, false, 3600000, on_synced, b, &b->e), ERR_OK);
 	} else if (b->synced == 1) {
 		assert_int_equal(b->synced_code, ERR_OK);
 		b->synced++;

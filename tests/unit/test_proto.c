@@ -154,7 +154,7 @@ static void test_small_ones(void **state)
 	struct err e = ERR_INIT;
 	char path[] = "/s/a.db";
 	char *paths[] = {path};
-	struct message_sync sync = {7, 30000, path}, sync_out;
+	struct message_sync sync = {7, 30000, path, true}, sync_out;
 	struct message_synced synced = {7, 5, (char *)"gone"}, synced_out;
 	struct message_bye bye = {paths, 1}, bye_out;
 	struct message_result result = {.exit = 4, .error = (char *)"exists"}, result_out;
