@@ -27,6 +27,8 @@ struct store_driver {
 	int (*head)(struct store *s, const char *name, struct store_object *out, struct err *e);
 	int (*list)(struct store *s, const char *prefix, const char *after, size_t max,
 		store_list_fn fn, void *ctx, struct err *e);
+	int (*list_folder)(struct store *s, const char *prefix, size_t max, store_list_fn fn, void *ctx,
+		struct err *e);
 	int (*del)(struct store *s, const char *const *names, size_t n,
 		struct store_delete_result *results, struct err *e);
 	int (*versioned)(struct store *s, bool *out, struct err *e); /* NULL: it knows no versions */

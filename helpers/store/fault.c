@@ -298,6 +298,18 @@ static int fault_list(struct store *s, const char *prefix, const char *after, si
 	return lose ? fail(s, &fault, prefix, e) : rc;
 }
 
+static int fault_list_folder(
+	struct store *s, const char *prefix, size_t max, store_list_fn fn, void *ctx, struct err *e)
+{
+	struct store_fault fault;
+	bool lose;
+	int rc;
+	if (before(s, STORE_OP_LIST, prefix, &fault, &lose, &rc, e))
+		return rc;
+	rc = store_list_folder(inner_of(s), prefix, max, fn, ctx, e);
+	return lose ? fail(s, &fault, prefix, e) : rc;
+}
+
 static int fault_del(struct store *s, const char *const *names, size_t n,
 	struct store_delete_result *results, struct err *e)
 {
@@ -360,6 +372,7 @@ const struct store_driver store_fault_driver = {
 	.get = fault_get,
 	.head = fault_head,
 	.list = fault_list,
+	.list_folder = fault_list_folder,
 	.del = fault_del,
 	.cancel = fault_cancel,
 };

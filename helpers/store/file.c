@@ -309,7 +309,19 @@ static int file_list(struct store *s, const char *prefix, const char *after, siz
 	if (!dir)
 		return err_nomem(e, "listing a folder");
 	store_count(s, STORE_N_LIST, 1);
-	int rc = file_list_folder(s, dir, after, max, fn, ctx, e);
+	int rc = file_list_tree(s, dir, after, max, fn, ctx, e);
+	free(dir);
+	return rc;
+}
+
+static int file_list_one(
+	struct store *s, const char *prefix, size_t max, store_list_fn fn, void *ctx, struct err *e)
+{
+	char *dir = fs_join(root_of(s), prefix);
+	if (!dir)
+		return err_nomem(e, "listing a folder");
+	store_count(s, STORE_N_LIST, 1);
+	int rc = file_list_flat(s, dir, max, fn, ctx, e);
 	free(dir);
 	return rc;
 }
@@ -349,5 +361,6 @@ const struct store_driver store_file_driver = {
 	.get = file_get,
 	.head = file_head,
 	.list = file_list,
+	.list_folder = file_list_one,
 	.del = file_del,
 };

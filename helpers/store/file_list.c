@@ -24,6 +24,7 @@ struct walk {
 	struct store *s;
 	const char *after;
 	size_t max, given;
+	bool flat; /* folders are given, not walked */
 	store_list_fn fn;
 	void *ctx;
 };
@@ -147,6 +148,10 @@ static int visit(struct walk *w, int fd, const char *name, const char *dir, cons
 	int rc;
 	if (nn == 0 || name[nn - 1] != '/') {
 		rc = give_file(w, fd, name, relative, dir, e);
+	} else if (w->flat) {
+		struct store_object o = {.name = relative};
+		w->given++;
+		rc = w->fn(w->ctx, &o, e);
 	} else {
 		char *below = fs_join(dir, name);
 		rc = below ? walk_folder(w, below, relative, depth + 1, e)
@@ -181,9 +186,16 @@ static int walk_folder(
 	return rc;
 }
 
-int file_list_folder(struct store *s, const char *dir, const char *after, size_t max,
+int file_list_tree(struct store *s, const char *dir, const char *after, size_t max,
 	store_list_fn fn, void *ctx, struct err *e)
 {
 	struct walk w = {.s = s, .after = after, .max = max, .fn = fn, .ctx = ctx};
+	return walk_folder(&w, dir, "", 0, e);
+}
+
+int file_list_flat(
+	struct store *s, const char *dir, size_t max, store_list_fn fn, void *ctx, struct err *e)
+{
+	struct walk w = {.s = s, .after = "", .max = max, .flat = true, .fn = fn, .ctx = ctx};
 	return walk_folder(&w, dir, "", 0, e);
 }

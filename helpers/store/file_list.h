@@ -17,7 +17,11 @@ void file_describe(const struct stat *st, struct store_object *out);
  * have and what vanishes meanwhile are left out. A folder that isn't there is empty. Old temporary
  * files are removed on the way.
  */
-int file_list_folder(struct store *s, const char *dir, const char *after, size_t max,
+int file_list_tree(struct store *s, const char *dir, const char *after, size_t max,
 	store_list_fn fn, void *ctx, struct err *e);
+
+/* The same of `dir` alone: the folders in it are given, with a slash at the end, not walked. */
+int file_list_flat(
+	struct store *s, const char *dir, size_t max, store_list_fn fn, void *ctx, struct err *e);
 
 #endif

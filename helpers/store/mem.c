@@ -261,6 +261,31 @@ static int mem_list(struct store *s, const char *prefix, const char *after, size
 	return rc;
 }
 
+static int mem_list_folder(
+	struct store *s, const char *prefix, size_t max, store_list_fn fn, void *ctx, struct err *e)
+{
+	char last[514] = "", name[513];
+	int rc = ERR_OK;
+	store_count(s, STORE_N_LIST, 1);
+	for (size_t given = 0; !rc && given < max; given++) {
+		struct store_object o;
+		pthread_mutex_lock(&lock);
+		bool found = next_object(s->impl, prefix, last, &o, name);
+		pthread_mutex_unlock(&lock);
+		if (!found)
+			break;
+		char *slash = strchr(name, '/');
+		if (slash) {
+			slash[1] = '\0';
+			o = (struct store_object){.name = name};
+		}
+		rc = fn(ctx, &o, e);
+		/* All names in a folder sort before its own with what is behind every letter. */
+		snprintf(last, sizeof(last), "%s%s", name, slash ? "~" : "");
+	}
+	return rc;
+}
+
 static int mem_del(struct store *s, const char *const *names, size_t n,
 	struct store_delete_result *results, struct err *e)
 {
@@ -290,5 +315,6 @@ const struct store_driver store_mem_driver = {
 	.get = mem_get,
 	.head = mem_head,
 	.list = mem_list,
+	.list_folder = mem_list_folder,
 	.del = mem_del,
 };

@@ -260,6 +260,7 @@ const struct store_driver store_s3_driver = {
 	.get = s3_get,
 	.head = s3_head,
 	.list = s3_list,
+	.list_folder = s3_list_folder,
 	.del = s3_delete,
 	.versioned = s3_versioned,
 	.tidy = s3_tidy,

@@ -115,6 +115,8 @@ int s3_get(struct store *s, const char *name, uint64_t offset, uint64_t length, 
 	void *ctx, struct err *e);
 int s3_put_parts(struct store *s, const char *name, const struct store_body *body,
 	const struct store_put_opts *opts, struct err *e);
+int s3_list_folder(
+	struct store *s, const char *prefix, size_t max, store_list_fn fn, void *ctx, struct err *e);
 int s3_list(struct store *s, const char *prefix, const char *after, size_t max, store_list_fn fn,
 	void *ctx, struct err *e);
 int s3_delete(struct store *s, const char *const *names, size_t n,

@@ -16,7 +16,11 @@
  *     <EncodingType>url</EncodingType> <IsTruncated>true</IsTruncated>
  *     <NextContinuationToken>…</NextContinuationToken>
  *     <Contents><Key>…</Key><LastModified>…</LastModified><Size>…</Size></Contents> …
+ *     <CommonPrefixes><Prefix>…/</Prefix></CommonPrefixes> …
  *   </ListBucketResult>
+ *
+ * With delimiter=/ only what is directly in the folder has a Contents, and each folder in it is a
+ * CommonPrefixes.
  *
  * encoding-type=url, because XML can't hold every key. A page is read whole (bounded) before its
  * first object is given away, so a transfer that broke is repeated without giving anything twice.
@@ -30,6 +34,7 @@ struct listing {
 	struct buf full_prefix; /* of keys: the replica's and the asked one */
 	const char *after;      /* relative */
 	size_t max, given;
+	bool flat; /* the folder alone, with a delimiter */
 	store_list_fn fn;
 	void *ctx;
 	/* Of the page that is being parsed. */
@@ -90,8 +95,9 @@ static int give(struct listing *l, struct err *e)
 	if (!name)
 		return err_set(
 			e, ERR_DAMAGED, "the listing of %s has a key that was not asked for", l->s->url);
-	/* Foreign keys, folder markers, and what a server without start-after lists before it. */
-	if (!store_name_is_valid(name) || strcmp(name, l->after) <= 0 || (l->max && l->given >= l->max))
+	/* Foreign keys, folder markers, and what a server without start-after, or delimiter, lists. */
+	if (!store_name_is_valid(name) || (l->flat && strchr(name, '/')) ||
+		strcmp(name, l->after) <= 0 || (l->max && l->given >= l->max))
 		return ERR_OK;
 	if (l->given && strcmp(name, l->last) <= 0)
 		return err_set(e, ERR_DAMAGED,
@@ -101,6 +107,21 @@ static int give(struct listing *l, struct err *e)
 	struct store_object o = {.name = name, .size = l->size, .modified_ms = l->modified_ms};
 	l->given++;
 	return l->fn(l->ctx, &o, e);
+}
+
+static int give_folder(struct listing *l, const char *text, struct err *e)
+{
+	strcpy(l->key, text); /* xml.h's bound is key's size */
+	const char *name = relative_name(l);
+	size_t n = name ? strlen(name) : 0;
+	if (!l->flat || n < 2 || name[n - 1] != '/' || l->given >= l->max)
+		return ERR_OK;
+	l->key[strlen(l->key) - 1] = '\0';
+	bool valid = store_name_is_valid(name) && !strchr(name, '/');
+	l->key[strlen(l->key)] = '/';
+	struct store_object o = {.name = name};
+	l->given += valid;
+	return valid ? l->fn(l->ctx, &o, e) : ERR_OK;
 }
 
 static int parse_size(const char *text, uint64_t *out)
@@ -150,6 +171,8 @@ static int on_end(void *ctx, const char *path, const char *text, struct err *e)
 		return on_object_field(l, path + sizeof(contents) - 1, text, e);
 	if (!strcmp(path, "Contents"))
 		return give(l, e);
+	if (!strcmp(path, "CommonPrefixes/Prefix"))
+		return give_folder(l, text, e);
 	if (!strcmp(path, "IsTruncated"))
 		l->truncated = !strcmp(text, "true");
 	else if (!strcmp(path, "EncodingType"))
@@ -220,6 +243,8 @@ static int make_query(struct listing *l, struct buf *q)
 		rc = add_param(q, "max-keys", keys);
 	if (!rc)
 		rc = add_param(q, "prefix", buf_str(&l->full_prefix));
+	if (!rc && l->flat)
+		rc = add_param(q, "delimiter", "/");
 	if (!rc && l->token.len)
 		return add_param(q, "continuation-token", buf_str(&l->token));
 	if (!rc && *l->after) {
@@ -254,23 +279,29 @@ static int list_page(struct listing *l, struct buf *q, struct err *e)
 	return rc;
 }
 
-int s3_list(struct store *s, const char *prefix, const char *after, size_t max, store_list_fn fn,
-	void *ctx, struct err *e)
+/* Foreign names are in no count: so that a folder of nothing else has an end too. */
+static bool wants_more(const struct listing *l, size_t pages)
 {
-	const struct s3 *s3 = s->impl;
+	if (!l->truncated || (l->max && l->given >= l->max))
+		return false;
+	return !l->flat || pages <= l->max / PAGE_KEYS;
+}
+
+static int list_all(const struct listing *what, const char *prefix, struct err *e)
+{
+	const struct s3 *s3 = what->s->impl;
 	struct buf query;
 	struct listing *l = calloc(1, sizeof(*l));
 	if (!l)
 		return err_nomem(e, "listing");
-	*l = (struct listing){.s = s, .after = after, .max = max, .fn = fn, .ctx = ctx};
+	*l = *what;
 	buf_init(&query, 16384);
 	buf_init(&l->token, XML_MAX_TEXT);
 	buf_init(&l->last_token, XML_MAX_TEXT);
 	buf_init(&l->full_prefix, 4096);
-	int rc = buf_printf(&l->full_prefix, "%s/%s", s3->target.prefix, prefix)
-				 ? err_nomem(e, "listing")
-				 : list_page(l, &query, e);
-	while (!rc && l->truncated && (!max || l->given < max))
+	int rc = s3_append_key(&l->full_prefix, &s3->target, prefix) ? err_nomem(e, "listing")
+																 : list_page(l, &query, e);
+	for (size_t pages = 1; !rc && wants_more(l, pages); pages++)
 		rc = list_page(l, &query, e);
 	buf_free(&l->full_prefix);
 	buf_free(&l->token);
@@ -278,4 +309,19 @@ int s3_list(struct store *s, const char *prefix, const char *after, size_t max, 
 	buf_free(&query);
 	free(l);
 	return rc;
+}
+
+int s3_list(struct store *s, const char *prefix, const char *after, size_t max, store_list_fn fn,
+	void *ctx, struct err *e)
+{
+	return list_all(
+		&(struct listing){.s = s, .after = after, .max = max, .fn = fn, .ctx = ctx}, prefix, e);
+}
+
+int s3_list_folder(
+	struct store *s, const char *prefix, size_t max, store_list_fn fn, void *ctx, struct err *e)
+{
+	return list_all(
+		&(struct listing){.s = s, .after = "", .max = max, .flat = true, .fn = fn, .ctx = ctx},
+		prefix, e);
 }

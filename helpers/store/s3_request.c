@@ -54,7 +54,7 @@ void s3_describe(const struct store *s, const char *name, char *out, size_t size
 
 int s3_append_key(struct buf *out, const struct s3_target *t, const char *name)
 {
-	return buf_printf(out, "%s/%s", t->prefix, name);
+	return buf_printf(out, "%s%s%s", t->prefix, s3_target_slash(t), name);
 }
 
 /* Host and path as they are signed and sent. */
@@ -76,7 +76,7 @@ static int append_object_path(struct address *a, const struct s3_target *t, cons
 	if (!rc && *t->prefix)
 		rc = sigv4_encode(&a->path, t->prefix, 1);
 	if (!rc)
-		rc = buf_append(&a->path, "/", 1);
+		rc = buf_append_str(&a->path, s3_target_slash(t));
 	return rc ? rc : sigv4_encode(&a->path, name, 1);
 }
 

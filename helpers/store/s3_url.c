@@ -285,7 +285,13 @@ int s3_target_parse(struct s3_target *out, const struct store_url *url,
 		rc = apply_flags(out, url, opts, e);
 	if (!rc)
 		rc = apply_sizes(out, url, opts, e);
+	out->root = opts->of_replicas && !*out->prefix;
 	return rc ? rc : apply_headers(out, url, e);
+}
+
+const char *s3_target_slash(const struct s3_target *t)
+{
+	return t->root ? "" : "/";
 }
 
 char *s3_target_display(const struct s3_target *t)

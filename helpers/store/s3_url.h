@@ -31,7 +31,8 @@ enum s3_provider {
 struct s3_target {
 	enum s3_provider provider;
 	char bucket[256];
-	char prefix[1100]; /* of keys, without slashes around it; "" = keys begin with '/' */
+	char prefix[1100]; /* of keys, without slashes around it; "" = keys begin with '/' … */
+	bool root;         /* … or, where this is set, with the name */
 	char host[400];    /* the server, without the bucket and the port */
 	int port;          /* 0 = the scheme's */
 	bool https;
@@ -58,6 +59,9 @@ int s3_target_parse(struct s3_target *out, const struct store_url *url,
 
 /* Changes the region, and with it AWS's host name. */
 void s3_target_set_region(struct s3_target *t, const char *region);
+
+/* What stands between prefix and name in a key: "/", or "" in the root. */
+const char *s3_target_slash(const struct s3_target *t);
 
 /* "s3://bucket/prefix" with what distinguishes it from another server's. A new string (free). */
 char *s3_target_display(const struct s3_target *t);

@@ -1,5 +1,7 @@
 #include "store/driver.h"
 
+#include "base/buf.h"
+
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -170,6 +172,21 @@ int store_get(struct store *s, const char *name, uint64_t offset, uint64_t lengt
 	return rc ? rc : s->driver->get(s, name, offset, length, sink, ctx, e);
 }
 
+static int take_all(void *ctx, const void *p, size_t n, struct err *e)
+{
+	const struct buf *out = ctx;
+	int rc = buf_append(ctx, p, n);
+	return rc == ERR_FULL ? err_set(e, ERR_FULL, "it is larger than %zu bytes", out->max)
+		   : rc           ? err_nomem(e, "reading an object")
+						  : ERR_OK;
+}
+
+int store_get_all(struct store *s, const char *name, struct buf *out, struct err *e)
+{
+	int rc = store_get(s, name, 0, 0, take_all, out, e);
+	return rc == ERR_FULL ? err_wrap(e, "%s/%s", s->url, name) : rc;
+}
+
 int store_head(struct store *s, const char *name, struct store_object *out, struct err *e)
 {
 	int rc = enter(s, name, e);
@@ -186,6 +203,15 @@ int store_list(struct store *s, const char *prefix, const char *after, size_t ma
 	if (!rc)
 		rc = check_prefix(s, prefix, e);
 	return rc ? rc : s->driver->list(s, prefix, after ? after : "", max, fn, ctx, e);
+}
+
+int store_list_folder(
+	struct store *s, const char *prefix, size_t max, store_list_fn fn, void *ctx, struct err *e)
+{
+	int rc = enter(s, NULL, e);
+	if (!rc)
+		rc = check_prefix(s, prefix, e);
+	return rc ? rc : s->driver->list_folder(s, prefix, max, fn, ctx, e);
 }
 
 static int check_names(const struct store *s, const char *const *names, size_t n, struct err *e)

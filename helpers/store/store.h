@@ -88,6 +88,10 @@ struct store_options {
 	int max_attempts;                                                 /* 0 = 8 */
 	int64_t first_answer_ms; /* > 0: a server that has never answered is given up after that */
 	uint64_t part_size;      /* 0 = 5 MiB */
+	/* The URL is where replicas are, not a replica: without a path it is the root of an S3 bucket.
+	 * (The names of a replica without a path begin with '/', as Litestream has them.) For reading.
+	 */
+	bool of_replicas;
 };
 
 /*
@@ -116,6 +120,10 @@ int store_put(struct store *s, const char *name, const struct store_body *body,
 int store_get(struct store *s, const char *name, uint64_t offset, uint64_t length, store_sink sink,
 	void *ctx, struct err *e);
 
+/* The whole of a small object appended to `out`, within its bound: ERR_FULL when it is larger. */
+struct buf;
+int store_get_all(struct store *s, const char *name, struct buf *out, struct err *e);
+
 /* out->name = name. */
 int store_head(struct store *s, const char *name, struct store_object *out, struct err *e);
 
@@ -126,6 +134,21 @@ int store_head(struct store *s, const char *name, struct store_object *out, stru
  */
 int store_list(struct store *s, const char *prefix, const char *after, size_t max, store_list_fn fn,
 	void *ctx, struct err *e);
+
+/*
+ * What is directly in the folder `prefix` (as above): its objects, and the folders in it, whose
+ * names end in '/', each with size 0; at most `max` of both together, in no certain order. Names
+ * that no object can have are left out. A folder that isn't there is empty.
+ */
+int store_list_folder(
+	struct store *s, const char *prefix, size_t max, store_list_fn fn, void *ctx, struct err *e);
+
+/*
+ * A store for reading that is the folder `path` ("apps/my-app") of `base`, with base's connections,
+ * counts and store_cancel: calls of it are calls of base, which must stay open. put and delete are
+ * ERR_UNSUPPORTED. ERR_USAGE for a path that no object can have.
+ */
+int store_open_folder(struct store **out, struct store *base, const char *path, struct err *e);
 
 /*
  * Deletes n objects. results[n] says what became of each. Returns ERR_OK only if every one is

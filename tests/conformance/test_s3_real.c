@@ -243,6 +243,45 @@ static void keys_of_an_empty_path_begin_with_a_slash(void **state)
 	assert_int_equal(server_run("s3.py", (const char *[]){"head", bucket, slashed, NULL}), 1);
 }
 
+static int find_name(void *ctx, const struct store_object *o, struct err *err)
+{
+	const char **wanted = ctx;
+	(void)err;
+	if (*wanted && !strcmp(o->name, *wanted))
+		*wanted = NULL;
+	return ERR_OK;
+}
+
+/* Where replicas are is not a replica: without a path it is the bucket's root. */
+static void replicas_below_a_bucket_are_found(void **state)
+{
+	(void)state;
+	char url[300], folder[40], name[60];
+	const char *wanted = folder;
+	struct store_options o = options();
+	struct store *one;
+	snprintf(folder, sizeof(folder), "apps-%d/", (int)getpid());
+	snprintf(url, sizeof(url), "s3://%s/%.*s?endpoint=%s", bucket, (int)strlen(folder) - 1, folder,
+		endpoint);
+	assert_int_equal(open_url(url, &o), ERR_OK);
+	assert_code(put("my-app/litestream.json", "{}"), ERR_OK);
+	assert_code(put("my-app/0000/a", "x"), ERR_OK);
+
+	snprintf(url, sizeof(url), "s3://%s?endpoint=%s", bucket, endpoint);
+	o.of_replicas = true;
+	assert_int_equal(open_url(url, &o), ERR_OK);
+	assert_code(store_list_folder(s, "", 10000, find_name, &wanted, &e), ERR_OK);
+	assert_null(wanted);
+	snprintf(name, sizeof(name), "%smy-app/0000/a", folder);
+	assert_reads(name, "x");
+	snprintf(name, sizeof(name), "%smy-app", folder);
+	assert_int_equal(store_open_folder(&one, s, name, &e), ERR_OK);
+	wanted = "a";
+	assert_code(store_list(one, "0000/", NULL, 0, find_name, &wanted, &e), ERR_OK);
+	assert_null(wanted);
+	store_close(one);
+}
+
 /* --- a network that breaks ---------------------------------------------------------------------
  */
 
@@ -413,6 +452,7 @@ int main(void)
 		TEST(wrong_clock_is_told),
 		TEST(missing_bucket_is_told),
 		TEST(keys_of_an_empty_path_begin_with_a_slash),
+		TEST(replicas_below_a_bucket_are_found),
 		TEST(transfers_go_on_where_they_broke),
 		TEST(uploads_are_sent_again),
 		TEST(lost_answer_ends_as_a_condition),

@@ -379,6 +379,102 @@ static void *put_numbered(void *arg)
 	return NULL;
 }
 
+/* What is directly in a folder comes in no certain order: counted by name. */
+struct folder_names {
+	const char *const *expected;
+	unsigned seen[16], others;
+	size_t stop_after, n;
+};
+
+static int note_entry(void *ctx, const struct store_object *o, struct err *err)
+{
+	struct folder_names *v = ctx;
+	size_t i = 0;
+	while (v->expected[i] && strcmp(v->expected[i], o->name) != 0)
+		i++;
+	if (v->expected[i])
+		v->seen[i]++;
+	else
+		v->others++;
+	return ++v->n == v->stop_after ? err_set(err, ERR_AGAIN, "the listing has been stopped")
+								   : ERR_OK;
+}
+
+static void assert_folder(struct store *s, const char *prefix, const char *const *expected)
+{
+	struct folder_names v = {.expected = expected};
+	assert_ok(store_list_folder(s, prefix, 100, note_entry, &v, &e));
+	assert_int_equal(v.others, 0);
+	for (size_t i = 0; expected[i]; i++)
+		if (v.seen[i] != 1)
+			fail_msg("'%s' in '%s' was given %u times", expected[i], prefix, v.seen[i]);
+}
+
+static void put_apps(struct store *s)
+{
+	static const char *const names[] = {"litestream.json", "my-app/litestream.json",
+		"my-app/0000/a", "my-app/0000/b", "my-app/0009/c", "my-app-jobs/0000/a",
+		"other.d/deep/er/x"};
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		assert_ok(put(s, names[i], "1234567890", i, false));
+}
+
+static void lists_a_folder(void **state)
+{
+	struct subject *x = *state;
+	assert_folder(x->s, "", (const char *const[]){NULL});
+	put_apps(x->s);
+	assert_folder(x->s, "",
+		(const char *const[]){"litestream.json", "my-app/", "my-app-jobs/", "other.d/", NULL});
+	assert_folder(
+		x->s, "my-app/", (const char *const[]){"litestream.json", "0000/", "0009/", NULL});
+	assert_folder(x->s, "my-app/0000/", (const char *const[]){"a", "b", NULL});
+	assert_folder(x->s, "other.d/deep/", (const char *const[]){"er/", NULL});
+	assert_folder(x->s, "no-such-app/", (const char *const[]){NULL});
+	struct folder_names v = {.expected = (const char *const[]){NULL}};
+	assert_ok(store_list_folder(x->s, "", 2, note_entry, &v, &e));
+	assert_int_equal(v.n, 2);
+	v = (struct folder_names){.expected = v.expected, .stop_after = 1};
+	assert_code(store_list_folder(x->s, "my-app/", 100, note_entry, &v, &e), ERR_AGAIN);
+	assert_int_equal(v.n, 1);
+	assert_code(store_list_folder(x->s, "../", 100, note_entry, &v, &e), ERR_FAIL);
+}
+
+static void opens_a_folder(void **state)
+{
+	struct subject *x = *state;
+	struct store *folder;
+	struct store_object o;
+	put_apps(x->s);
+	assert_ok(store_open_folder(&folder, x->s, "my-app", &e));
+	assert_int_equal(store_capabilities(folder)->layout, store_capabilities(x->s)->layout);
+	assert_non_null(strstr(store_url(folder), "/my-app"));
+	assert_listing(folder, "0000/", NULL, 0, "a b");
+	assert_listing(folder, "0000/", "a", 0, "b");
+	assert_listing(folder, "", NULL, 0, "0000/a 0000/b 0009/c litestream.json");
+	assert_folder(folder, "", (const char *const[]){"litestream.json", "0000/", "0009/", NULL});
+	assert_content(folder, "litestream.json", "1", 1);
+	assert_ok(store_head(folder, "0000/b", &o, &e));
+	assert_int_equal(o.size, 3);
+	assert_string_equal(o.name, "0000/b");
+	assert_code(store_head(folder, "other.d/deep/er/x", &o, &e), ERR_NOT_FOUND);
+	/* For reading only. */
+	const char *name = "0000/a";
+	struct store_delete_result result;
+	assert_code(put(folder, "new", "x", 1, false), ERR_UNSUPPORTED);
+	assert_code(store_delete(folder, &name, 1, &result, &e), ERR_UNSUPPORTED);
+	assert_int_equal(result.code, ERR_UNSUPPORTED);
+	store_close(folder);
+	assert_listing(x->s, "my-app/", NULL, 0, "0000/a 0000/b 0009/c litestream.json");
+
+	assert_code(store_open_folder(&folder, x->s, "../other", &e), ERR_USAGE);
+	assert_null(folder);
+	assert_ok(store_open_folder(&folder, x->s, "other.d/deep", &e));
+	store_cancel(x->s);
+	assert_code(store_head(folder, "er/x", &o, &e), ERR_CANCELLED);
+	store_close(folder);
+}
+
 static int check_numbered(void *ctx, const struct store_object *o, struct err *err)
 {
 	char name[40];
@@ -566,6 +662,8 @@ static int run_suite(struct subject *x)
 		TEST(knows_what_is_missing),
 		TEST(keeps_the_timestamp),
 		TEST(lists_in_byte_order),
+		TEST(lists_a_folder),
+		TEST(opens_a_folder),
 		TEST(lists_and_deletes_more_than_a_page),
 		TEST(deletes),
 		TEST(refuses_names),
