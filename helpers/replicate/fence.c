@@ -154,20 +154,13 @@ int fence_probe_object(struct store *s, bool *weak, bool *may_delete, struct err
 	return rc;
 }
 
-static int take_manifest(void *ctx, const void *p, size_t n, struct err *e)
-{
-	int rc = buf_append(ctx, p, n);
-	return rc ? err_set(e, (enum err_code)rc, "%s is larger than a manifest can be", MANIFEST_NAME)
-			  : ERR_OK;
-}
-
 int fence_probe(struct store *s, bool *weak, struct err *e)
 {
 	*weak = true;
 	struct buf manifest;
 	buf_init(&manifest, MANIFEST_MAX);
 	struct err why = ERR_INIT;
-	int rc = store_get(s, MANIFEST_NAME, 0, 0, take_manifest, &manifest, &why);
+	int rc = store_get_all(s, MANIFEST_NAME, &manifest, &why);
 	if (!rc && manifest.len)
 		rc = put_again(s, MANIFEST_NAME, &manifest, weak, e);
 	else if (!rc || rc == ERR_NOT_FOUND || rc == ERR_FULL)

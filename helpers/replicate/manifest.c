@@ -8,6 +8,7 @@
 #include "replicate/manifest.h"
 
 #include "base/fs.h"
+#include "conf/names.h"
 
 #include <jansson.h>
 #include <limits.h>
@@ -16,38 +17,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define LOWER "abcdefghijklmnopqrstuvwxyz"
-#define UPPER "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-#define DIGIT "0123456789"
-
-static bool made_of(const char *s, const char *first, const char *rest, size_t max)
-{
-	size_t n = strlen(s);
-	return n >= 1 && n <= max && strchr(first, s[0]) && strspn(s, rest) == n;
-}
-
-bool manifest_app_name(const char *s)
-{
-	return made_of(s, LOWER DIGIT, LOWER DIGIT ".-", 63);
-}
-
-bool manifest_storage_name(const char *s)
-{
-	return made_of(s, LOWER UPPER DIGIT "_-", LOWER UPPER DIGIT "_-", 45);
-}
-
-static bool ends_with(const char *s, const char *end)
-{
-	size_t n = strlen(s), m = strlen(end);
-	return n >= m && strcmp(s + n - m, end) == 0;
-}
-
-bool manifest_file_name(const char *s)
-{
-	return made_of(s, LOWER UPPER DIGIT "_", LOWER UPPER DIGIT "._-", 128) &&
-		   !ends_with(s, "-wal") && !ends_with(s, "-shm") && !ends_with(s, "-journal");
-}
 
 static void put(json_t *root, const char *key, json_t *value, int *rc)
 {
@@ -86,17 +55,17 @@ static void put_all(json_t *root, const struct manifest *m, int *rc)
 	if (gethostname(host, sizeof(host) - 1))
 		host[0] = '\0';
 	put(root, "version", json_integer(1), rc);
-	if (manifest_file_name(file))
+	if (name_is_file(file))
 		put(root, "database", json_string(file), rc);
-	if (m->app && manifest_app_name(m->app))
+	if (m->app && name_is_app(m->app))
 		put(root, "app", json_string(m->app), rc);
-	if (m->storage_name && manifest_storage_name(m->storage_name))
+	if (m->storage_name && name_is_storage(m->storage_name))
 		put(root, "storage", json_string(m->storage_name), rc);
 	if (m->container_path && plain_path(m->container_path))
 		put(root, "container_path", json_string(m->container_path), rc);
 	put_owner(root, m->database, rc);
 	put(root, "plugin_version", json_string(LITESTREAM_VERSION), rc);
-	if (manifest_storage_name(host) || manifest_file_name(host))
+	if (name_is_storage(host) || name_is_file(host))
 		put(root, "host", json_string(host), rc);
 	put(root, "fencing", json_string(m->weak_fencing ? "weak" : "strong"), rc);
 }

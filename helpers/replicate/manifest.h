@@ -1,19 +1,17 @@
 /*
  * litestream.json: what a person, or a new host, finds beside the data: which app's database this
- * is, where it belongs and how it is fenced. Whoever reads it must not trust it.
+ * is, where it belongs and how it is fenced. Who reads it (conf/manifest.h) must not trust it.
  */
 #ifndef REPLICATE_MANIFEST_H
 #define REPLICATE_MANIFEST_H
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "conf/manifest.h"
 #include "store/store.h"
 
 #include <stdbool.h>
 #include <stdint.h>
-
-#define MANIFEST_NAME "litestream.json"
-#define MANIFEST_MAX ((size_t)64 * 1024)
 
 struct manifest {
 	const char *app, *storage_name, *container_path; /* NULL = unknown */
@@ -29,11 +27,5 @@ int manifest_make(const struct manifest *m, struct buf *out, struct err *e);
 
 /* Puts it, over the one that is there. */
 int manifest_put(struct store *s, const struct buf *text, struct err *e);
-
-/* The names that are believed: ^[a-z0-9][a-z0-9.-]{0,62}$, ^[A-Za-z0-9_-]{1,45}$ and
- * ^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$ without the endings of SQLite's own files. */
-bool manifest_app_name(const char *s);
-bool manifest_storage_name(const char *s);
-bool manifest_file_name(const char *s);
 
 #endif

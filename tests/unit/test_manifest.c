@@ -3,6 +3,8 @@
 
 #include "lib/tmpdir.h"
 
+#include "conf/names.h"
+
 #include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -33,17 +35,17 @@ static void test_names(void **state)
 	static const char *const no_files[] = {
 		"", ".db", "-x", "a/b", "a-wal", "a-shm", "a-journal", "a b", "..", "a\n"};
 	for (size_t i = 0; i < sizeof(apps) / sizeof(apps[0]); i++)
-		assert_true(manifest_app_name(apps[i]));
+		assert_true(name_is_app(apps[i]));
 	for (size_t i = 0; i < sizeof(no_apps) / sizeof(no_apps[0]); i++)
-		assert_false(manifest_app_name(no_apps[i]));
+		assert_false(name_is_app(no_apps[i]));
 	for (size_t i = 0; i < sizeof(storages) / sizeof(storages[0]); i++)
-		assert_true(manifest_storage_name(storages[i]));
+		assert_true(name_is_storage(storages[i]));
 	for (size_t i = 0; i < sizeof(no_storages) / sizeof(no_storages[0]); i++)
-		assert_false(manifest_storage_name(no_storages[i]));
+		assert_false(name_is_storage(no_storages[i]));
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
-		assert_true(manifest_file_name(files[i]));
+		assert_true(name_is_file(files[i]));
 	for (size_t i = 0; i < sizeof(no_files) / sizeof(no_files[0]); i++)
-		assert_false(manifest_file_name(no_files[i]));
+		assert_false(name_is_file(no_files[i]));
 }
 
 static void check_length(bool (*is)(const char *), size_t max)
@@ -58,9 +60,9 @@ static void check_length(bool (*is)(const char *), size_t max)
 static void test_lengths(void **state)
 {
 	(void)state;
-	check_length(manifest_app_name, 63);
-	check_length(manifest_storage_name, 45);
-	check_length(manifest_file_name, 128);
+	check_length(name_is_app, 63);
+	check_length(name_is_storage, 45);
+	check_length(name_is_file, 128);
 }
 
 static json_t *make(const struct manifest *m)
