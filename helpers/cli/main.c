@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 extern const struct command command_ctl;
+extern const struct command command_databases;
 extern const struct command command_job;
 extern const struct command command_ltx;
 extern const struct command command_options;
@@ -15,6 +16,7 @@ extern const struct command command_version;
 
 static const struct command *const commands[] = {
 	&command_ctl,
+	&command_databases,
 	&command_job,
 	&command_ltx,
 	&command_options,
