@@ -9,14 +9,18 @@ teardown_file() {
   machine_stop
 }
 
-@test "dokku litestream and litestream:help list the commands" {
+verbs() { ls "$REPO/subcommands"; }
+
+@test "dokku litestream and litestream:help list the commands, by groups" {
   run dokku litestream:help
   assert_success
   assert_contains "Usage: dokku litestream[:COMMAND]"
   local verb listed="$output"
-  for verb in auth deauth create destroy start stop restart logs restore list status sync help; do
-    assert_contains "litestream:$verb"
+  for verb in $(verbs) help; do
+    [ "$(grep -cE "^    litestream:$verb( |\$)" <<<"$output")" -eq 1 ]
   done
+  # Under a heading of its own each; only help itself is something else.
+  [ "$(sed '1,/^Other:$/d' <<<"$output" | grep -c litestream:)" -eq 1 ]
   run dokku litestream
   assert_success
   [ "$output" = "$listed" ]
@@ -33,12 +37,14 @@ teardown_file() {
 
 @test "every command has help of its own" {
   local verb
-  for verb in auth deauth create destroy start stop restart logs restore list status sync info set; do
+  for verb in $(verbs); do
     run dokku litestream:help "$verb"
     assert_success
     assert_contains "usage: dokku litestream:$verb"
     # The second line that isn't empty is its description; without one a tag wasn't found.
     [ -n "${lines[1]}" ]
+    # An example that shows it.
+    grep -qE "^    .*dokku.* litestream:$verb|^    .*ssh .* litestream:$verb" <<<"$output" || assert false "no example: $verb"
   done
   run dokku litestream:create --help
   assert_success
@@ -65,7 +71,7 @@ teardown_file() {
   run dokku litestream:start --nope app
   assert_status 2
   assert_contains "Unknown flag --nope"
-  assert_contains "usage: dokku litestream:start <app>"
+  assert_contains "usage: dokku litestream:start [<app>] [--flags...]"
   run dokku litestream:create only-an-app
   assert_status 2
   assert_contains "usage: dokku litestream:create <app> <storage-dir> <db-file> <replica-url>"

@@ -26,7 +26,7 @@ restored() {
 
 @test "status and logs before the first start say what to type" {
   run dokku litestream:status run-app
-  assert_success
+  assert_status 11
   assert_contains "stopped"
   run dokku litestream:logs run-app
   assert_success
