@@ -5,6 +5,7 @@
  *   <dir>/state.json      struct state, replaced whole (aside, fsync, rename, fsync)
  *   <dir>/pages           the page table at a named TXID (source/pagesums.h)
  *   <dir>/ltx/0/<name>    our copies of L0 files: the frozen one and those after the page table
+ *   <dir>/ltx/frozen      the frozen one, where it is small (replicate/slot.h)
  *   <dir>/ltx/1/<name> …  compacted files, until they are merged further
  *   <dir>/ltx/9/<name>    a finished snapshot, until it is uploaded
  *   <dir>/staging-*       captured pages; dropped at start

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "replicate/fence.h"
 #include "replicate/ltxfile.h"
+#include "replicate/slot.h"
 #include "replicate/snapshots.h"
 #include "replicate/table.h"
 
@@ -56,6 +57,8 @@ int load_state(struct replicator *r, struct err *e)
 	if (w->copied)
 		log_info("%s: the state folder is a copy", r->cfg.database);
 	rc = check_replica(r, e);
+	if (!rc && w->have_state)
+		rc = slot_recover(w->folder, w->state.txid + 1, e);
 	w->loaded = rc == ERR_OK;
 	return rc;
 }

@@ -3,6 +3,7 @@
 #include "base/fs.h"
 #include "format/ltxset.h"
 #include "replicate/ltxfile.h"
+#include "replicate/slot.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -79,7 +80,7 @@ static int encode_pages(
 }
 
 static int write_file(const char *tmp, const struct staging *staging, const uint32_t *pages,
-	const struct ltx_header *h, struct err *e)
+	const struct ltx_header *h, uint64_t *size, struct err *e)
 {
 	struct ltxfile *f = NULL;
 	struct ltx_encoder *enc = NULL;
@@ -92,10 +93,38 @@ static int write_file(const char *tmp, const struct staging *staging, const uint
 	if (!rc)
 		rc = ltx_encoder_finish(enc, NULL, NULL, e);
 	if (!rc)
-		rc = ltxfile_flush(f, 1, e);
+		rc = ltxfile_flush(f, 0, e);
+	if (!rc)
+		rc = ltxfile_size(f, size, e);
 	ltx_encoder_free(enc);
 	ltxfile_close(f);
 	return rc;
+}
+
+static int sync_file(const char *path, struct err *e)
+{
+	int fd = fs_open(path, O_RDONLY | O_NOFOLLOW, 0), rc = ERR_OK;
+	if (fd < 0 || fs_fsync(fd)) {
+		bool full = errno == ENOSPC || errno == EDQUOT;
+		rc = err_errno(e, full ? ERR_FULL : ERR_IO, errno, "cannot fsync %s", path);
+	}
+	fs_close(fd);
+	return rc;
+}
+
+/* Gives the written file its name. *in_slot: its bytes are durable in the slot, its name isn't. */
+static int name_file(const char *folder, const char *tmp, const char *path,
+	const struct ltx_header *h, uint64_t size, bool *in_slot, struct err *e)
+{
+	struct err ignored = ERR_INIT;
+	*in_slot = size <= SLOT_FILE_MAX && !slot_put(folder, h->max_txid, tmp, size, &ignored);
+	if (*in_slot)
+		return fs_rename(tmp, path) ? err_errno(e, ERR_IO, errno, "cannot rename %s", tmp) : ERR_OK;
+	/* Other bytes under this TXID must not come back from there. */
+	int rc = slot_clear(folder, h->max_txid, e);
+	if (!rc)
+		rc = sync_file(tmp, e);
+	return rc ? rc : ltxfile_publish(tmp, path, e);
 }
 
 static int write_frozen(const char *folder, const struct staging *staging, const uint32_t *pages,
@@ -106,12 +135,16 @@ static int write_frozen(const char *folder, const struct staging *staging, const
 		free(path);
 		return err_nomem(e, "freezing a transaction");
 	}
-	int rc = write_file(tmp, staging, pages, h, e);
+	uint64_t size = 0;
+	bool in_slot = false;
+	int rc = write_file(tmp, staging, pages, h, &size, e);
 	if (!rc)
-		rc = ltxfile_publish(tmp, path, e);
+		rc = name_file(folder, tmp, path, h, size, &in_slot, e);
 	if (!rc)
 		rc = frozen_load(folder, h->max_txid, out, e);
-	if (rc) {
+	if (!rc) {
+		out->in_slot = in_slot;
+	} else {
 		/* Not handed to anybody yet, so the TXID is still free for other bytes. */
 		fs_unlink(tmp);
 		fs_unlink(path);
@@ -163,6 +196,7 @@ int frozen_read(const char *path, struct frozen *out, struct err *e)
 	if (!rc) {
 		out->txid = out->header.max_txid;
 		out->size = (uint64_t)st.st_size;
+		out->in_slot = false;
 	}
 	fs_close(fd);
 	return rc;
@@ -179,6 +213,21 @@ int frozen_load(const char *folder, uint64_t txid, struct frozen *out, struct er
 		rc = err_set(e, ERR_DAMAGED, "%s holds another TXID than its name says", path);
 	if (!rc)
 		*out = f;
+	free(path);
+	return rc;
+}
+
+int frozen_keep(const char *folder, struct frozen *f, struct err *e)
+{
+	if (!f->in_slot)
+		return ERR_OK;
+	char *path = frozen_path(folder, f->txid);
+	if (!path)
+		return err_nomem(e, "keeping a frozen file");
+	int rc = sync_file(path, e);
+	if (!rc && fs_fsync_parent(path))
+		rc = err_errno(e, ERR_IO, errno, "cannot fsync %s", folder);
+	f->in_slot = rc != ERR_OK;
 	free(path);
 	return rc;
 }

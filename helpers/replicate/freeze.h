@@ -1,11 +1,14 @@
 /*
  * Freezing: a sealed staging becomes the file of TXID n, once and for good (F1).
  *
- *   <folder>/<name>.tmp   written, fsynced
- *   <folder>/<name>       renamed, folder fsynced: frozen
+ *   <folder>/<name>.tmp   written
+ *   the slot              a small file: durable there, and frozen (slot.h)
+ *   <folder>/<name>.tmp   a large one: fsynced
+ *   <folder>/<name>       renamed; a large one: folder fsynced, and frozen
  *
- * From then on every attempt to upload TXID n sends these bytes. A crash before the rename leaves a
- * .tmp that the next start deletes.
+ * From then on every attempt to upload TXID n sends these bytes. A crash before that leaves a .tmp
+ * that the next start deletes. Of a small file the copy in the folder is made durable before it is
+ * settled, behind the upload that the app's commit waits for.
  */
 #ifndef REPLICATE_FREEZE_H
 #define REPLICATE_FREEZE_H
@@ -24,6 +27,7 @@ struct frozen {
 	uint64_t size;
 	uint8_t head[LTX_HEADER_SIZE], tail[LTX_TRAILER_SIZE];
 	struct ltx_header header;
+	bool in_slot; /* durable there, not yet in the folder */
 };
 
 /* "<folder>/<name of the L0 file>" as a new string (free), NULL when out of memory. */
@@ -39,15 +43,16 @@ char *frozen_path(const char *folder, uint64_t txid);
 int freeze(const char *folder, const struct staging *pages, const struct ltx_header *h,
 	struct pagesums *table, struct frozen *out, struct err *e);
 
-/* Reads what identifies the LTX file at `path`; out->txid is its last TXID. ERR_NOT_FOUND,
- * ERR_DAMAGED, ERR_IO. */
+/* Reads what identifies the LTX file at `path`, whatever TXIDs it holds; out->txid is its highest.
+ * ERR_NOT_FOUND, ERR_DAMAGED, ERR_IO. */
 int frozen_read(const char *path, struct frozen *out, struct err *e);
 
 /* The same of a frozen file, which holds one TXID. ERR_NOT_FOUND, ERR_DAMAGED, ERR_IO. */
 int frozen_load(const char *folder, uint64_t txid, struct frozen *out, struct err *e);
 
-/* The same of any LTX file, whatever TXIDs it holds; out->txid is its highest. */
-int frozen_read(const char *path, struct frozen *out, struct err *e);
+/* Makes a copy durable whose bytes only the slot has; to be called before the TXID is settled.
+ * ERR_IO, ERR_NOMEM. */
+int frozen_keep(const char *folder, struct frozen *f, struct err *e);
 
 /* Rewrites the frozen L0 `txid`, which holds every page, as the snapshot 1-txid into `to` (F7), not
  * fsynced. ERR_DAMAGED when it does not hold every page. */

@@ -34,14 +34,17 @@ struct bed {
 
 /* ---- a disk that fails when told to ---- */
 
-static int fsyncs_until_failure;
+#define BOTH_PLACES 2 /* of a frozen file: the slot, and then the file itself */
+
+static int failing_fsyncs; /* the next so many */
 static bool no_journal;
 
 static int quick_fsync(int fd)
 {
 	(void)fd;
-	if (fsyncs_until_failure == 0 || --fsyncs_until_failure > 0)
+	if (failing_fsyncs == 0)
 		return 0; /* the machine stays up */
+	failing_fsyncs--;
 	errno = ENOSPC;
 	return -1;
 }
@@ -60,10 +63,10 @@ static int setup(void **state)
 	struct bed *b = calloc(1, sizeof(*b));
 	struct err e = ERR_INIT;
 	log_set_level(getenv("SHOW") ? LOG_DEBUG : LOG_ERROR + 1);
-	fsyncs_until_failure = 0;
+	failing_fsyncs = 0;
 	no_journal = false;
 	ops = fs_system_ops;
-	ops.fsync = quick_fsync;
+	ops.fsync = ops.fdatasync = quick_fsync;
 	ops.renameat = quick_renameat;
 	fs_set_ops(&ops);
 	b->dir = tmpdir_new();
@@ -122,8 +125,10 @@ static void test_failed_freeze(void **state)
 	struct frozen frozen;
 	struct source_point point = {.n_page = 3, .min_n_page = 1};
 	struct ltx_header h = {.page_size = 512, .commit = 3, .min_txid = 2, .max_txid = 2};
-	char path[300], page[512] = "a page";
+	char path[300], folder[300], page[512] = "a page";
 	snprintf(path, sizeof(path), "%s/staging-x", b->dir);
+	snprintf(folder, sizeof(folder), "%s/ltx/0", b->dir);
+	assert_int_equal(fs_mkdirs(folder, 0700), 0);
 	assert_int_equal(staging_new(&pages, path, &e), 0);
 	staging_reset(pages, 512, 1);
 	for (uint32_t pgno = 2; pgno <= 3; pgno++)
@@ -132,11 +137,11 @@ static void test_failed_freeze(void **state)
 	pagesums_init(&table, 512);
 	assert_int_equal(pagesums_set(&table, 1, LTX_CHECKSUM_FLAG | 7), 0);
 	uint64_t before = table.checksum;
-	fsyncs_until_failure = 1;
-	assert_int_equal(freeze(b->dir, pages, &h, &table, &frozen, &e), ERR_FULL);
+	failing_fsyncs = BOTH_PLACES;
+	assert_int_equal(freeze(folder, pages, &h, &table, &frozen, &e), ERR_FULL);
 	assert_int_equal(table.n_page, 1);
 	assert_true(table.checksum == before);
-	assert_int_equal(freeze(b->dir, pages, &h, &table, &frozen, &e), 0);
+	assert_int_equal(freeze(folder, pages, &h, &table, &frozen, &e), 0);
 	assert_int_equal(table.n_page, 3);
 	assert_true(table.checksum == frozen.header.after_checksum);
 	staging_free(pages);
@@ -171,14 +176,14 @@ static void test_a_dropped_cut_answers_no_sync(void **state)
 	app_change(b->db);
 	uint64_t ticket = replicator_sync(b->s.r);
 	cut(b);
-	fsyncs_until_failure = 1;
+	failing_fsyncs = BOTH_PLACES;
 	between = *ship_clock();
 	between.mono_us = work_between;
 	interrupted = &b->s;
 	clock_set_ops(&between);
 	replicator_turn(b->s.r, &wait, &work);
 	assert_null(interrupted);
-	assert_int_equal(fsyncs_until_failure, 0);
+	assert_int_equal(failing_fsyncs, 0);
 	assert_int_equal(replicator_sync_done(b->s.r, ticket, &e), ERR_AGAIN);
 	check_same(b);
 }
@@ -197,14 +202,14 @@ static void test_nothing_is_cut_behind_a_dropped_cut(void **state)
 	cut(b);
 	app_sql(b->db, "UPDATE t SET b = randomblob(400) WHERE a >= 50");
 	replicator_sync(b->s.r);
-	fsyncs_until_failure = 1;
+	failing_fsyncs = BOTH_PLACES;
 	between = *ship_clock();
 	between.mono_us = work_between;
 	interrupted = &b->s;
 	clock_set_ops(&between);
 	replicator_turn(b->s.r, &wait, &work);
 	assert_null(interrupted);
-	assert_int_equal(fsyncs_until_failure, 0);
+	assert_int_equal(failing_fsyncs, 0);
 	assert_false(work);
 	check_same(b);
 	assert_int_equal(ship_max_txid(INNER), 2);

@@ -71,7 +71,7 @@ void crash_arm(long n)
 	ops = fs_system_ops;
 	ops.write = crash_write;
 	ops.pwrite = crash_pwrite;
-	ops.fsync = crash_fsync;
+	ops.fsync = ops.fdatasync = crash_fsync;
 	ops.renameat = crash_renameat;
 	ops.renameat2 = crash_renameat2;
 	ops.linkat = crash_linkat;
