@@ -213,7 +213,7 @@ int source_attach(struct source *s, const struct state_position *at, bool *resum
 	memset(&s->plan, 0, sizeof(s->plan));
 	s->plan.began_us = clock_mono_us();
 	memset(&s->wake, 0, sizeof(s->wake));
-	watch_mute_wal(s->watch, false);
+	watch_mute(s->watch, false);
 	s->bad_since_us = s->alone_since_us = 0;
 	wake_moved(&s->wake, clock_mono_us());
 	watch_refresh(s->watch);

@@ -105,26 +105,35 @@ int connection_open(struct connection *c, const char *path, struct err *e)
 
 void connection_close(struct connection *c)
 {
-	if (c->db) {
-		connection_rollback(c);
-		sqlite3_close_v2(c->db);
-	}
+	sqlite3_finalize(c->read); /* ends its transaction too; NULL is fine */
+	sqlite3_close_v2(c->db);
+	c->read = NULL;
 	c->db = NULL;
 	c->file = NULL;
 	c->mark = CONNECTION_NO_MARK;
 }
 
+/* The statement is kept: a pin is renewed dozens of times a second, and parsing costs more than the
+ * rest of it. It depends on no schema, so nothing that an app does makes it stale. */
+static int step_read(struct connection *c)
+{
+	int rc = SQLITE_OK;
+	if (!c->read)
+		rc = sqlite3_prepare_v3(
+			c->db, "PRAGMA user_version", -1, SQLITE_PREPARE_PERSISTENT, &c->read, NULL);
+	return rc == SQLITE_OK ? sqlite3_step(c->read) : rc;
+}
+
 int connection_begin_read(struct connection *c, struct err *e)
 {
 	c->spin_until_us = clock_mono_us() + READ_SPIN_US;
-	int rc = sqlite3_exec(c->db, "BEGIN; PRAGMA user_version", NULL, NULL, NULL);
-	if (rc == SQLITE_OK && c->mark != CONNECTION_NO_MARK)
+	int rc = step_read(c);
+	if (rc == SQLITE_ROW && c->mark != CONNECTION_NO_MARK)
 		return ERR_OK;
-	int code = rc == SQLITE_OK ? err_set(e, ERR_AGAIN, "%s is not in WAL mode any more",
-									 sqlite3_db_filename(c->db, "main"))
-							   : connection_error(c, rc, "cannot read", e);
-	/* BEGIN succeeded, the read did not: left open it could never begin again. */
-	connection_rollback(c);
+	int code = rc == SQLITE_ROW ? err_set(e, ERR_AGAIN, "%s is not in WAL mode any more",
+									  sqlite3_db_filename(c->db, "main"))
+								: connection_error(c, rc, "cannot read", e);
+	connection_end_read(c);
 	return code;
 }
 
@@ -143,10 +152,9 @@ bool connection_take_write(struct connection *c, int64_t spin_us)
 	return true;
 }
 
-void connection_rollback(struct connection *c)
+void connection_end_read(struct connection *c)
 {
-	if (!sqlite3_get_autocommit(c->db))
-		sqlite3_exec(c->db, "ROLLBACK", NULL, NULL, NULL);
+	sqlite3_reset(c->read); /* what it returns is about the last step */
 }
 
 int connection_checkpoint(struct connection *c)

@@ -28,6 +28,7 @@
 
 struct connection {
 	sqlite3 *db;
+	sqlite3_stmt *read; /* while it stands on its row a read transaction is open */
 	sqlite3_file *file; /* SQLite's handle of the database file */
 	const sqlite3_io_methods *real;
 	sqlite3_io_methods hooked; /* what file->pMethods points to; must not move */
@@ -43,11 +44,16 @@ int connection_library_init(struct err *e);
  * a database that may not be written. Nothing is read yet. */
 int connection_open(struct connection *c, const char *path, struct err *e);
 
-/* Rolls back and closes; the WAL stays. A connection that never opened, or twice, is fine. */
+/* Ends what is being read and closes; the WAL stays. A connection that never opened, or twice, is
+ * fine. */
 void connection_close(struct connection *c);
 
-/* Begins a read transaction: c->mark is its read mark then. On any failure nothing is open any
- * more. ERR_AGAIN when busy; otherwise as connection_error. */
+/*
+ * Begins a read transaction: c->mark is its read mark then. No BEGIN: the transaction of a
+ * statement lasts until it is reset (https://sqlite.org/lang_transaction.html, "implicit
+ * transaction"), and this one stands on its only row until then. On any failure nothing is open any
+ * more. ERR_AGAIN when busy; otherwise as connection_error.
+ */
 int connection_begin_read(struct connection *c, struct err *e);
 
 /*
@@ -57,7 +63,8 @@ int connection_begin_read(struct connection *c, struct err *e);
  */
 bool connection_take_write(struct connection *c, int64_t spin_us);
 
-void connection_rollback(struct connection *c);
+/* Ends it; where there is none, nothing. */
+void connection_end_read(struct connection *c);
 
 /* A PASSIVE checkpoint; waits for nobody. SQLite's result code: SQLITE_BUSY when a checkpoint of
  * somebody else's is running. */

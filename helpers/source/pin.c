@@ -6,7 +6,7 @@ static int read_once(struct connection *c, struct err *e)
 {
 	int rc = connection_begin_read(c, e);
 	if (!rc)
-		connection_rollback(c);
+		connection_end_read(c);
 	return rc;
 }
 
@@ -55,7 +55,7 @@ int pin_renew(struct pin *p, const uint8_t salt[8], struct err *e)
 	struct connection *old = p->held;
 	p->held = p->spare;
 	p->spare = old;
-	connection_rollback(old);
+	connection_end_read(old);
 	memcpy(p->salt, salt, sizeof(p->salt));
 	p->renewals++;
 	return ERR_OK;

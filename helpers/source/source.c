@@ -235,7 +235,7 @@ int source_turn(struct source *s, struct source_result *r, struct err *e)
 	if (wake_heard(&s->wake, event, r->captured, now_us))
 		log_warn("%s: inotify tells nothing of its changes: looking each second", s->paths.db);
 	if (wake_commits(&s->wake, (uint32_t)(s->counts.frames - frames), now_us))
-		watch_mute_wal(s->watch, s->wake.steady);
+		watch_mute(s->watch, s->wake.steady);
 	/* An app that calls for FULL or TRUNCATE waits for our pin; in growing steps. */
 	if (s->wake.steady && s->plan.app_us != 0 && now_us - s->plan.app_us < APP_CHECKPOINTS_US)
 		wake_within(&s->wake, APP_CHECKPOINTS_PAUSE_US);

@@ -7,7 +7,7 @@
  * because its end makes no event either. A slow timer covers whatever else is lost; where it finds
  * something twice in a row, events are lost there as a rule, and we look each second.
  *
- * Under steady writers the events of the WAL are switched off, because an event would make each
+ * Under steady writers the events of the files are switched off, because an event would make each
  * writer pay for waking us, and a timer looks: every millisecond at full speed, every forty where
  * little is written. What is captured sooner is not uploaded sooner there (there is one upload in a
  * sync interval), and each look costs as much as reading dozens of frames.

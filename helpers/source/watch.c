@@ -36,7 +36,7 @@ struct watch_entry {
 	struct slot slots[WATCH_KINDS];
 	bool event;    /* since watch_taken */
 	uint64_t told; /* the reading in which its user was told of one last */
-	bool muted;    /* the -wal is not watched */
+	bool muted;    /* neither the -wal nor the database file is watched */
 	struct watch_entry *next;
 };
 
@@ -111,8 +111,8 @@ bool watch_blind(const struct watch_entry *en)
 	if (no_inotify(en))
 		return true;
 	pthread_mutex_lock(&en->w->mutex);
-	bool blind = wd_of(en, WATCH_FOLDER) < 0 || wd_of(en, WATCH_DB) < 0 ||
-				 (wd_of(en, WATCH_WAL) < 0 && !en->muted);
+	bool files = wd_of(en, WATCH_DB) >= 0 && wd_of(en, WATCH_WAL) >= 0;
+	bool blind = wd_of(en, WATCH_FOLDER) < 0 || (!files && !en->muted);
 	pthread_mutex_unlock(&en->w->mutex);
 	return blind;
 }
@@ -213,9 +213,10 @@ bool watch_refresh(struct watch_entry *en)
 	}
 	pthread_mutex_lock(&en->w->mutex);
 	watch_one(en, WATCH_FOLDER, dir, FOLDER_MASK);
-	watch_one(en, WATCH_DB, en->path, FILE_MASK);
-	if (!en->muted)
+	if (!en->muted) {
+		watch_one(en, WATCH_DB, en->path, FILE_MASK);
 		watch_one(en, WATCH_WAL, wal, FILE_MASK);
+	}
 	bool sees = wd_of(en, WATCH_FOLDER) >= 0;
 	pthread_mutex_unlock(&en->w->mutex);
 	free(dir);
@@ -223,7 +224,7 @@ bool watch_refresh(struct watch_entry *en)
 	return sees;
 }
 
-void watch_mute_wal(struct watch_entry *en, bool mute)
+void watch_mute(struct watch_entry *en, bool mute)
 {
 	if (no_inotify(en) || en->muted == mute)
 		return;
@@ -233,6 +234,7 @@ void watch_mute_wal(struct watch_entry *en, bool mute)
 		return;
 	}
 	pthread_mutex_lock(&en->w->mutex);
+	drop(en, WATCH_DB);
 	drop(en, WATCH_WAL);
 	pthread_mutex_unlock(&en->w->mutex);
 }

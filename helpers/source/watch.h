@@ -36,9 +36,10 @@ bool watch_refresh(struct watch_entry *en);
 void watch_deafen(struct watch_entry *en);
 void watch_hear(struct watch_entry *en);
 
-/* No events of the -wal from now on, or events again: under steady writers a timer is cheaper for
- * them, because an event makes the writer wake us. */
-void watch_mute_wal(struct watch_entry *en, bool mute);
+/* No events of the database file and the -wal from now on, or events again: under steady writers a
+ * timer is cheaper, for them because an event makes the writer wake us, for us because each
+ * checkpoint, our own too, writes hundreds of pages. The folder stays watched. */
+void watch_mute(struct watch_entry *en, bool mute);
 
 /* Was there an event since the last call? */
 bool watch_taken(struct watch_entry *en);
