@@ -50,24 +50,13 @@ containers() { docker ps -q --filter label=com.dokku.app-name=boxed | wc -l; }
 }
 
 @test "deploys: the old container writes on while the new one starts, and all goes on being replicated" {
-  # The order of all commits, whoever made them; and a health check that returns when the new release and then
-  # the old one have written.
-  host sqlite3 -cmd '.timeout 5000' "$DB" 'CREATE TABLE turns(id INTEGER PRIMARY KEY, writer INTEGER);
-    CREATE TRIGGER turn AFTER INSERT ON commits BEGIN INSERT INTO turns(writer) VALUES (new.writer); END'
-  host tee /etc/dokku-standin-check >/dev/null <<<"#!/bin/sh
-    for i in \$(seq 600); do
-      [ \"\$(sqlite3 -cmd '.timeout 5000' '$DB' 'SELECT count(DISTINCT a.writer) FROM turns a JOIN turns b
-        ON b.writer = a.writer - 1 AND b.id > a.id')\" -lt \"\$(cat /run/deploys)\" ] || exit 0
-      sleep 0.1
-    done
-    exit 1"
-  host chmod 0755 /etc/dokku-standin-check
+  overlap_check "$DB"
   code 2
-  host sh -c 'echo 1 >/run/deploys'
+  overlaps 1
   dokku ps:restart boxed
   [ "$(containers)" -eq 1 ]
   code 3
-  host sh -c 'echo 2 >/run/deploys'
+  overlaps 2
   dokku ps:restart boxed
   [ "$(containers)" -eq 1 ]
   state_is boxed replicating

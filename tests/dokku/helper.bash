@@ -214,6 +214,22 @@ app_stop() {
 rows() { host sqlite3 -cmd '.timeout 5000' "$1" 'SELECT count(*) FROM commits'; }
 rows_at_least() { [[ "$(rows "$1")" -ge "$2" ]]; }
 
+# overlap_check DB: the health check of all apps: with `overlaps N` in force a deploy goes on when of N deploys
+# the new release has written while the old one still did. The order of all commits is written down for it.
+overlap_check() {
+  host sqlite3 -cmd '.timeout 5000' "$1" 'CREATE TABLE turns(id INTEGER PRIMARY KEY, writer INTEGER);
+    CREATE TRIGGER turn AFTER INSERT ON commits BEGIN INSERT INTO turns(writer) VALUES (new.writer); END'
+  host tee /etc/dokku-standin-check >/dev/null <<<"#!/bin/sh
+    for i in \$(seq 600); do
+      [ \"\$(sqlite3 -cmd '.timeout 5000' '$1' 'WITH w AS (SELECT min(id) AS first, max(id) AS last FROM turns GROUP BY writer)
+        SELECT count(*) FROM w AS old JOIN w AS new ON old.first < new.first AND new.first < old.last')\" -lt \"\$(cat /run/deploys)\" ] || exit 0
+      sleep 0.1
+    done
+    exit 1"
+  host chmod 0755 /etc/dokku-standin-check
+}
+overlaps() { host sh -c "echo $1 >/run/deploys"; }
+
 # keep_state DB COPY: what DB holds once its log is in the file. The copy is checkpointed, not the
 # original, so nothing is asked of the replicator. The app must have stopped.
 keep_state() {
