@@ -160,6 +160,7 @@ int desired_parse(struct desired *out, const void *data, size_t n, const char *a
 		{"running", JSON_FIELD_FLAG, false, &out->running, 0},
 		{"boot", JSON_FIELD_TEXT, true, &out->boot, 63},
 		{"options", JSON_FIELD_OBJECT, true, &own, 0},
+		{"restore_on_deploy", JSON_FIELD_FLAG, true, &out->restore_on_deploy, 0},
 		{"databases", JSON_FIELD_ARRAY, false, &databases, DESIRED_DATABASES_MAX},
 	};
 	int rc = json_parse_object(data, n, what, &root, e);

@@ -38,8 +38,9 @@ struct desired_database {
 
 struct desired {
 	char *app;
-	bool running; /* as written; desired_read: also in this boot of the host */
-	char *boot;   /* only in this boot of the host is it to run; NULL = in every one */
+	bool running;           /* as written; desired_read: also in this boot of the host */
+	char *boot;             /* only in this boot of the host is it to run; NULL = in every one */
+	bool restore_on_deploy; /* the plugin's; nothing that a worker needs to know */
 	struct desired_database *databases;
 	size_t n_databases;
 };
