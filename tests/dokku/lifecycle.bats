@@ -77,8 +77,13 @@ synced" ]
   dokku ps:start living
   wait_until 60 rows_at_least "$DIR/deploy.db" 1
   dokku litestream:create living "$DIR" deploy.db "file://$LIB_ROOT/replicas/deploy"
+  # Each deploy has a time in which the old and the new containers write in turns.
+  overlap_check "$DIR/deploy.db"
+  overlaps 1
   dokku ps:restart living
+  overlaps 2
   dokku ps:restart living
+  host rm /etc/dokku-standin-check
   dokku ps:stop living
   dokku litestream:sync living
   keep_state "$DIR/deploy.db" /var/tmp/deploy-last
@@ -88,6 +93,92 @@ synced" ]
   run host "$TOOLS/checker" "$DIR/deploy-restored.db"
   assert_success
   dokku --force litestream:destroy living deploy.db
+}
+
+# code COMMAND: what the app runs next.
+code() { host sh -c "printf '32767 %s\\n' \"\$1\" >/home/dokku/living/CONTAINERS" sh "$1"; }
+
+@test "ps:stop: replication stays, and lets go of the log; ps:start: it goes on" {
+  real_dokku && skip "the stand-in's containers"
+  local worker
+  code "$TOOLS/writer -w 7 -r 100 $DIR/life.db"
+  worker="$(db_status living pid)"
+  dokku ps:start living
+  wait_until 60 wrote 7 20
+  host test -e "$DIR/life.db-wal"
+  dokku ps:stop living
+  wait_until 60 host sh -c "! ls $DIR/life.db-wal $DIR/life.db-shm"
+  state_is living replicating
+  [ "$(db_status living unshipped)" = false ]
+  code "$TOOLS/writer -w 8 -n 30 $DIR/life.db"
+  dokku ps:start living
+  wait_until 60 wrote 8 30
+  dokku litestream:sync living
+  [ "$(db_status living pid)" = "$worker" ]
+  restored_rows 8 30
+}
+wrote() { [ "$(host sqlite3 -cmd '.timeout 5000' "$DIR/life.db" "SELECT count(*) FROM commits WHERE writer = $1")" -ge "$2" ]; }
+# restored_rows WRITER COUNT: so many of that writer's commits are in the replica.
+restored_rows() {
+  host rm -f "$DIR/restored.db"
+  dokku litestream:restore "$DIR" restored.db "$URL"
+  [ "$(host sqlite3 "$DIR/restored.db" "SELECT count(*) FROM commits WHERE writer = $1")" -ge "$2" ]
+}
+
+@test "the host dies and boots: ps:restore and the daemon come in any order, and nothing is lost" {
+  real_dokku && skip "the stand-in's containers"
+  local txid
+  code "$TOOLS/writer -w 9 -r 100 $DIR/life.db"
+  dokku ps:start living
+  wait_until 60 wrote 9 20
+  txid="$(db_status living txid)"
+  # All at once, without a word.
+  host sh -c "kill -KILL $(db_status living pid) $(host "$LIBDIR/litestream" ctl info -json | jq .pid) \$(cat /var/lib/dokku/data/scheduler-docker-local/living/*.pid)"
+  daemon_stop
+  code "$TOOLS/writer -w 10 -r 100 $DIR/life.db"
+  dokku ps:restore
+  wait_until 60 wrote 10 20
+  daemon_start
+  wait_until 60 state_is living replicating
+  dokku ps:stop living
+  dokku litestream:sync living
+  [[ "$(db_status living txid)" > "$txid" ]]
+  restored_rows 9 "$(host sqlite3 "$DIR/life.db" 'SELECT count(*) FROM commits WHERE writer = 9')"
+  restored_rows 10 "$(host sqlite3 "$DIR/life.db" 'SELECT count(*) FROM commits WHERE writer = 10')"
+  # Who stopped it does not find it running after a boot.
+  run dokku ps:restore
+  assert_contains "Skipping ps:restore for living"
+}
+
+@test "a disabled plugin leaves the daemon running, and finds everything again" {
+  dokku plugin:disable litestream
+  run dokku litestream:status living
+  assert_status 1
+  assert_contains "is not a dokku command"
+  as 32767 "$TOOLS/writer" -w 11 -n 5 "$DIR/life.db"
+  host sh -c "$LIBDIR/litestream ctl sync living"
+  dokku plugin:enable litestream
+  state_is living replicating
+  restored_rows 11 5
+}
+
+@test "an app that is destroyed while the plugin is disabled: its registration can be removed" {
+  local dir="$STORAGE/unseen--db"
+  app_create unseen
+  as 32767 "$TOOLS/writer" -n 3 "$dir/a.db"
+  dokku litestream:create unseen "$dir" a.db "file://$LIB_ROOT/replicas/unseen"
+  dokku litestream:start unseen
+  dokku plugin:disable litestream
+  dokku --force apps:destroy unseen
+  dokku plugin:enable litestream
+  run dokku litestream:status unseen
+  assert_status 20
+  run dokku litestream:destroy unseen --force
+  assert_success
+  run host test -e "$DATA/desired/unseen.json"
+  assert_status 1
+  run dokku litestream:destroy unseen --force
+  assert_status 20
 }
 
 @test "destroying an app ends its replication and keeps its replica" {
@@ -100,9 +191,26 @@ synced" ]
   assert_status 1
   wait_until 60 bash -c "source '$REPO/tests/dokku/helper.bash'; ! host pgrep -u 32767 -f 'litestream replicate'"
   wait_until 60 host test ! -e "$DATA/state/$id"
-  host rm -f "$DIR/restored.db"
-  dokku litestream:restore "$DIR" restored.db "$URL"
-  [ "$(rows "$DIR/restored.db")" -eq 25 ]
+  restored_rows 1 25
+}
+
+@test "destroying an app whose store can't be reached: it is told what was not uploaded, and Dokku goes on" {
+  local dir="$STORAGE/cut--db"
+  app_create cut
+  host install -d "$LIB_ROOT/cut"
+  host install -d -o 32767 -g 32767 "$LIB_ROOT/cut/replica"
+  as 32767 "$TOOLS/writer" -n 3 "$dir/a.db"
+  dokku litestream:create cut "$dir" a.db "file://$LIB_ROOT/cut/replica"
+  dokku litestream:start cut
+  host chmod 0700 "$LIB_ROOT/cut"
+  as 32767 "$TOOLS/writer" -n 3 "$dir/a.db"
+  run dokku --force apps:destroy cut
+  assert_success
+  assert_contains "Not everything of $dir/a.db was uploaded"
+  assert_contains "Keeping the replica file://$LIB_ROOT/cut/replica"
+  run host test -e "$DATA/desired/cut.json"
+  assert_status 1
+  [ "$(rows "$dir/a.db")" -eq 6 ]
 }
 
 @test "apps that have nothing to do with it are renamed, cloned and destroyed as ever" {
@@ -128,10 +236,25 @@ synced" ]
 }
 
 @test "an app called litestream is an app like others" {
-  dokku apps:create litestream
+  local dir="$STORAGE/litestream--db" url="file://$LIB_ROOT/replicas/litestream"
+  app_create litestream
   printf 'K\nS\n' | dokku litestream:auth
+  as 32767 "$TOOLS/writer" -n 10 "$dir/a.db"
+  dokku litestream:create litestream "$dir" a.db "$url"
+  dokku litestream:start litestream
+  dokku litestream:set litestream restore-on-deploy true
+  dokku litestream:sync litestream
+  [ "$(dokku litestream:list --format json | jq -r '.[].app')" = litestream ]
+  # Dokku removes the folder of its properties that has an app's name, which is this plugin's.
+  dokku apps:rename litestream other
+  [ "$(dokku litestream:report other --litestream-restore-on-deploy)" = true ]
+  wait_until 60 state_is other replicating
+  dokku apps:rename other litestream
+  wait_until 60 state_is litestream replicating
   dokku --force apps:destroy litestream
   [ "$(host jq -r .access_key_id "$DATA/secrets/--global.json")" = K ]
+  dokku litestream:restore "$dir" restored.db "$url"
+  [ "$(rows "$dir/restored.db")" -eq 10 ]
 }
 
 @test "start: another node's replica is left alone, and the way out is said and works" {
