@@ -15,6 +15,7 @@
 
 #define ASK_TIMEOUT_MS 10000
 #define CHECK_TIMEOUT_MS 130000
+#define DECIDE_TIMEOUT_MS 25000
 #define WAIT_STEP_US 200000
 
 static const struct flag flags[] = {
@@ -22,7 +23,7 @@ static const struct flag flags[] = {
 	{"json", FLAG_BOOL, NULL, "print the answer as JSON"},
 	{"app", FLAG_STRING, "APP", "the app; restore: whose credentials"},
 	{"timeout", FLAG_DURATION, "TIME", "sync, wait: how long (default 30s, wait 60s)"},
-	{"mount", FLAG_BOOL, NULL, "check, restore: the folder is a mount of an app"},
+	{"mount", FLAG_BOOL, NULL, "check, look, restore: the folder is a mount of an app"},
 	{"force", FLAG_BOOL, NULL, "restore: in place of what is there, which is renamed"},
 	{"only-missing", FLAG_BOOL, NULL,
 		"restore: only where nothing or an empty file is; an empty replica is no error"},
@@ -174,6 +175,18 @@ static int run_sync(struct args *a, struct err *e)
 	return post(a, "/sync", body, ms + 15000, e);
 }
 
+/* accept APP DB, takeover APP DB: the verb is the decision */
+static int run_decide(struct args *a, struct err *e)
+{
+	if (a->argc != 3)
+		return args_usage(a, e, "litestream ctl accept APP DB",
+			"%s needs an app and the path of its database", a->argv[0]);
+	return post(a, "/decide",
+		json_pack(
+			"{s:s,s:s,s:s}", "app", a->argv[1], "database", a->argv[2], "decision", a->argv[0]),
+		DECIDE_TIMEOUT_MS, e);
+}
+
 /* ---- check, restore ---- */
 
 static json_t *target_body(struct args *a, size_t first, const char *app)
@@ -196,12 +209,12 @@ static int run_check(struct args *a, struct err *e)
 	bool app_is_word = a->argc == 5;
 	if (a->argc != 4 && a->argc != 5)
 		return args_usage(a, e, "litestream ctl check APP STORAGE-DIR FILE REPLICA-URL",
-			"check needs an app, a folder, a file name and a replica URL");
+			"%s needs an app, a folder, a file name and a replica URL", a->argv[0]);
 	const char *app = app_is_word ? a->argv[1] : args_string(a, "app", NULL);
 	json_t *body = target_body(a, app_is_word ? 2 : 1, app), *answer = NULL;
-	int rc =
-		body ? client_request(socket_of(a), "POST", "/check", body, CHECK_TIMEOUT_MS, &answer, e)
-			 : err_nomem(e, "asking litestreamd");
+	const char *path = strcmp(a->argv[0], "look") == 0 ? "/look" : "/check";
+	int rc = body ? client_request(socket_of(a), "POST", path, body, CHECK_TIMEOUT_MS, &answer, e)
+				  : err_nomem(e, "asking litestreamd");
 	if (rc == ERR_OK)
 		rc = print_json(answer, e);
 	json_decref(answer);
@@ -326,8 +339,11 @@ static const struct verb {
 	{"reload", run_reload},
 	{"forget", run_forget},
 	{"sync", run_sync},
+	{"accept", run_decide},
+	{"takeover", run_decide},
 	{"wait", run_wait},
 	{"check", run_check},
+	{"look", run_check},
 	{"restore", run_restore},
 };
 
@@ -347,11 +363,16 @@ static int run(struct args *a, struct err *e)
 const struct command command_ctl = {
 	.name = "ctl",
 	.arguments = "[flags] info | list | status [APP] | reload APP | sync APP | wait APP |\n"
-				 "        forget ID | check APP STORAGE-DIR FILE REPLICA-URL |\n"
+				 "        accept APP DB | takeover APP DB | forget ID |\n"
+				 "        check | look APP STORAGE-DIR FILE REPLICA-URL |\n"
 				 "        restore STORAGE-DIR FILE REPLICA-URL",
 	.summary = "Asks litestreamd",
-	.details = "wait returns when the first upload of every database of the app is settled.\n"
-			   "check tells, as JSON, what would keep a database from being replicated.\n",
+	.details =
+		"wait returns when the first upload of every database of the app is settled.\n"
+		"accept goes on with a database that took the place of another, takeover with one whose\n"
+		"replica another node has written to; both this once.\n"
+		"check tells, as JSON, what would keep a database from being replicated, look what is in\n"
+		"a replica.\n",
 	.examples = "    litestream ctl status my-app\n"
 				"    litestream ctl sync -timeout 10s my-app\n",
 	.flags = flags,

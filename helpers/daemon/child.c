@@ -16,14 +16,15 @@
 
 #define MS 1000ll
 #define STOP_MARGIN_MS 5000         /* over the shutdown timeout, for a worker that hangs */
-#define SYNC_MARGIN_MS 5000         /* over a sync's own timeout, the same */
+#define ASK_MARGIN_MS 5000          /* over a question's own timeout, the same */
+#define DECIDE_MS 15000             /* until a worker has let go of a database */
 #define HEALTHY_US (60 * 1000 * MS) /* having run so long, the next backoff is the shortest */
 
-struct child_sync {
-	struct child_sync *next;
+struct child_ask {
+	struct child_ask *next;
 	uint64_t id;
 	int64_t deadline_us;
-	child_sync_fn done;
+	child_done_fn done;
 	void *ctx;
 };
 
@@ -40,36 +41,35 @@ struct child *child_new(
 	c->uid = uid;
 	c->gid = gid;
 	c->log_fd = c->channel.fd = -1;
-	c->next_sync = 1;
 	return c;
 }
 
-/* ---- syncs that wait for an answer ---- */
+/* ---- questions that wait for an answer ---- */
 
-static void finish_sync(struct child *c, struct child_sync **link, const struct err *result)
+static void finish_ask(struct child *c, struct child_ask **link, const struct err *result)
 {
 	(void)c;
-	struct child_sync *s = *link;
+	struct child_ask *s = *link;
 	*link = s->next;
 	s->done(s->ctx, result);
 	free(s);
 }
 
-static void fail_syncs(struct child *c, const char *why)
+static void fail_asks(struct child *c, const char *why)
 {
 	struct err e = ERR_INIT;
 	err_set(&e, ERR_FAIL, "%s", why);
-	while (c->syncs)
-		finish_sync(c, &c->syncs, &e);
+	while (c->asks)
+		finish_ask(c, &c->asks, &e);
 }
 
-static void expire_syncs(struct child *c, int64_t now)
+static void expire_asks(struct child *c, int64_t now)
 {
 	struct err e = ERR_INIT;
 	err_set(&e, ERR_UNREACHABLE, "the worker of %s did not answer in time", c->app);
-	for (struct child_sync **link = &c->syncs; *link;) {
+	for (struct child_ask **link = &c->asks; *link;) {
 		if ((*link)->deadline_us <= now)
-			finish_sync(c, link, &e);
+			finish_ask(c, link, &e);
 		else
 			link = &(*link)->next;
 	}
@@ -90,7 +90,7 @@ void child_free(struct child *c)
 {
 	if (!c)
 		return;
-	fail_syncs(c, "the worker is gone");
+	fail_asks(c, "the worker is gone");
 	if (c->pid > 0)
 		kill(c->pid, SIGKILL);
 	drop_process(c);
@@ -212,7 +212,7 @@ void child_exited(struct child *c, int status)
 	c->pid = 0;
 	on_channel(c, 0); /* what it said last may not have been read yet */
 	drop_process(c);
-	fail_syncs(c, "the worker ended before it had synced");
+	fail_asks(c, "the worker ended before it answered");
 	if (asked) {
 		c->state = CHILD_STOPPED;
 		log_info("%s: worker ended", c->app);
@@ -287,23 +287,25 @@ static int take_alive(struct child *c, const json_t *message, struct err *e)
 	return rc;
 }
 
-static int take_synced(struct child *c, const json_t *message, struct err *e)
+static int take_answer(
+	struct child *c, enum message_type type, const json_t *message, struct err *e)
 {
-	struct message_synced m;
-	int rc = message_synced_decode(&m, message, e);
+	struct message_answer m;
+	int rc = message_answer_decode(type, &m, message, e);
 	if (rc == ERR_OK) {
 		struct err result = ERR_INIT;
 		clean_text(m.text);
 		if (m.code != 0 || m.text)
-			err_set(&result, (enum err_code)m.code, "%s", m.text ? m.text : "the sync failed");
-		for (struct child_sync **link = &c->syncs; *link; link = &(*link)->next) {
+			err_set(&result, (enum err_code)m.code, "%s",
+				m.text ? m.text : "it failed without a reason");
+		for (struct child_ask **link = &c->asks; *link; link = &(*link)->next) {
 			if ((*link)->id == m.id) {
-				finish_sync(c, link, &result);
+				finish_ask(c, link, &result);
 				break;
 			}
 		}
 	}
-	message_synced_free(&m);
+	message_answer_free(&m);
 	return rc;
 }
 
@@ -339,7 +341,8 @@ static int take_message(struct child *c, const json_t *message, struct err *e)
 	case MESSAGE_ALIVE:
 		return take_alive(c, message, e);
 	case MESSAGE_SYNCED:
-		return take_synced(c, message, e);
+	case MESSAGE_DECIDED:
+		return take_answer(c, type, message, e);
 	case MESSAGE_BYE:
 		return take_bye(c, message, e);
 	default:
@@ -391,7 +394,7 @@ static void check_time(struct child *c, int64_t now)
 	} else if (c->pid > 0 && c->channel.fd < 0 && c->kill_at_us <= now) {
 		kill_it(c, "closed its channel and did not end");
 	}
-	expire_syncs(c, now);
+	expire_asks(c, now);
 }
 
 void child_prepare(struct child *c, struct pollset *p)
@@ -408,20 +411,19 @@ void child_prepare(struct child *c, struct pollset *p)
 	}
 	if (c->pid > 0 && (c->state == CHILD_STOPPING || c->channel.fd < 0))
 		pollset_wake_at(p, c->kill_at_us);
-	for (struct child_sync *s = c->syncs; s; s = s->next)
+	for (struct child_ask *s = c->asks; s; s = s->next)
 		pollset_wake_at(p, s->deadline_us);
 }
 
-uint64_t child_sync(struct child *c, const char *database, bool if_there, int64_t timeout_ms,
-	child_sync_fn done, void *ctx)
+/* `message` is a new object, NULL when out of memory. */
+static uint64_t ask(
+	struct child *c, json_t *message, int64_t timeout_ms, child_done_fn done, void *ctx)
 {
 	struct err e = ERR_INIT;
-	struct child_sync *s = calloc(1, sizeof(*s));
-	struct message_sync m = {c->next_sync++, timeout_ms, (char *)database, if_there};
-	json_t *message = message_sync_encode(&m);
+	struct child_ask *s = calloc(1, sizeof(*s));
 	int rc = ERR_OK;
 	if (!s || !message)
-		rc = err_nomem(&e, "asking for a sync");
+		rc = err_nomem(&e, "asking a worker");
 	else if (c->state != CHILD_RUNNING)
 		rc = err_set(&e, ERR_FAIL, "the worker of %s is not running (%s)%s%s", c->app,
 			child_state_name(c), c->trouble[0] ? ": " : "", c->trouble);
@@ -433,17 +435,31 @@ uint64_t child_sync(struct child *c, const char *database, bool if_there, int64_
 		done(ctx, &e);
 		return 0;
 	}
-	*s = (struct child_sync){
-		c->syncs, m.id, clock_mono_us() + (timeout_ms + SYNC_MARGIN_MS) * MS, done, ctx};
-	c->syncs = s;
+	*s = (struct child_ask){
+		c->asks, c->next_ask, clock_mono_us() + (timeout_ms + ASK_MARGIN_MS) * MS, done, ctx};
+	c->asks = s;
 	return s->id;
 }
 
-void child_sync_cancel(struct child *c, uint64_t ticket)
+uint64_t child_sync(struct child *c, const char *database, bool if_there, int64_t timeout_ms,
+	child_done_fn done, void *ctx)
 {
-	for (struct child_sync **link = &c->syncs; *link; link = &(*link)->next) {
+	const struct message_sync m = {++c->next_ask, timeout_ms, (char *)database, if_there};
+	return ask(c, message_sync_encode(&m), timeout_ms, done, ctx);
+}
+
+uint64_t child_decide(
+	struct child *c, const char *database, bool takeover, child_done_fn done, void *ctx)
+{
+	const struct message_decide m = {++c->next_ask, (char *)database, takeover};
+	return ask(c, message_decide_encode(&m), DECIDE_MS, done, ctx);
+}
+
+void child_ask_cancel(struct child *c, uint64_t ticket)
+{
+	for (struct child_ask **link = &c->asks; *link; link = &(*link)->next) {
 		if ((*link)->id == ticket) {
-			struct child_sync *s = *link;
+			struct child_ask *s = *link;
 			*link = s->next;
 			free(s);
 			return;

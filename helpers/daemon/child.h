@@ -49,7 +49,7 @@ enum child_state {
 };
 
 /* ERR_OK may have a text: which databases are not there yet. */
-typedef void (*child_sync_fn)(void *ctx, const struct err *result);
+typedef void (*child_done_fn)(void *ctx, const struct err *result);
 
 struct child {
 	struct child *next; /* the owner's list */
@@ -72,8 +72,8 @@ struct child {
 	bool configured, has_status;
 	struct message_status status; /* what it said last of each; empty before has_status */
 	struct message_bye bye;       /* what the last worker said at its end; empty since a start */
-	struct child_sync *syncs;
-	uint64_t next_sync;
+	struct child_ask *asks;
+	uint64_t next_ask;
 };
 
 struct child *child_new(
@@ -97,11 +97,17 @@ void child_exited(struct child *c, int status);
 /*
  * Asks for a sync of one database (id or path; NULL = all); if_there as in schedule.h. done is
  * called once, later or before the call returns, with ERR_OK or why not; never after
- * child_sync_cancel. Returns a ticket for that, 0 when done was called.
+ * child_ask_cancel. Returns a ticket for that, 0 when done was called.
  */
 uint64_t child_sync(struct child *c, const char *database, bool if_there, int64_t timeout_ms,
-	child_sync_fn done, void *ctx);
-void child_sync_cancel(struct child *c, uint64_t ticket);
+	child_done_fn done, void *ctx);
+
+/* The same for a person's word on one database: replication begins anew with it, once. ERR_FAIL:
+ * the database is in no state that asks for it. */
+uint64_t child_decide(
+	struct child *c, const char *database, bool takeover, child_done_fn done, void *ctx);
+
+void child_ask_cancel(struct child *c, uint64_t ticket);
 
 /* Whether the last worker ended before everything of that database (a path) was uploaded. */
 bool child_left_unshipped(const struct child *c, const char *database);

@@ -6,13 +6,8 @@
 #include "base/thread.h"
 #include "conf/state.h"
 #include "daemon/credentials.h"
-#include "daemon/inspect.h"
+#include "daemon/jobrun_internal.h"
 #include "daemon/spawn.h"
-#include "proto/line.h"
-#include "proto/message.h"
-#include "replicate/survey.h"
-#include "restore/restore.h"
-#include "store/store.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -27,15 +22,6 @@
 #define PROGRESS_EVERY_US 250000
 #define SEND_MS 5000
 #define FIRST_ANSWER_MS 28000 /* as litestream restore */
-
-struct jobrun {
-	struct channel channel;
-	struct message_job job;
-	struct store *store;
-	int wake_fd; /* ends the listener */
-	int64_t progress_us;
-	atomic_bool cancelled;
-};
 
 /* ---- talking ---- */
 
@@ -94,74 +80,9 @@ static void *listen_for_stop(void *arg)
 	return NULL;
 }
 
-/* ---- check ---- */
-
-static int check_store(struct jobrun *r, struct survey *found, struct err *e)
-{
-	struct store_options options;
-	credentials_to_store(&r->job.credentials, &options);
-	/* A person is waiting: give up sooner than a replicator would. */
-	options.connect_timeout_ms = 5000;
-	options.stall_timeout_ms = 15000;
-	options.request_timeout_ms = 30000;
-	options.max_attempts = 3;
-	int rc = store_open(&r->store, r->job.replica, &options, e);
-	return rc == ERR_OK ? survey_replica(r->store, found, e) : rc;
-}
-
-static void put_warnings(json_t *o, const struct inspect_answer *found, int *rc)
-{
-	json_t *warnings = json_array();
-	const char *text = NULL;
-	if (found->exists && found->empty)
-		text = "the file is empty: it is replicated as soon as the app has made a table";
-	else if (strcmp(found->journal_mode, "rollback") == 0)
-		text = "the database is not in WAL mode: it is switched to it when replication starts";
-	if (text && warnings && json_array_append_new(warnings, json_string(text)) != 0)
-		*rc = ERR_NOMEM;
-	json_put(o, "warnings", warnings, rc);
-}
-
-static void put_name(json_t *o, const char *key, const char *name, int *rc)
-{
-	json_put_text(o, key, name[0] ? name : NULL, rc);
-}
-
-static void put_replica(json_t *o, const struct survey *v, int *rc)
-{
-	json_t *occupied = v->occupied ? json_object() : json_null();
-	json_put_text(o, "fencing", v->weak_fencing ? "weak" : "strong", rc);
-	json_put_flag(o, "may_delete", v->may_delete, rc);
-	json_put_flag(o, "versioned", v->versioned, rc);
-	if (v->occupied && occupied) {
-		put_name(occupied, "app", v->app, rc);
-		put_name(occupied, "database", v->database, rc);
-		put_name(occupied, "host", v->host, rc);
-	}
-	json_put(o, "occupied", occupied, rc);
-}
-
-static int run_check(struct jobrun *r, json_t **out, struct err *e)
-{
-	struct inspect_answer found;
-	struct survey replica;
-	int rc = inspect_database(r->job.path, &found, e);
-	if (rc == ERR_OK)
-		rc = check_store(r, &replica, e);
-	if (rc != ERR_OK)
-		return rc;
-	*out = json_object();
-	if (!*out)
-		return err_nomem(e, "telling a result");
-	json_put_text(*out, "journal_mode", found.journal_mode[0] ? found.journal_mode : NULL, &rc);
-	put_replica(*out, &replica, &rc);
-	put_warnings(*out, &found, &rc);
-	return rc == ERR_OK ? ERR_OK : err_nomem(e, "telling a result");
-}
-
 /* ---- restore ---- */
 
-static void on_progress(void *ctx, uint64_t done, uint64_t total)
+void jobrun_on_progress(void *ctx, uint64_t done, uint64_t total)
 {
 	struct jobrun *r = ctx;
 	struct err e = ERR_INIT;
@@ -176,23 +97,28 @@ static void on_progress(void *ctx, uint64_t done, uint64_t total)
 		channel_flush(&r->channel);
 }
 
-static int restored_json(const struct restore_result *result, json_t **out, struct err *e)
+void jobrun_put_result(json_t *o, const struct restore_result *result, int *rc)
 {
 	char txid[17], timestamp[32];
-	int rc = ERR_OK;
 	snprintf(txid, sizeof(txid), "%016" PRIx64, result->txid);
 	clock_format_rfc3339(result->timestamp_ms, timestamp);
+	json_put_text(o, "txid", txid, rc);
+	json_put_text(o, "timestamp", timestamp, rc);
+	json_put_int(o, "bytes", (int64_t)result->bytes, rc);
+	json_put_int(o, "page_size", result->page_size, rc);
+	json_put_int(o, "files", (int64_t)result->files, rc);
+	json_put_text(o, "proof", result->proof == RESTORE_PROVEN ? "proven" : "not proven", rc);
+}
+
+static int restored_json(const struct restore_result *result, json_t **out, struct err *e)
+{
+	int rc = ERR_OK;
 	*out = json_object();
 	if (!*out)
 		return err_nomem(e, "telling a result");
-	json_put_text(*out, "txid", txid, &rc);
-	json_put_text(*out, "timestamp", timestamp, &rc);
-	json_put_int(*out, "bytes", (int64_t)result->bytes, &rc);
-	json_put_int(*out, "page_size", result->page_size, &rc);
-	json_put_int(*out, "files", (int64_t)result->files, &rc);
+	jobrun_put_result(*out, result, &rc);
 	if (result->before[0])
 		json_put_text(*out, "before", result->before, &rc);
-	json_put_text(*out, "proof", result->proof == RESTORE_PROVEN ? "proven" : "not proven", &rc);
 	return rc == ERR_OK ? ERR_OK : err_nomem(e, "telling a result");
 }
 
@@ -231,7 +157,6 @@ static int no_replica(const struct jobrun *r, json_t **out, struct err *e)
 
 static int run_restore(struct jobrun *r, json_t **out, struct err *e)
 {
-	struct store_options options;
 	struct restore_result result = {0};
 	const struct restore_options what = {
 		.target = {.txid = r->job.txid, .timestamp_ms = r->job.timestamp_ms},
@@ -240,22 +165,10 @@ static int run_restore(struct jobrun *r, json_t **out, struct err *e)
 		.in_place = r->job.in_place,
 		.only_missing = r->job.only_missing,
 		.others_seen = true, /* by the daemon, which is root */
-		.progress = on_progress,
+		.progress = jobrun_on_progress,
 		.progress_ctx = r,
 	};
-	unsigned long listener;
-	credentials_to_store(&r->job.credentials, &options);
-	options.first_answer_ms = FIRST_ANSWER_MS;
-	int rc = store_open(&r->store, r->job.replica, &options, e);
-	if (rc != ERR_OK)
-		return rc;
-	int failed = thread_start(&listener, listen_for_stop, r);
-	if (failed)
-		return err_errno(e, ERR_FAIL, failed, "cannot start a thread");
-	rc = restore_run(r->store, &what, &result, e);
-	uint64_t one = 1;
-	if (write(r->wake_fd, &one, sizeof(one)) == (ssize_t)sizeof(one))
-		pthread_join((pthread_t)listener, NULL);
+	int rc = restore_run(r->store, &what, &result, e);
 	if (rc == ERR_OK)
 		rc = restored_json(&result, out, e);
 	else if (rc == ERR_NO_BACKUP && r->job.only_missing && result.empty_replica)
@@ -265,6 +178,46 @@ static int run_restore(struct jobrun *r, json_t **out, struct err *e)
 }
 
 /* ---- all of it ---- */
+
+static const struct {
+	int (*run)(struct jobrun *r, json_t **out, struct err *e);
+	bool brief; /* a person waits for the answer: give up sooner than a replicator would */
+} kinds[] = {
+	[JOB_CHECK] = {jobrun_check, true},
+	[JOB_RESTORE] = {run_restore, false},
+	[JOB_LOOK] = {jobrun_look, true},
+};
+
+static int open_store(struct jobrun *r, struct err *e)
+{
+	struct store_options options;
+	credentials_to_store(&r->job.credentials, &options);
+	if (kinds[r->job.kind].brief) {
+		options.connect_timeout_ms = 5000;
+		options.stall_timeout_ms = 15000;
+		options.request_timeout_ms = 30000;
+		options.max_attempts = 3;
+	} else {
+		options.first_answer_ms = FIRST_ANSWER_MS;
+	}
+	return store_open(&r->store, r->job.replica, &options, e);
+}
+
+static int run_job(struct jobrun *r, json_t **out, struct err *e)
+{
+	unsigned long listener;
+	int rc = open_store(r, e);
+	if (rc != ERR_OK)
+		return rc;
+	int failed = thread_start(&listener, listen_for_stop, r);
+	if (failed)
+		return err_errno(e, ERR_FAIL, failed, "cannot start a thread");
+	rc = kinds[r->job.kind].run(r, out, e);
+	uint64_t one = 1;
+	if (write(r->wake_fd, &one, sizeof(one)) == (ssize_t)sizeof(one))
+		pthread_join((pthread_t)listener, NULL);
+	return rc;
+}
 
 static int tell(struct jobrun *r, int code, json_t *result, const struct err *why, struct err *e)
 {
@@ -289,7 +242,7 @@ int jobrun(int fd, struct err *e)
 	r.wake_fd = eventfd(0, EFD_CLOEXEC);
 	int rc = r.wake_fd >= 0 ? receive_job(&r, e) : err_errno(e, ERR_IO, errno, "eventfd");
 	if (rc == ERR_OK) {
-		int code = r.job.restore ? run_restore(&r, &result, &why) : run_check(&r, &result, &why);
+		int code = run_job(&r, &result, &why);
 		log_redact(why.text);
 		rc = tell(&r, code, result, &why, e);
 	}

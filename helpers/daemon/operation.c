@@ -19,7 +19,8 @@ struct operation {
 	struct operation *next;
 	struct routes *routes;
 	struct control_request *request; /* NULL: its client has gone, or has its answer */
-	bool restore, over, streaming;
+	enum job_kind kind;
+	bool over, streaming;
 	struct request_target target;
 	struct storage_answer storage;
 	uid_t uid; /* who it is done as */
@@ -121,7 +122,7 @@ static void on_log(void *ctx, const char *text)
 {
 	struct operation *o = ctx;
 	if (!o->request || !o->streaming) {
-		log_info("check of %s: %s", o->path, text);
+		log_info("looking at %s: %s", o->path, text);
 		return;
 	}
 	json_t *line = json_object();
@@ -139,7 +140,7 @@ static int start_job(struct operation *o, struct err *e)
 	struct secrets secrets;
 	int rc = secrets_read(&secrets, s->secrets_dir, o->target.app, s->cfg.owner, e);
 	struct message_job m = {
-		.restore = o->restore,
+		.kind = o->kind,
 		.path = o->path,
 		.replica = o->target.replica,
 		.state_dir = o->state_dir,
@@ -152,8 +153,8 @@ static int start_job(struct operation *o, struct err *e)
 	};
 	const struct job_events events = {on_progress, on_log, on_end, o};
 	if (rc == ERR_OK)
-		rc = job_start(o->routes->jobs, o->uid, o->gid, &m, o->restore ? 0 : CHECK_TIMEOUT_MS,
-			&events, &o->job, e);
+		rc = job_start(o->routes->jobs, o->uid, o->gid, &m,
+			o->kind == JOB_RESTORE ? 0 : CHECK_TIMEOUT_MS, &events, &o->job, e);
 	secrets_free(&secrets);
 	return rc;
 }
@@ -172,7 +173,7 @@ static bool is_worker(void *ctx, pid_t pid)
 static int check_unused(const struct operation *o, struct err *e)
 {
 	bool unsure;
-	if (!o->restore || !o->target.force)
+	if (o->kind != JOB_RESTORE || !o->target.force)
 		return ERR_OK;
 	return holders_find(o->path, is_worker, o->routes->supervisor, &unsure, e);
 }
@@ -278,7 +279,7 @@ static int check_target(struct operation *o, struct err *e)
 	if (!(o->path = fs_join(t->storage_dir, t->file)))
 		return err_nomem(e, "looking at a database");
 	/* A new file belongs to whom the folder belongs, one in place of another to whom that did. */
-	bool as_folder = o->restore && !(t->force && o->storage.exists);
+	bool as_folder = o->kind == JOB_RESTORE && !(t->force && o->storage.exists);
 	o->uid = as_folder ? o->storage.folder_uid : o->storage.uid;
 	o->gid = as_folder ? o->storage.folder_gid : o->storage.gid;
 	if (o->uid == 0 && !cfg->allow_root)
@@ -311,14 +312,14 @@ static void begin(struct operation *o)
 		skip(o);
 		return;
 	}
-	if (rc == ERR_OK && o->restore)
+	if (rc == ERR_OK && o->kind == JOB_RESTORE)
 		rc = plan_restore(o, &e);
 	if (rc != ERR_OK) {
 		on_end(o, &e, NULL);
 		return;
 	}
 	control_on_gone(o->request, on_gone, o);
-	if (o->restore) {
+	if (o->kind == JOB_RESTORE) {
 		o->streaming = true;
 		control_stream_begin(o->request);
 	}
@@ -326,7 +327,7 @@ static void begin(struct operation *o)
 		start_or_fail(o);
 }
 
-void operation_start(struct routes *r, struct control_request *q, bool restore)
+void operation_start(struct routes *r, struct control_request *q, enum job_kind kind)
 {
 	struct err e = ERR_INIT;
 	struct operation *o = calloc(1, sizeof(*o));
@@ -337,11 +338,11 @@ void operation_start(struct routes *r, struct control_request *q, bool restore)
 	}
 	o->routes = r;
 	o->request = q;
-	o->restore = restore;
+	o->kind = kind;
 	o->next = r->operations;
 	r->operations = o;
-	int rc = restore ? request_restore_decode(&o->target, control_body(q), &e)
-					 : request_check_decode(&o->target, control_body(q), &e);
+	int rc = kind == JOB_RESTORE ? request_restore_decode(&o->target, control_body(q), &e)
+								 : request_check_decode(&o->target, control_body(q), &e);
 	if (rc == ERR_OK)
 		begin(o);
 	else

@@ -1,6 +1,7 @@
 #include "daemon/routes.h"
 
 #include "base/json.h"
+#include "daemon/decide.h"
 #include "daemon/forget.h"
 #include "daemon/operation.h"
 #include "daemon/report.h"
@@ -77,16 +78,21 @@ static void do_forget(struct routes *r, struct control_request *q)
 	request_forget_free(&body);
 }
 
-/* ---- check, restore ---- */
+/* ---- check, look, restore ---- */
 
 static void do_check(struct routes *r, struct control_request *q)
 {
-	operation_start(r, q, false);
+	operation_start(r, q, JOB_CHECK);
+}
+
+static void do_look(struct routes *r, struct control_request *q)
+{
+	operation_start(r, q, JOB_LOOK);
 }
 
 static void do_restore(struct routes *r, struct control_request *q)
 {
-	operation_start(r, q, true);
+	operation_start(r, q, JOB_RESTORE);
 }
 
 static const struct route {
@@ -99,7 +105,9 @@ static const struct route {
 	{"POST", "/reload", do_reload},
 	{"POST", "/forget", do_forget},
 	{"POST", "/sync", sync_start},
+	{"POST", "/decide", decide_start},
 	{"POST", "/check", do_check},
+	{"POST", "/look", do_look},
 	{"POST", "/restore", do_restore},
 };
 

@@ -250,6 +250,8 @@ static void close_entry(struct schedule *s, size_t i)
 	s->count--;
 	pthread_mutex_unlock(&s->lock);
 	s->n_leaving--;
+	replicator_close(en->r);
+	en->r = NULL;
 	if (en->gone)
 		en->gone(en->gone_ctx, en->id, &last);
 	entry_free(en);

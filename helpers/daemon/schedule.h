@@ -36,8 +36,8 @@ void schedule_free(struct schedule *s); /* NULL is fine */
 int schedule_add(
 	struct schedule *s, const char *id, const struct replicator_config *cfg, struct err *e);
 
-/* What is told of a database that leaves; `last` is its last status, pending_bytes what was not
- * shipped. */
+/* What is told of a database that has left, and may be added again; `last` is its last status,
+ * pending_bytes what was not shipped. */
 typedef void (*schedule_gone_fn)(void *ctx, const char *id, const struct replicator_status *last);
 
 /* Ships what is there, for at most timeout_ms, then closes it and calls fn (may be NULL).

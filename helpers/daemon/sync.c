@@ -98,8 +98,7 @@ const struct desired_database *sync_find(const struct app *a, const char *name)
 	return NULL;
 }
 
-/* The worker that shall have it; NULL with the reason. */
-static struct child *child_of(const struct app *a, size_t i, struct err *e)
+struct child *sync_worker(const struct app *a, size_t i, struct err *e)
 {
 	const struct desired_database *d = &a->desired.databases[i];
 	struct child *c = a->children;
@@ -107,6 +106,8 @@ static struct child *child_of(const struct app *a, size_t i, struct err *e)
 		c = c->next;
 	if (a->verdicts[i].code > 0)
 		err_set(e, (enum err_code)a->verdicts[i].code, "%s", a->verdicts[i].reason);
+	else if (!a->desired.running)
+		err_set(e, ERR_FAIL, "replication of %s is stopped", a->name);
 	else if (a->paused > 0)
 		err_set(e, ERR_FAIL, "%s: databases of its app are being restored", d->path);
 	else if (!c || !c->wanted)
@@ -119,7 +120,7 @@ static void ask(struct call *call, const struct app *a, size_t i, const struct r
 {
 	const struct desired_database *d = &a->desired.databases[i];
 	struct err e = ERR_INIT;
-	struct child *c = child_of(a, i, &e);
+	struct child *c = sync_worker(a, i, &e);
 	size_t n = strlen(d->path) + 1;
 	struct part *p = c ? malloc(sizeof(*p) + n) : NULL;
 	call->asked++;

@@ -14,4 +14,7 @@ void sync_start(struct routes *r, struct control_request *q);
 /* The database of that path or id; NULL. */
 const struct desired_database *sync_find(const struct app *a, const char *name);
 
+/* The worker that shall have database i of the app; NULL with the reason. */
+struct child *sync_worker(const struct app *a, size_t i, struct err *e);
+
 #endif

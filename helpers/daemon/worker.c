@@ -5,11 +5,9 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "daemon/credentials.h"
-#include "daemon/schedule.h"
 #include "daemon/spawn.h"
 #include "daemon/status_message.h"
-#include "proto/line.h"
-#include "proto/message.h"
+#include "daemon/worker_internal.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -27,39 +25,9 @@
 #define BYE_MS 2000
 #define BATCH_MAX 32 /* databases in one status message */
 
-/* A database that schedule_add refused. */
-struct refused {
-	bool is;
-	int code;
-	char reason[512];
-};
-
-/* Statuses that go out in one message. */
-struct batch {
-	struct message_status_database *list; /* texts are borrowed from `of` */
-	struct replicator_status *of;
-	uint64_t **told;  /* where what was said is noted … */
-	uint64_t *digest; /* … this */
-	size_t n, cap;
-};
-
-struct worker {
-	struct channel channel;
-	int signal_fd;
-	struct message_config config;
-	struct refused *refused; /* by the index of config.databases */
-	size_t n_refused;
-	uint64_t *told; /* by the same: digest of the status that was told last, 0 = none */
-	size_t *index;  /* the same, of each database of the schedule */
-	struct schedule *schedule;
-	struct batch batch;
-	bool any_told, unsaid; /* unsaid: something could not be sent */
-	int64_t alive_us, status_us, retry_us, changed_us;
-};
-
 /* ---- talking ---- */
 
-static bool say(struct worker *w, json_t *message)
+bool worker_say(struct worker *w, json_t *message)
 {
 	struct err e = ERR_INIT;
 	bool said = message && channel_send(&w->channel, message, &e) == ERR_OK;
@@ -68,13 +36,6 @@ static bool say(struct worker *w, json_t *message)
 	json_decref(message);
 	w->alive_us = clock_mono_us() + ALIVE_US;
 	return said;
-}
-
-static void synced(struct worker *w, uint64_t id, int code, const char *why)
-{
-	const struct message_synced m = {
-		id, (uint64_t)err_exit_code(code), why[0] ? (char *)why : NULL};
-	say(w, message_synced_encode(&m));
 }
 
 /* ---- databases ---- */
@@ -107,13 +68,15 @@ static void fill_config(
 	credentials_to_store(&w->config.credentials, &c->store);
 }
 
-static void add_database(struct worker *w, size_t i)
+void worker_add(struct worker *w, size_t i, enum decision decision)
 {
 	const struct message_database *d = &w->config.databases[i];
 	struct refused *r = &w->refused[i];
 	struct replicator_config c;
 	struct err e = ERR_INIT;
 	fill_config(w, d, &c);
+	c.accept = decision == DECISION_ACCEPT;
+	c.takeover = decision == DECISION_TAKEOVER;
 	int rc = schedule_add(w->schedule, d->id, &c, &e);
 	if (rc != ERR_OK && (!r->is || strcmp(r->reason, e.text) != 0))
 		log_error("not replicating %s: %s", d->path, e.text);
@@ -133,7 +96,7 @@ static void add_all(struct worker *w)
 	for (size_t i = 0; i < w->config.n_databases; i++) {
 		if (schedule_stopping(w->schedule))
 			break;
-		add_database(w, i);
+		worker_add(w, i, DECISION_NONE);
 		/* A thousand on a slow disk may take longer than the watchdog waits. */
 		if (clock_mono_us() >= w->alive_us)
 			say_alive(w, clock_mono_us());
@@ -148,7 +111,7 @@ static void retry_refused(struct worker *w, int64_t now)
 	w->retry_us = now + RETRY_US;
 	for (size_t i = 0; i < w->config.n_databases; i++) {
 		if (w->refused[i].is)
-			add_database(w, i);
+			worker_add(w, i, DECISION_NONE);
 	}
 }
 
@@ -187,7 +150,7 @@ static void free_batch(struct batch *b)
 static void send_batch(struct worker *w, struct batch *b, int64_t now)
 {
 	const struct message_status m = {b->list, b->n};
-	bool said = say(w, message_status_encode(&m));
+	bool said = worker_say(w, message_status_encode(&m));
 	for (size_t i = 0; i < b->n; i++)
 		*b->told[i] = said ? b->digest[i] : 0;
 	w->unsaid = !said;
@@ -234,7 +197,7 @@ static bool collect(struct worker *w, struct batch *b, int64_t now)
 	return any;
 }
 
-static void tell_changes(struct worker *w, int64_t now)
+void worker_tell_changes(struct worker *w, int64_t now)
 {
 	if (collect(w, &w->batch, now))
 		w->status_us = now + STATUS_EVERY_US;
@@ -249,7 +212,7 @@ static void say_alive(struct worker *w, int64_t now)
 	int64_t wait = now - w->changed_us;
 	wait = wait < ALIVE_US ? ALIVE_US : wait > IDLE_MAX_US ? IDLE_MAX_US : wait;
 	const struct message_alive m = {(uint64_t)(wait / MS)};
-	say(w, message_alive_encode(&m));
+	worker_say(w, message_alive_encode(&m));
 	w->alive_us = now + wait;
 }
 
@@ -261,7 +224,7 @@ static int64_t on_round(void *ctx, int64_t now)
 	if (w->n_refused > 0)
 		retry_refused(w, now);
 	if (now >= w->status_us)
-		tell_changes(w, now);
+		worker_tell_changes(w, now);
 	if (now >= w->alive_us)
 		say_alive(w, now);
 	int64_t next = w->alive_us;
@@ -271,118 +234,6 @@ static int64_t on_round(void *ctx, int64_t now)
 	if (channel_pending(&w->channel) && now + 50 * MS < next)
 		next = now + 50 * MS;
 	return next;
-}
-
-/* ---- being told ---- */
-
-struct sync_request {
-	struct worker *worker;
-	uint64_t id;
-};
-
-static void on_synced(void *ctx, int code, const char *why)
-{
-	struct sync_request *r = ctx;
-	/* Who asks for the status after a sync must not be told of a time before it. */
-	tell_changes(r->worker, clock_mono_us());
-	synced(r->worker, r->id, code, why);
-	free(r);
-}
-
-/* The index of the database that a sync names, by id or path; n_databases when there is none. */
-static size_t find_database(const struct worker *w, const char *name)
-{
-	size_t i = 0;
-	while (i < w->config.n_databases && strcmp(w->config.databases[i].id, name) != 0 &&
-		   strcmp(w->config.databases[i].path, name) != 0)
-		i++;
-	return i;
-}
-
-/* ERR_OK, or why this sync can't come true. */
-static int check_sync(const struct worker *w, size_t only, struct err *e)
-{
-	for (size_t i = 0; i < w->config.n_databases; i++) {
-		if (w->refused[i].is && (only == w->config.n_databases || only == i))
-			return err_set(e, (enum err_code)w->refused[i].code, "%s", w->refused[i].reason);
-	}
-	return ERR_OK;
-}
-
-static int start_sync(struct worker *w, const struct message_sync *m, struct err *e)
-{
-	size_t only = w->config.n_databases;
-	if (m->database && (only = find_database(w, m->database)) == w->config.n_databases)
-		return err_set(e, ERR_NOT_FOUND, "%s is not replicated here", m->database);
-	int rc = check_sync(w, only, e);
-	struct sync_request *r = rc == ERR_OK ? malloc(sizeof(*r)) : NULL;
-	if (rc != ERR_OK)
-		return rc;
-	if (!r)
-		return err_nomem(e, "syncing");
-	*r = (struct sync_request){w, m->id};
-	rc = schedule_sync(w->schedule, m->database ? w->config.databases[only].id : NULL, m->if_there,
-		m->timeout_ms, on_synced, r, e);
-	if (rc != ERR_OK)
-		free(r);
-	return rc;
-}
-
-static int take_sync(struct worker *w, const json_t *message, struct err *e)
-{
-	struct message_sync m;
-	struct err why = ERR_INIT;
-	int rc = message_sync_decode(&m, message, e);
-	if (rc == ERR_OK && start_sync(w, &m, &why) != ERR_OK)
-		synced(w, m.id, why.code, why.text);
-	message_sync_free(&m);
-	return rc;
-}
-
-static void stop(struct worker *w, const char *why)
-{
-	if (!schedule_stopping(w->schedule))
-		log_info("stopping: %s", why);
-	schedule_stop(w->schedule, w->config.shutdown_timeout_ms);
-}
-
-static int take_message(struct worker *w, const json_t *message, struct err *e)
-{
-	enum message_type type;
-	int rc = message_type(message, &type, e);
-	if (rc != ERR_OK)
-		return rc;
-	if (type == MESSAGE_SYNC)
-		return take_sync(w, message, e);
-	if (type != MESSAGE_STOP)
-		return err_set(e, ERR_USAGE, "a message that a worker does not take");
-	stop(w, "litestreamd said so");
-	return ERR_OK;
-}
-
-static void on_channel(void *ctx)
-{
-	struct worker *w = ctx;
-	struct err e = ERR_INIT;
-	json_t *message;
-	int rc = channel_read(&w->channel, &e);
-	while (rc == ERR_OK && (rc = channel_next(&w->channel, &message, &e)) == ERR_OK) {
-		rc = take_message(w, message, &e);
-		json_decref(message);
-	}
-	if (rc == ERR_AGAIN && !w->channel.eof)
-		return;
-	/* Without the daemon nobody would watch us: the next one starts a worker of its own. */
-	schedule_remove_fd(w->schedule, w->channel.fd);
-	stop(w, w->channel.eof ? "litestreamd has gone" : e.text);
-}
-
-static void on_signal(void *ctx)
-{
-	struct worker *w = ctx;
-	struct signalfd_siginfo info;
-	while (read(w->signal_fd, &info, sizeof(info)) > 0)
-		stop(w, "a signal");
 }
 
 /* ---- beginning and end ---- */
@@ -423,7 +274,7 @@ static int begin(struct worker *w, struct err *e)
 	int rc = open_signals(w, e);
 	if (rc != ERR_OK)
 		return rc;
-	say(w, message_hello_encode(LITESTREAM_VERSION));
+	worker_say(w, message_hello_encode(LITESTREAM_VERSION));
 	rc = receive_config(w, e);
 	if (rc != ERR_OK)
 		return rc;
@@ -432,15 +283,16 @@ static int begin(struct worker *w, struct err *e)
 	w->refused = calloc(n, sizeof(*w->refused));
 	w->told = calloc(n, sizeof(*w->told));
 	w->index = calloc(n, sizeof(*w->index));
-	if (!w->refused || !w->told || !w->index)
+	w->decided = calloc(n, sizeof(*w->decided));
+	if (!w->refused || !w->told || !w->index || !w->decided)
 		return err_nomem(e, "starting a worker");
 	rc = make_batch(&w->batch, w->config.n_databases, e);
 	if (rc == ERR_OK)
 		rc = schedule_new(&w->schedule, 0, 0, e);
 	if (rc == ERR_OK)
-		rc = schedule_add_fd(w->schedule, w->channel.fd, on_channel, w, e);
+		rc = schedule_add_fd(w->schedule, w->channel.fd, worker_on_channel, w, e);
 	if (rc == ERR_OK)
-		rc = schedule_add_fd(w->schedule, w->signal_fd, on_signal, w, e);
+		rc = schedule_add_fd(w->schedule, w->signal_fd, worker_on_signal, w, e);
 	if (rc == ERR_OK)
 		schedule_set_hook(w->schedule, on_round, w);
 	return rc;
@@ -456,7 +308,7 @@ static void say_bye(struct worker *w)
 	}
 	for (size_t i = 0; i < m.n_unshipped; i++)
 		log_warn("%s: stopped before everything was uploaded", m.unshipped[i]);
-	say(w, message_bye_encode(&m));
+	worker_say(w, message_bye_encode(&m));
 	channel_drain(&w->channel, BYE_MS);
 	free(m.unshipped);
 }
@@ -473,13 +325,14 @@ int worker_run(int fd, struct err *e)
 			w.config.n_databases == 1 ? "database" : "databases");
 		add_all(&w);
 		schedule_run(w.schedule);
-		tell_changes(&w, clock_mono_us());
+		worker_tell_changes(&w, clock_mono_us());
 		say_bye(&w);
 	}
 	schedule_free(w.schedule);
 	free(w.refused);
 	free(w.told);
 	free(w.index);
+	free(w.decided);
 	free_batch(&w.batch);
 	message_config_free(&w.config);
 	channel_close(&w.channel);

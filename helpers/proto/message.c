@@ -14,10 +14,12 @@ static const char *const type_names[] = {
 	[MESSAGE_HELLO] = "hello",
 	[MESSAGE_CONFIG] = "config",
 	[MESSAGE_SYNC] = "sync",
+	[MESSAGE_DECIDE] = "decide",
 	[MESSAGE_STOP] = "stop",
 	[MESSAGE_STATUS] = "status",
 	[MESSAGE_ALIVE] = "alive",
 	[MESSAGE_SYNCED] = "synced",
+	[MESSAGE_DECIDED] = "decided",
 	[MESSAGE_BYE] = "bye",
 	[MESSAGE_JOB] = "job",
 	[MESSAGE_PROGRESS] = "progress",
@@ -93,10 +95,16 @@ static const struct member sync_members[] = {
 	FLAG(struct message_sync, "if_there", if_there),
 };
 
-static const struct member synced_members[] = {
-	COUNT(struct message_synced, "id", id, 0),
-	COUNT(struct message_synced, "code", code, 9),
-	MAYBE(struct message_synced, "text", text, REASON_MAX),
+static const struct member decide_members[] = {
+	COUNT(struct message_decide, "id", id, 0),
+	TEXT(struct message_decide, "database", database, TEXT_MAX + 200),
+	FLAG(struct message_decide, "takeover", takeover),
+};
+
+static const struct member answer_members[] = {
+	COUNT(struct message_answer, "id", id, 0),
+	COUNT(struct message_answer, "code", code, 9),
+	MAYBE(struct message_answer, "text", text, REASON_MAX),
 };
 
 static const struct member status_members[] = {
@@ -136,7 +144,6 @@ static const struct member status_members[] = {
 };
 
 static const struct member job_members[] = {
-	FLAG(struct message_job, "restore", restore),
 	TEXT(struct message_job, "path", path, TEXT_MAX + 200),
 	TEXT(struct message_job, "replica", replica, TEXT_MAX),
 	MAYBE(struct message_job, "state_dir", state_dir, 4096),
@@ -331,20 +338,37 @@ void message_sync_free(struct message_sync *m)
 	members_free(sync_members, COUNT_OF(sync_members), m);
 }
 
-json_t *message_synced_encode(const struct message_synced *m)
+json_t *message_decide_encode(const struct message_decide *m)
 {
-	return typed(members_encode(synced_members, COUNT_OF(synced_members), m), MESSAGE_SYNCED);
+	return typed(members_encode(decide_members, COUNT_OF(decide_members), m), MESSAGE_DECIDE);
 }
 
-int message_synced_decode(struct message_synced *m, const json_t *message, struct err *e)
+int message_decide_decode(struct message_decide *m, const json_t *message, struct err *e)
 {
 	memset(m, 0, sizeof(*m));
-	return decode_flat(MESSAGE_SYNCED, synced_members, COUNT_OF(synced_members), m, message, e);
+	return decode_flat(MESSAGE_DECIDE, decide_members, COUNT_OF(decide_members), m, message, e);
 }
 
-void message_synced_free(struct message_synced *m)
+void message_decide_free(struct message_decide *m)
 {
-	members_free(synced_members, COUNT_OF(synced_members), m);
+	members_free(decide_members, COUNT_OF(decide_members), m);
+}
+
+json_t *message_answer_encode(enum message_type type, const struct message_answer *m)
+{
+	return typed(members_encode(answer_members, COUNT_OF(answer_members), m), type);
+}
+
+int message_answer_decode(
+	enum message_type type, struct message_answer *m, const json_t *message, struct err *e)
+{
+	memset(m, 0, sizeof(*m));
+	return decode_flat(type, answer_members, COUNT_OF(answer_members), m, message, e);
+}
+
+void message_answer_free(struct message_answer *m)
+{
+	members_free(answer_members, COUNT_OF(answer_members), m);
 }
 
 json_t *message_alive_encode(const struct message_alive *m)
@@ -449,26 +473,54 @@ void message_bye_free(struct message_bye *m)
 	memset(m, 0, sizeof(*m));
 }
 
+static const char *const kind_names[] = {
+	[JOB_CHECK] = "check",
+	[JOB_RESTORE] = "restore",
+	[JOB_LOOK] = "look",
+};
+
+static int read_kind(struct message_job *m, const char *name, struct err *e)
+{
+	for (size_t i = 0; i < COUNT_OF(kind_names); i++) {
+		if (strcmp(kind_names[i], name) == 0) {
+			m->kind = (enum job_kind)i;
+			return ERR_OK;
+		}
+	}
+	return err_set(e, ERR_USAGE, "a job of the unknown kind \"%.32s\"", name);
+}
+
 json_t *message_job_encode(const struct message_job *m)
 {
 	json_t *o = members_encode(job_members, COUNT_OF(job_members), m);
+	int rc = ERR_OK;
+	if (o)
+		json_put_text(o, "kind", kind_names[m->kind], &rc);
+	if (rc != ERR_OK) {
+		json_decref(o);
+		return NULL;
+	}
 	return typed(with_credentials(o, &m->credentials), MESSAGE_JOB);
 }
 
 int message_job_decode(struct message_job *m, const json_t *message, struct err *e)
 {
 	memset(m, 0, sizeof(*m));
-	char *type = NULL;
+	char *type = NULL, *kind = NULL;
 	json_t *credentials = NULL;
 	const struct json_field extra[] = {
 		{"type", JSON_FIELD_TEXT, false, &type, 32},
+		{"kind", JSON_FIELD_TEXT, false, &kind, 32},
 		{"credentials", JSON_FIELD_OBJECT, false, &credentials, 0},
 	};
 	int rc = members_decode(
 		job_members, COUNT_OF(job_members), m, message, extra, COUNT_OF(extra), "job", e);
 	if (rc == ERR_OK)
 		rc = read_credentials(&m->credentials, credentials, e);
+	if (rc == ERR_OK)
+		rc = read_kind(m, kind, e);
 	free(type);
+	free(kind);
 	return rc;
 }
 

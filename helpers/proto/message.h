@@ -1,6 +1,6 @@
 /*
  * The messages between the daemon and its children: workers (one per app and owner) and jobs
- * (check, restore). Each is one JSON object with "type"; the format is in docs/CONTROL.md.
+ * (enum job_kind). Each is one JSON object with "type"; the format is in docs/CONTROL.md.
  *
  * Every decoder takes a parsed object, frees nothing of it, fills a struct that its _free empties
  * (in every case, failure too), and returns ERR_OK, ERR_USAGE with what is wrong, or ERR_NOMEM.
@@ -23,10 +23,12 @@ enum message_type {
 	MESSAGE_HELLO,    /* child → daemon, first: protected against being looked into, ready */
 	MESSAGE_CONFIG,   /* daemon → worker, once */
 	MESSAGE_SYNC,     /* daemon → worker */
+	MESSAGE_DECIDE,   /* daemon → worker */
 	MESSAGE_STOP,     /* daemon → worker */
 	MESSAGE_STATUS,   /* worker → daemon, when something changed */
 	MESSAGE_ALIVE,    /* worker → daemon, when there was nothing else to say for some time */
 	MESSAGE_SYNCED,   /* worker → daemon */
+	MESSAGE_DECIDED,  /* worker → daemon */
 	MESSAGE_BYE,      /* worker → daemon, last */
 	MESSAGE_JOB,      /* daemon → job, once */
 	MESSAGE_PROGRESS, /* job → daemon */
@@ -79,7 +81,7 @@ json_t *message_config_encode(const struct message_config *m);
 int message_config_decode(struct message_config *m, const json_t *message, struct err *e);
 void message_config_free(struct message_config *m); /* credentials are wiped */
 
-/* ---- sync, synced ---- */
+/* ---- sync ---- */
 
 struct message_sync {
 	uint64_t id;
@@ -91,13 +93,27 @@ json_t *message_sync_encode(const struct message_sync *m);
 int message_sync_decode(struct message_sync *m, const json_t *message, struct err *e);
 void message_sync_free(struct message_sync *m);
 
-struct message_synced {
-	uint64_t id, code; /* an err_code up to 9 */
-	char *text;        /* why not; with code 0 which databases are not there yet, or NULL */
+/* ---- decide, decided: a person's word for a database that is replaced or fenced ---- */
+
+struct message_decide {
+	uint64_t id;
+	char *database; /* path or id */
+	bool takeover;  /* of a fenced one (F7); else: accept what took the database's place */
 };
-json_t *message_synced_encode(const struct message_synced *m);
-int message_synced_decode(struct message_synced *m, const json_t *message, struct err *e);
-void message_synced_free(struct message_synced *m);
+json_t *message_decide_encode(const struct message_decide *m);
+int message_decide_decode(struct message_decide *m, const json_t *message, struct err *e);
+void message_decide_free(struct message_decide *m);
+
+/* ---- the answers to both: `type` is MESSAGE_SYNCED or MESSAGE_DECIDED ---- */
+
+struct message_answer {
+	uint64_t id, code; /* an err_code up to 9 */
+	char *text; /* why not; of a sync with code 0 which databases are not there yet; or NULL */
+};
+json_t *message_answer_encode(enum message_type type, const struct message_answer *m);
+int message_answer_decode(
+	enum message_type type, struct message_answer *m, const json_t *message, struct err *e);
+void message_answer_free(struct message_answer *m);
 
 /* ---- alive: it is heard of again within next_ms ---- */
 
@@ -152,8 +168,14 @@ void message_bye_free(struct message_bye *m);
 
 /* ---- jobs ---- */
 
+enum job_kind {
+	JOB_CHECK,   /* the database and the store, before it is replicated there */
+	JOB_RESTORE, /* of a database into its place */
+	JOB_LOOK,    /* what the replica holds; writes nothing */
+};
+
 struct message_job {
-	bool restore;      /* else check */
+	enum job_kind kind;
 	char *path;        /* of the database */
 	char *replica;     /* URL */
 	char *state_dir;   /* restore: "" or NULL = leave none behind */

@@ -25,6 +25,11 @@ static const struct member sync_members[] = {
 		REQUEST_TIMEOUT_MAX},
 };
 
+static const struct member decide_members[] = {
+	{"app", JSON_FIELD_TEXT, false, offsetof(struct request_decide, app), 63},
+	{"database", JSON_FIELD_TEXT, false, offsetof(struct request_decide, database), TEXT_MAX + 130},
+};
+
 static const struct member target_members[] = {
 	{"app", JSON_FIELD_TEXT, true, offsetof(struct request_target, app), 63},
 	{"storage_dir", JSON_FIELD_TEXT, false, offsetof(struct request_target, storage_dir), TEXT_MAX},
@@ -78,6 +83,27 @@ int request_sync_decode(struct request_sync *r, const json_t *body, struct err *
 void request_sync_free(struct request_sync *r)
 {
 	members_free(sync_members, COUNT_OF(sync_members), r);
+}
+
+int request_decide_decode(struct request_decide *r, const json_t *body, struct err *e)
+{
+	memset(r, 0, sizeof(*r));
+	char *decision = NULL;
+	const struct json_field extra = {"decision", JSON_FIELD_TEXT, false, &decision, 16};
+	int rc = need_body(body, e);
+	if (rc == ERR_OK)
+		rc = members_decode(
+			decide_members, COUNT_OF(decide_members), r, body, &extra, 1, "the request", e);
+	r->takeover = decision && strcmp(decision, "takeover") == 0;
+	if (rc == ERR_OK && !r->takeover && strcmp(decision, "accept") != 0)
+		rc = err_set(e, ERR_USAGE, "\"%.16s\" is no decision: accept or takeover", decision);
+	free(decision);
+	return rc;
+}
+
+void request_decide_free(struct request_decide *r)
+{
+	members_free(decide_members, COUNT_OF(decide_members), r);
 }
 
 int request_check_decode(struct request_target *r, const json_t *body, struct err *e)

@@ -35,6 +35,13 @@ struct request_sync {
 int request_sync_decode(struct request_sync *r, const json_t *body, struct err *e);
 void request_sync_free(struct request_sync *r);
 
+struct request_decide {
+	char *app, *database; /* path or id */
+	bool takeover;        /* "takeover"; false: "accept" */
+};
+int request_decide_decode(struct request_decide *r, const json_t *body, struct err *e);
+void request_decide_free(struct request_decide *r);
+
 /* Of check and of restore. */
 struct request_target {
 	char *app; /* whose credentials; NULL = the global ones */

@@ -33,7 +33,7 @@ static void take_names(const struct buf *text, struct survey *v)
 	memcpy(v->host, facts.host, sizeof(v->host));
 }
 
-static int read_manifest(struct store *s, struct survey *v, struct err *e)
+int survey_manifest(struct store *s, struct survey *v, struct err *e)
 {
 	struct buf text;
 	struct err why = ERR_INIT;
@@ -54,7 +54,7 @@ int survey_replica(struct store *s, struct survey *out, struct err *e)
 	*out = (struct survey){0};
 	int rc = store_list(s, "", NULL, FIRST_PAGE, look_at_name, out, e);
 	if (!rc)
-		rc = read_manifest(s, out, e);
+		rc = survey_manifest(s, out, e);
 	if (!rc)
 		rc = fence_probe_object(s, &out->weak_fencing, &out->may_delete, e);
 	if (!rc && store_versioned(s, &out->versioned, &ignored))

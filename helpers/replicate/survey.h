@@ -27,4 +27,7 @@ struct survey {
  */
 int survey_replica(struct store *s, struct survey *out, struct err *e);
 
+/* Only the names of the manifest, one request; without a manifest they stay as they are. */
+int survey_manifest(struct store *s, struct survey *out, struct err *e);
+
 #endif

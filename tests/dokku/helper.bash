@@ -178,6 +178,21 @@ assert_status() { assert [ "$status" -eq "$1" ]; }
 assert_contains() { [[ "$output" == *"$1"* ]] || assert false "$1"; }
 refute_contains() { [[ "$output" != *"$1"* ]] || assert false "$1"; }
 
+# s3_start: radosgw for a file's tests, whose LITESTREAM_TEST_S3_… say where it is; where there can be
+# none, NO_S3 says why.
+s3_start() {
+  local status=0
+  "$REPO/tests/servers/ceph.sh" start "$BATS_FILE_TMPDIR/ceph" >"$BATS_FILE_TMPDIR/s3" 3>&- || status="$?"
+  [[ "$status" -ne 77 ]] || export NO_S3="radosgw is not installed"
+  [[ "$status" -ne 77 ]] || return 0
+  [[ "$status" -eq 0 ]]
+  set -a
+  # shellcheck source=/dev/null
+  source "$BATS_FILE_TMPDIR/s3"
+  set +a
+}
+s3_stop() { [[ ! -d "$BATS_FILE_TMPDIR/ceph" ]] || "$REPO/tests/servers/ceph.sh" stop "$BATS_FILE_TMPDIR/ceph"; }
+
 # The test programs, where every user can run them.
 TOOLS=/usr/local/lib/litestream-tests
 tools_install() {

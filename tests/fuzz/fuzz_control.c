@@ -19,7 +19,8 @@ static void try_messages(const json_t *m)
 	struct message_hello hello;
 	struct message_config config;
 	struct message_sync sync;
-	struct message_synced synced;
+	struct message_answer synced;
+	struct message_decide decide;
 	struct message_status status;
 	struct message_bye bye;
 	struct message_job job;
@@ -35,8 +36,10 @@ static void try_messages(const json_t *m)
 	message_config_free(&config);
 	message_sync_decode(&sync, m, &e);
 	message_sync_free(&sync);
-	message_synced_decode(&synced, m, &e);
-	message_synced_free(&synced);
+	message_decide_decode(&decide, m, &e);
+	message_decide_free(&decide);
+	message_answer_decode(MESSAGE_SYNCED, &synced, m, &e);
+	message_answer_free(&synced);
 	if (message_status_decode(&status, m, &e) == ERR_OK)
 		json_decref(message_status_encode(&status));
 	message_status_free(&status);
@@ -55,9 +58,12 @@ static void try_requests(const json_t *m)
 	struct err e = ERR_INIT;
 	struct request_reload reload;
 	struct request_sync sync;
+	struct request_decide decide;
 	struct request_target target;
 	request_reload_decode(&reload, m, &e);
 	request_reload_free(&reload);
+	request_decide_decode(&decide, m, &e);
+	request_decide_free(&decide);
 	request_sync_decode(&sync, m, &e);
 	request_sync_free(&sync);
 	request_check_decode(&target, m, &e);

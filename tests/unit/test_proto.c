@@ -155,7 +155,7 @@ static void test_small_ones(void **state)
 	char path[] = "/s/a.db";
 	char *paths[] = {path};
 	struct message_sync sync = {7, 30000, path, true}, sync_out;
-	struct message_synced synced = {7, 5, (char *)"gone"}, synced_out;
+	struct message_answer synced = {7, 5, (char *)"gone"}, synced_out;
 	struct message_bye bye = {paths, 1}, bye_out;
 	struct message_result result = {.exit = 4, .error = (char *)"exists"}, result_out;
 	json_t *m = through_text(message_sync_encode(&sync));
@@ -164,13 +164,13 @@ static void test_small_ones(void **state)
 	assert_string_equal(sync_out.database, path);
 	message_sync_free(&sync_out);
 	/* Another decoder doesn't take it. */
-	assert_int_equal(message_synced_decode(&synced_out, m, &e), ERR_USAGE);
-	message_synced_free(&synced_out);
+	assert_int_equal(message_answer_decode(MESSAGE_SYNCED, &synced_out, m, &e), ERR_USAGE);
+	message_answer_free(&synced_out);
 	json_decref(m);
-	m = through_text(message_synced_encode(&synced));
-	assert_int_equal(message_synced_decode(&synced_out, m, &e), ERR_OK);
+	m = through_text(message_answer_encode(MESSAGE_SYNCED, &synced));
+	assert_int_equal(message_answer_decode(MESSAGE_SYNCED, &synced_out, m, &e), ERR_OK);
 	assert_int_equal(synced_out.code, 5);
-	message_synced_free(&synced_out);
+	message_answer_free(&synced_out);
 	json_decref(m);
 	m = through_text(message_bye_encode(&bye));
 	assert_int_equal(message_bye_decode(&bye_out, m, &e), ERR_OK);
@@ -205,12 +205,12 @@ static void test_refused(void **state)
 		"{\"type\":\"synced\",\"id\":\"1\",\"code\":0}",
 	};
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
-		struct message_synced out;
+		struct message_answer out;
 		struct err e = ERR_INIT;
 		json_t *m = parse(texts[i]);
-		assert_int_equal(message_synced_decode(&out, m, &e), ERR_USAGE);
+		assert_int_equal(message_answer_decode(MESSAGE_SYNCED, &out, m, &e), ERR_USAGE);
 		assert_true(e.text[0] != '\0');
-		message_synced_free(&out);
+		message_answer_free(&out);
 		json_decref(m);
 	}
 }

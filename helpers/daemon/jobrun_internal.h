@@ -1,0 +1,32 @@
+/* What the parts of a job share: jobrun.c (talking, restore) and one file for each other kind. */
+#ifndef DAEMON_JOBRUN_INTERNAL_H
+#define DAEMON_JOBRUN_INTERNAL_H
+
+#include "proto/line.h"
+#include "proto/message.h"
+#include "restore/restore.h"
+#include "store/store.h"
+
+#include <stdatomic.h>
+
+struct jobrun {
+	struct channel channel;
+	struct message_job job;
+	struct store *store;
+	int wake_fd; /* ends the listener */
+	int64_t progress_us;
+	atomic_bool cancelled;
+};
+
+/* Each does its kind, with the store open: *out is a new object that the daemon passes on, where
+ * ERR_OK is returned. */
+int jobrun_check(struct jobrun *r, json_t **out, struct err *e);
+int jobrun_look(struct jobrun *r, json_t **out, struct err *e);
+
+/* A restore's progress, on its way to the daemon; ctx is the job. */
+void jobrun_on_progress(void *ctx, uint64_t done, uint64_t total);
+
+/* What a restore found, or would. */
+void jobrun_put_result(json_t *o, const struct restore_result *result, int *rc);
+
+#endif
