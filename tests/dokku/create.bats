@@ -147,7 +147,7 @@ refused() {
   refused 2 "is a path" create-app "$DIR" sub/production.sqlite3 "$REPLICA"
   refused 2 "can't be a database file's name" create-app "$DIR" .. "$REPLICA"
   refused 2 "can't be a database file's name" create-app "$DIR" "a b" "$REPLICA"
-  refused 2 "can't be a database file's name" create-app "$DIR" "" "$REPLICA"
+  refused 2 "The argument 3 is empty" create-app "$DIR" "" "$REPLICA"
   refused 2 "without -wal" create-app "$DIR" production.sqlite3-wal "$REPLICA"
 }
 
