@@ -4,8 +4,8 @@
 Between <!-- figures --> and <!-- /figures -->: the machine and the table of `make bench`
 ($BUILD/bench.json); between <!-- costs --> and <!-- /costs -->: $BUILD/costs.md, between
 <!-- year --> and <!-- /year -->: $BUILD/year.md; between <!-- soak --> and
-<!-- /soak -->: $BUILD/soak.md. What was not run stays as it is. A part of a bench (`--only`) or a quick one is
-not put anywhere.
+<!-- /soak -->: $BUILD/soak.md. What was not run stays as it is. A part of a bench (`--only` without
+`--add`) or a quick one is not put anywhere.
 """
 
 import json
@@ -31,13 +31,15 @@ def figures():
     """The machine and the table; None when the run was not a whole one, but for what has a page of its own."""
     text = read("bench.json")
     found = json.loads(text) if text else {"quick": True}
-    ran = set(found) | set(found.get("not_measured", []))
+    ran = set(found.get("parts", []))
     if found.get("quick", True) or not {m[0] for m in measures.ALL} - {"costs", "year"} <= ran:
         return None
     m = found["machine"]
     s3 = f"S3 is {m['s3']}" if m["s3"] else "without S3"
     about = f"{m['date'][:10]}, {m['cpu']}, {m['system']}, SQLite {m['sqlite']}; peer: Litestream {m['peer']}; {s3}. "
-    about += f"Load before the run: {m['load']}."
+    dates = sorted(part["date"] for part in found["parts"].values())
+    loads = sorted((part["load"].split()[0] for part in found["parts"].values()), key=float)
+    about += f"Measured between {dates[0]} and {dates[-1]}; load before {loads[0]} to {loads[-1]}."
     table = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
     table += ["| " + " | ".join(r[c].replace("|", "/") for c in COLUMNS) + " |" for r in found["rows"]]
     return about + "\n\n" + "\n".join(table)

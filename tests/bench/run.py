@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""run.py [--quick] [--peer] [--only NAME,…] [--list] - what the replicator costs and how fast it is.
+"""run.py [--quick] [--peer] [--only NAME,…] [--add] [--list] - what the replicator costs and how fast it is.
 
 Every comparison alternates on this machine between ours, Litestream 0.3.13 (out of npm) and the app
 without a replicator, with the same app and the same store, at least five times, and tells medians. Prints
 a table as it goes and whole at the end; writes $BUILD/bench.json (every number) and $BUILD/bench.md.
 
 --quick: fewer and shorter runs, without the peer (unless --peer), only the rows that are worth a look
-every day (or those of --only). --list: the names, and about how many minutes each takes.
+every day (or those of --only). --add: what an earlier run on this machine measured, and this one doesn't,
+stays in both files: a whole bench in parts, because it takes an hour of a machine that does nothing else.
+--list: the names, and about how many minutes each takes.
 
 What each measure does is said above its function; what came out on which machine is in
 docs/PERFORMANCE.md. Exit code 1 when a row could not be measured; a goal that was missed is no error.
@@ -44,6 +46,7 @@ class Bench:
         self.env = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "LITESTREAM_"))}
         self.results, self.rows, self.not_measured, self.serial = {}, [], [], 0
         self.spawned, self.silent = [], False
+        self.measure = ""  # the one that runs
         self.s3 = self.start_s3()
         self.peer = self.find_peer() if peer else None
 
@@ -210,7 +213,7 @@ class Bench:
             return
         verdict = {True: "ok", False: "MISSED", None: ""}[ok]
         row = dict(zip(COLUMNS, (what, ours, peer, yard, ratio, goal, verdict)))
-        self.rows.append(row)
+        self.rows.append(row | {"measure": self.measure})
         told = [f"{k} {v}" for k, v in row.items() if v and k not in ("what", "verdict")]
         print(f"{what}: " + "; ".join(told) + (f" -> {verdict}" if verdict else ""), flush=True)
 
@@ -265,11 +268,13 @@ def chosen(options):
 
 
 def run(bench, selected):
-    bench.results["machine"] = machine(bench)
+    bench.results |= {"machine": machine(bench), "parts": {}}
     for key, value in bench.results["machine"].items():
         print(f"{key:<8} {value}")
     for name, measure, _, _ in selected:
         start = time.monotonic()
+        bench.measure = name
+        bench.results["parts"][name] = {k: bench.results["machine"][k] for k in ("date", "load")}
         try:
             bench.results[name] = measure(bench)
         except Exception as e:  # pylint: disable=broad-exception-caught  # whatever it is, the others go on
@@ -279,11 +284,30 @@ def run(bench, selected):
         print(f"  [{name}: {time.monotonic() - start:.0f} s]", flush=True)
 
 
+def add(bench, earlier):
+    """Takes over what an earlier run found and this one did not look at."""
+    def same(key):
+        return earlier["machine"][key] == bench.results["machine"][key]
+
+    alike = "parts" in earlier and all(map(same, ("cpu", "system", "sqlite", "ours", "s3")))
+    if not alike or earlier["quick"] != bench.quick:
+        sys.exit("run.py: --add: the earlier run was on another machine or with other programs, or a quick one")
+    kept = set(earlier["parts"]) - set(bench.results["parts"])
+    order = {m[0]: n for n, m in enumerate(measures.ALL)}
+    bench.rows += [row for row in earlier["rows"] if row["measure"] in kept]
+    bench.rows.sort(key=lambda row: order[row["measure"]])
+    bench.not_measured += [name for name in earlier["not_measured"] if name in kept]
+    bench.results["parts"] |= {name: earlier["parts"][name] for name in kept}
+    for name in kept & set(earlier):
+        bench.results[name] = earlier[name]
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--peer", action="store_true")
     parser.add_argument("--only", default="")
+    parser.add_argument("--add", action="store_true")
     parser.add_argument("--list", action="store_true")
     options = parser.parse_args()
     selected = chosen(options)
@@ -297,7 +321,11 @@ def main():
         run(bench, selected)
     finally:
         bench.close()
-    bench.results |= {"rows": bench.rows, "not_measured": bench.not_measured, "quick": options.quick}
+    bench.results |= {"quick": options.quick}
+    if options.add:
+        with open(os.path.join(build, "bench.json"), encoding="utf-8") as f:
+            add(bench, json.load(f))
+    bench.results |= {"rows": bench.rows, "not_measured": bench.not_measured}
     with open(os.path.join(build, "bench.json"), "w", encoding="utf-8") as f:
         json.dump(bench.results, f, indent=1)
     with open(os.path.join(build, "bench.md"), "w", encoding="utf-8") as f:
