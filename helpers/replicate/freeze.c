@@ -112,13 +112,12 @@ static int sync_file(const char *path, struct err *e)
 	return rc;
 }
 
-/* Gives the written file its name. *in_slot: its bytes are durable in the slot, its name isn't. */
+/* Gives the written file its name, once its bytes are durable: in the slot, or where they are. */
 static int name_file(const char *folder, const char *tmp, const char *path,
-	const struct ltx_header *h, uint64_t size, bool *in_slot, struct err *e)
+	const struct ltx_header *h, uint64_t size, struct err *e)
 {
 	struct err ignored = ERR_INIT;
-	*in_slot = size <= SLOT_FILE_MAX && !slot_put(folder, h->max_txid, tmp, size, &ignored);
-	if (*in_slot)
+	if (size <= SLOT_FILE_MAX && !slot_put(folder, h->max_txid, tmp, size, &ignored))
 		return fs_rename(tmp, path) ? err_errno(e, ERR_IO, errno, "cannot rename %s", tmp) : ERR_OK;
 	/* Other bytes under this TXID must not come back from there. */
 	int rc = slot_clear(folder, h->max_txid, e);
@@ -136,15 +135,12 @@ static int write_frozen(const char *folder, const struct staging *staging, const
 		return err_nomem(e, "freezing a transaction");
 	}
 	uint64_t size = 0;
-	bool in_slot = false;
 	int rc = write_file(tmp, staging, pages, h, &size, e);
 	if (!rc)
-		rc = name_file(folder, tmp, path, h, size, &in_slot, e);
+		rc = name_file(folder, tmp, path, h, size, e);
 	if (!rc)
 		rc = frozen_load(folder, h->max_txid, out, e);
-	if (!rc) {
-		out->in_slot = in_slot;
-	} else {
+	if (rc) {
 		/* Not handed to anybody yet, so the TXID is still free for other bytes. */
 		fs_unlink(tmp);
 		fs_unlink(path);
@@ -196,7 +192,6 @@ int frozen_read(const char *path, struct frozen *out, struct err *e)
 	if (!rc) {
 		out->txid = out->header.max_txid;
 		out->size = (uint64_t)st.st_size;
-		out->in_slot = false;
 	}
 	fs_close(fd);
 	return rc;
@@ -213,21 +208,6 @@ int frozen_load(const char *folder, uint64_t txid, struct frozen *out, struct er
 		rc = err_set(e, ERR_DAMAGED, "%s holds another TXID than its name says", path);
 	if (!rc)
 		*out = f;
-	free(path);
-	return rc;
-}
-
-int frozen_keep(const char *folder, struct frozen *f, struct err *e)
-{
-	if (!f->in_slot)
-		return ERR_OK;
-	char *path = frozen_path(folder, f->txid);
-	if (!path)
-		return err_nomem(e, "keeping a frozen file");
-	int rc = sync_file(path, e);
-	if (!rc && fs_fsync_parent(path))
-		rc = err_errno(e, ERR_IO, errno, "cannot fsync %s", folder);
-	f->in_slot = rc != ERR_OK;
 	free(path);
 	return rc;
 }

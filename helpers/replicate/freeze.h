@@ -7,8 +7,8 @@
  *   <folder>/<name>       renamed; a large one: folder fsynced, and frozen
  *
  * From then on every attempt to upload TXID n sends these bytes. A crash before that leaves a .tmp
- * that the next start deletes. Of a small file the copy in the folder is made durable before it is
- * settled, behind the upload that the app's commit waits for.
+ * that the next start deletes. The copy of a small file in the folder is not made durable: until n
+ * is settled the slot is, and then the replica; who needs a copy that is torn fetches the file.
  */
 #ifndef REPLICATE_FREEZE_H
 #define REPLICATE_FREEZE_H
@@ -27,7 +27,6 @@ struct frozen {
 	uint64_t size;
 	uint8_t head[LTX_HEADER_SIZE], tail[LTX_TRAILER_SIZE];
 	struct ltx_header header;
-	bool in_slot; /* durable there, not yet in the folder */
 };
 
 /* "<folder>/<name of the L0 file>" as a new string (free), NULL when out of memory. */
@@ -49,10 +48,6 @@ int frozen_read(const char *path, struct frozen *out, struct err *e);
 
 /* The same of a frozen file, which holds one TXID. ERR_NOT_FOUND, ERR_DAMAGED, ERR_IO. */
 int frozen_load(const char *folder, uint64_t txid, struct frozen *out, struct err *e);
-
-/* Makes a copy durable whose bytes only the slot has; to be called before the TXID is settled.
- * ERR_IO, ERR_NOMEM. */
-int frozen_keep(const char *folder, struct frozen *f, struct err *e);
 
 /* Rewrites the frozen L0 `txid`, which holds every page, as the snapshot 1-txid into `to` (F7), not
  * fsynced. ERR_DAMAGED when it does not hold every page. */

@@ -14,7 +14,7 @@
  *    24    8  CRC-64 of bytes 0–23 and of the file
  *    32    …  the file
  *
- * Only the file behind the settled TXID counts: what was settled has its copy, or needs none. A
+ * Only the file behind the settled TXID counts. A
  * slot that doesn't verify was being written when the machine went down: nothing of it was sent. It
  * is in "ltx", so whoever removes the copies of another timeline removes it too.
  */

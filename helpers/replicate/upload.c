@@ -421,11 +421,8 @@ static int settle(struct replicator *r, struct err *e)
 {
 	struct work *w = &r->work;
 	struct state before = w->state;
-	int rc = frozen_keep(w->folder, &w->frozen, e);
-	if (rc)
-		return rc;
 	fill_state(r);
-	rc = state_save(r->dir, &w->state, e);
+	int rc = state_save(r->dir, &w->state, e);
 	if (rc) {
 		w->state = before;
 		return rc;
