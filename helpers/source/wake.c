@@ -50,7 +50,7 @@ bool wake_heard(struct wake *w, bool event, bool captured, int64_t now_us)
 		return false;
 	}
 	/* An event that is on its way may be overtaken by a turn that somebody else asked for. */
-	bool found = captured && w->slow_us != 0 && now_us - w->slow_us >= WAKE_SLOW_US;
+	bool found = captured && w->slow_us != 0 && now_us - w->slow_us >= w->slow_pause_us;
 	return found && ++w->unheard == WAKE_UNHEARD;
 }
 
@@ -65,9 +65,19 @@ void wake_within(struct wake *w, int64_t us)
 		w->next_us = us > 0 ? us : 1;
 }
 
+/* The slow timer's: as long as it has been quiet; not once it found what no event told of. */
+static int64_t slow_pause(const struct wake *w, int64_t now_us)
+{
+	int64_t quiet = now_us - w->moved_us;
+	if (quiet < WAKE_SLOW_US || w->unheard > 0)
+		return WAKE_SLOW_US;
+	return quiet < WAKE_SLOW_MOST_US ? quiet : WAKE_SLOW_MOST_US;
+}
+
 int64_t wake_pause(struct wake *w, int64_t now_us, bool blind)
 {
-	int64_t pause = blind || wake_is_deaf(w) ? WAKE_BLIND_US : WAKE_SLOW_US;
+	int64_t slow = blind || wake_is_deaf(w) ? WAKE_BLIND_US : slow_pause(w, now_us);
+	int64_t pause = slow;
 	if (w->pause_us > 0 && now_us - w->moved_us < WAKE_QUIET_US) {
 		pause = w->pause_us;
 		/* Events may bring many turns within the time: without a bound it would overflow. */
@@ -79,7 +89,8 @@ int64_t wake_pause(struct wake *w, int64_t now_us, bool blind)
 	if (w->next_us > 0 && w->next_us < pause)
 		pause = w->next_us;
 	w->next_us = 0;
-	w->slow_us = pause == WAKE_SLOW_US ? now_us : 0;
+	w->slow_us = pause == slow && slow != WAKE_BLIND_US ? now_us : 0;
+	w->slow_pause_us = pause;
 	return pause;
 }
 

@@ -4,8 +4,10 @@
  * The event of a WAL write comes before the commit is published, and publishing makes none. So
  * after each event, and after each change that was seen, we look again with growing pauses (1 ms,
  * doubling) until a second was quiet. While a checkpoint runs we look every other millisecond,
- * because its end makes no event either. A slow timer covers whatever else is lost; where it finds
- * something twice in a row, events are lost there as a rule, and we look each second.
+ * because its end makes no event either. A slow timer covers whatever else is lost: after five
+ * minutes without a change, and then each time that it was quiet for twice as long, up to an hour;
+ * where it finds something twice in a row, events are lost there as a rule, and we look each
+ * second.
  *
  * Under steady writers the events of the files are switched off, because an event would make each
  * writer pay for waking us, and a timer looks: every millisecond at full speed, every forty where
@@ -23,6 +25,7 @@
 #define WAKE_LATE_US 200000   /* pauses have grown to this: is a writer still at it? */
 #define WAKE_WRITER_US 100000 /* if so, look again in this time */
 #define WAKE_SLOW_US (300 * INT64_C(1000000))
+#define WAKE_SLOW_MOST_US (3600 * INT64_C(1000000))
 #define WAKE_BLIND_US 1000000     /* no inotify, or no events from it */
 #define WAKE_UNHEARD 2            /* finds of the slow timer in a row that mean the latter */
 #define WAKE_STEADY_US 2000       /* at first */
@@ -42,7 +45,8 @@ struct wake {
 	bool steady;
 	int64_t steady_us; /* the pause under steady writers; 0 = not known yet */
 	int64_t slow_us;   /* the last pause was the slow timer's, and began then; 0 = it was not */
-	int unheard;       /* changes in a row that the slow timer found, and no event told of */
+	int64_t slow_pause_us;
+	int unheard; /* changes in a row that the slow timer found, and no event told of */
 };
 
 /* Something happened (an event, the header moved): begin with short pauses again. */

@@ -51,6 +51,36 @@ static void pauses_grow_until_a_second_was_quiet(void **state)
 	assert_in_range(now - start, WAKE_QUIET_US, 3 * WAKE_QUIET_US);
 }
 
+/* A day of nothing: the looks become rare, and after a change they begin anew. */
+static void looks_become_rare(void **state)
+{
+	(void)state;
+	struct wake w = {0};
+	int64_t start = 5 * S, now = settle(&w, start);
+	int looks = 0;
+	for (; now - start < 24 * 3600 * S; looks++) {
+		int64_t next = turn(&w, false, false, now);
+		assert_in_range(next - now, WAKE_SLOW_US, WAKE_SLOW_MOST_US);
+		now = next;
+	}
+	assert_in_range(looks, 24, 30);
+	assert_in_range(settle(&w, now) - now, WAKE_SLOW_US, WAKE_SLOW_US + 5 * S);
+}
+
+/* What it finds after hours makes it come again soon. */
+static void a_late_find_is_followed_soon(void **state)
+{
+	(void)state;
+	struct wake w = {0};
+	int64_t now = settle(&w, 5 * S);
+	for (int i = 0; i < 8; i++)
+		now = turn(&w, false, false, now);
+	int64_t next = quieten(&w, turn(&w, false, true, now));
+	assert_in_range(next - now, WAKE_SLOW_US, WAKE_SLOW_US + 5 * S);
+	next = turn(&w, false, false, next);
+	assert_in_range(turn(&w, false, false, next) - next, WAKE_SLOW_US, WAKE_SLOW_US);
+}
+
 static void events_that_never_come_are_noticed(void **state)
 {
 	(void)state;
@@ -96,6 +126,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(pauses_grow_until_a_second_was_quiet),
+		cmocka_unit_test(looks_become_rare),
+		cmocka_unit_test(a_late_find_is_followed_soon),
 		cmocka_unit_test(events_that_never_come_are_noticed),
 		cmocka_unit_test(a_turn_that_overtakes_its_event_is_no_sign),
 		cmocka_unit_test(an_event_between_two_finds_counts),
