@@ -6,9 +6,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SHORT_US 40000
+#define SHORT_US 80000
 #define BLINK_US 2000 /* nothing is too late by so little */
-#define STAY_US 400000
+#define STAY_US 800000
 #define TRIM_QUIET_US (INT64_C(5) * 1000000)
 #define TRIM_EVERY_US (INT64_C(60) * 1000000)
 #define TRIM_JOBS 8 /* of each database; a look around now and then leaves nothing behind */

@@ -10,7 +10,7 @@
  * second.
  *
  * Under steady writers the events of the files are switched off, because an event would make each
- * writer pay for waking us, and a timer looks: every millisecond at full speed, every forty where
+ * writer pay for waking us, and a timer looks: every millisecond at full speed, every eighty where
  * little is written. What is captured sooner is not uploaded sooner there (there is one upload in a
  * sync interval), and each look costs as much as reading dozens of frames.
  */
@@ -30,7 +30,7 @@
 #define WAKE_UNHEARD 2            /* finds of the slow timer in a row that mean the latter */
 #define WAKE_STEADY_US 2000       /* at first */
 #define WAKE_STEADY_LEAST_US 1000 /* at full speed */
-#define WAKE_STEADY_MOST_US 40000
+#define WAKE_STEADY_MOST_US 80000
 #define WAKE_STEADY_FRAMES 96    /* wanted in a turn, at most */
 #define WAKE_STEADY_GAP_US 40000 /* a commit in every such gap is a steady writer … */
 #define WAKE_STEADY_MOVES 25     /* … after so many in a row */
