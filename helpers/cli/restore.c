@@ -27,6 +27,26 @@ struct progress {
 
 /* ---- arguments ---- */
 
+/* What only Litestream 0.3 had. */
+static int parse_v3_target(struct args *a, struct restore_target *t, struct err *e)
+{
+	const char *generation = args_string(a, "generation", NULL);
+	const char *index = args_string(a, "index", NULL);
+	if ((generation || index) && args_given(a, "txid"))
+		return args_usage(a, e, NULL,
+			"-txid excludes -generation and -index: Litestream 0.3 had no transaction IDs");
+	if (index && args_given(a, "timestamp"))
+		return args_usage(a, e, NULL, "-index and -timestamp exclude each other");
+	if (generation && (!v3_parse_generation(generation, &t->generation) || !t->generation))
+		return args_usage(a, e, "-generation 9f0a5c2e6b7d8134",
+			"-generation takes 16 hexadecimal digits, not \"%s\"", generation);
+	if (index && !v3_parse_index(index, &t->index))
+		return args_usage(a, e, "-index 0000001c",
+			"-index takes up to 8 hexadecimal digits, at most 7fffffff, not \"%s\"", index);
+	t->by_index = index != NULL;
+	return ERR_OK;
+}
+
 static int parse_target(struct args *a, struct restore_target *t, struct err *e)
 {
 	const char *txid = args_string(a, "txid", NULL), *time = args_string(a, "timestamp", NULL);
@@ -38,7 +58,7 @@ static int parse_target(struct args *a, struct restore_target *t, struct err *e)
 	if (time && (clock_parse_rfc3339(time, &t->timestamp_ms) || t->timestamp_ms <= 0))
 		return args_usage(a, e, "-timestamp 2026-01-31T12:00:00Z",
 			"-timestamp takes a time in RFC 3339 form, not \"%s\"", time);
-	return ERR_OK;
+	return parse_v3_target(a, t, e);
 }
 
 static int parse(struct args *a, struct restore_options *o, struct err *e)
@@ -100,6 +120,18 @@ static json_t *rfc3339(int64_t ms)
 	return json_string(text);
 }
 
+static json_t *v3_files_json(const struct restore_plan *plan)
+{
+	json_t *files = json_array();
+	for (size_t i = 0; i < plan->n_v3; i++) {
+		char name[V3_NAME_SIZE];
+		json_array_append_new(files,
+			json_pack("{s:s,s:I,s:o}", "name", v3_format_name(&plan->v3[i], name), "size",
+				(json_int_t)plan->v3[i].size, "timestamp", rfc3339(plan->v3[i].modified_ms)));
+	}
+	return files;
+}
+
 static json_t *files_json(const struct restore_plan *plan)
 {
 	json_t *files = json_array();
@@ -115,20 +147,37 @@ static json_t *files_json(const struct restore_plan *plan)
 	return files;
 }
 
+/* Where in the replica the restored state is. */
+static void add_point(json_t *root, const struct restore_result *r)
+{
+	const struct restore_plan *plan = &r->plan;
+	json_object_set_new(root, "format", json_string(plan->n_v3 ? "0.3" : "0.5"));
+	json_object_set_new(root, "txid", plan->n_v3 ? json_null() : hex(r->txid));
+	if (!plan->n_v3)
+		return;
+	json_object_set_new(root, "generation", hex(plan->v3[0].generation));
+	json_object_set_new(root, "index", json_sprintf("%08" PRIx32, plan->v3[plan->n_v3 - 1].index));
+}
+
 static int print_json(const struct restore_options *o, const struct store *s,
 	const struct restore_result *r, int64_t us, struct err *e)
 {
-	json_t *root = json_pack("{s:s*,s:s,s:o,s:o,s:I,s:I,s:I,s:b}",
+	json_t *root = json_pack("{s:s*,s:s,s:o,s:I,s:I,s:I,s:b}",
 		o->dry_run ? "target_path" : "db_path", o->output, o->dry_run ? "source" : "replica",
-		store_url(s), "txid", hex(r->txid), "timestamp", rfc3339(r->timestamp_ms), "bytes",
-		(json_int_t)r->bytes, "page_size", (json_int_t)r->page_size, "files", (json_int_t)r->files,
-		"proven", r->proof == RESTORE_PROVEN);
+		store_url(s), "timestamp", rfc3339(r->timestamp_ms), "bytes", (json_int_t)r->bytes,
+		"page_size", (json_int_t)r->page_size, "files", (json_int_t)r->files, "proven",
+		r->proof == RESTORE_PROVEN);
+	if (root)
+		add_point(root, r);
 	if (root && o->dry_run) {
 		json_object_set_new(root, "replica", json_string(store_capabilities(s)->scheme));
+		json_object_set_new(
+			root, "files", r->plan.n_v3 ? v3_files_json(&r->plan) : files_json(&r->plan));
+	}
+	if (root && o->dry_run && !r->plan.n_v3) {
 		json_object_set_new(root, "min_txid", hex(r->plan.files[0].min_txid));
 		json_object_set_new(root, "max_txid", hex(r->plan.txid));
-		json_object_set_new(root, "files", files_json(&r->plan));
-	} else if (root) {
+	} else if (root && !o->dry_run) {
 		json_object_set_new(root, "duration_ms", json_integer(us / 1000));
 		if (r->before[0])
 			json_object_set_new(root, "before", json_sprintf("%s.before-%s", o->output, r->before));
@@ -139,10 +188,26 @@ static int print_json(const struct restore_options *o, const struct store *s,
 	return rc ? err_nomem(e, "printing the result") : ERR_OK;
 }
 
+static void print_v3_plan(const struct store *s, const struct restore_result *r, const char *when)
+{
+	const struct restore_plan *plan = &r->plan;
+	printf("would restore generation %016" PRIx64 " up to index %08" PRIx32
+		   " of %s, as Litestream 0.3 wrote it, from %s: %zu files\n",
+		plan->v3[0].generation, plan->v3[plan->n_v3 - 1].index, when, store_url(s), plan->n_v3);
+	for (size_t i = 0; i < plan->n_v3; i++) {
+		char name[V3_NAME_SIZE];
+		printf("  %s  %" PRIu64 " bytes\n", v3_format_name(&plan->v3[i], name), plan->v3[i].size);
+	}
+}
+
 static void print_plan(const struct store *s, const struct restore_result *r)
 {
 	char when[32];
 	clock_format_rfc3339(r->timestamp_ms, when);
+	if (r->plan.n_v3) {
+		print_v3_plan(s, r, when);
+		return;
+	}
 	printf("would restore TXID %016" PRIx64 " of %s from %s: %" PRIu64 " bytes from %zu files\n",
 		r->txid, when, store_url(s), r->bytes, r->plan.count);
 	for (size_t i = 0; i < r->plan.count; i++) {
@@ -152,19 +217,36 @@ static void print_plan(const struct store *s, const struct restore_result *r)
 	}
 }
 
+static void print_point(const struct restore_result *r)
+{
+	const struct restore_plan *plan = &r->plan;
+	if (plan->n_v3)
+		printf("  generation %016" PRIx64 " (Litestream 0.3)\n  index      %08" PRIx32 "\n",
+			plan->v3[0].generation, plan->v3[plan->n_v3 - 1].index);
+	else
+		printf("  txid       %016" PRIx64 "\n", r->txid);
+}
+
+static const char *proof_text(const struct restore_result *r)
+{
+	if (r->proof == RESTORE_PROVEN)
+		return "proven";
+	return r->plan.n_v3 ? "not proven: Litestream 0.3 recorded none"
+						: "not proven: the replica records none for this state";
+}
+
 static void print_result(
 	const struct restore_options *o, const struct store *s, const struct restore_result *r)
 {
 	char when[32];
 	clock_format_rfc3339(r->timestamp_ms, when);
 	printf("restored %s from %s\n", o->output, store_url(s));
-	printf("  txid       %016" PRIx64 "\n  timestamp  %s\n", r->txid, when);
+	print_point(r);
+	printf("  timestamp  %s\n", when);
 	printf("  size       %" PRIu64 " bytes (%" PRIu32 " pages of %" PRIu32 ")\n", r->bytes,
 		r->n_page, r->page_size);
 	printf("  files      %zu\n", r->files);
-	printf("  checksum   %s\n", r->proof == RESTORE_PROVEN
-									? "proven"
-									: "not proven: the replica records none for this state");
+	printf("  checksum   %s\n", proof_text(r));
 	if (r->before[0])
 		printf("  before     %s.before-%s\n", o->output, r->before);
 }
@@ -240,6 +322,8 @@ static const struct flag flags[] = {
 	{"o", FLAG_STRING, "PATH", "where the database is to be; it must not exist (but: -force)"},
 	{"txid", FLAG_STRING, "TXID", "the state of this transaction (16 hexadecimal digits)"},
 	{"timestamp", FLAG_STRING, "TIME", "the last state at or before a time (RFC 3339)"},
+	{"generation", FLAG_STRING, "GENERATION", "of Litestream 0.3's backups: this one (16 digits)"},
+	{"index", FLAG_STRING, "INDEX", "of Litestream 0.3's backups: up to this WAL (hexadecimal)"},
 	{"parallelism", FLAG_INT, "N", "requests under way at once (48; 4 for a folder)"},
 	{"timeout", FLAG_DURATION, "TIME", "how long a request may hang before it is retried (30s)"},
 	{"force", FLAG_BOOL, NULL, "replace the database that is there; it is renamed and kept"},
@@ -260,7 +344,10 @@ const struct command command_restore = {
 	.summary = "Brings a database back from a replica",
 	.details =
 		"The file appears whole and verified, or not at all. Nothing is overwritten: with -force,\n"
-		"what is there is renamed to PATH.before-<time>, with its -wal, -shm and -journal.\n",
+		"what is there is renamed to PATH.before-<time>, with its -wal, -shm and -journal.\n"
+		"Backups that Litestream 0.3 wrote are read as well; where those of 0.5 are beside them, "
+		"the\n"
+		"newer ones are restored, and that is told.\n",
 	.examples =
 		"    litestream restore -o fruits.db s3://mybkt/fruits.db\n"
 		"    litestream restore -o fruits.db -timestamp 2026-01-31T12:00:00Z /backup/fruits\n"

@@ -8,6 +8,12 @@
 #include <string.h>
 
 #define RING_SIZE 512 /* parts in the window at most */
+#define THREADS_MAX 64
+
+/* How far to fetch ahead. A network wants many requests under way, to hide its round trips; a
+ * folder is only read while something else is decoded. */
+static const struct fetch_limits network_limits = {48, (size_t)1 << 20, (size_t)24 << 20};
+static const struct fetch_limits folder_limits = {4, (size_t)256 << 10, (size_t)2 << 20};
 
 enum part_state { PART_RUNNING, PART_DONE, PART_FAILED };
 
@@ -21,8 +27,7 @@ struct part {
 
 struct fetch {
 	struct store *store;
-	const struct ltx_file *files;
-	size_t count;
+	struct fetch_list list;
 	struct fetch_limits limits;
 
 	pthread_mutex_t lock;
@@ -56,6 +61,30 @@ const char *fetch_object_name(
 	return out;
 }
 
+struct fetch_limits fetch_limits_for(const struct store *s, int parallelism)
+{
+	bool folder = strcmp(store_capabilities(s)->scheme, "file") == 0;
+	struct fetch_limits limits = folder ? folder_limits : network_limits;
+	if (parallelism > 0)
+		limits.threads = (size_t)(parallelism < THREADS_MAX ? parallelism : THREADS_MAX);
+	return limits;
+}
+
+/* ---- the list ---- */
+
+static uint64_t size_of(const struct fetch *f, size_t file)
+{
+	return f->list.ltx ? f->list.ltx[file].size : f->list.v3[file].size;
+}
+
+static void name_of(const struct fetch *f, size_t file, char out[FETCH_NAME_SIZE])
+{
+	if (f->list.ltx)
+		fetch_object_name(f->store, &f->list.ltx[file], out);
+	else
+		v3_format_name(&f->list.v3[file], out);
+}
+
 /* ---- one range into memory ---- */
 
 struct range {
@@ -76,25 +105,23 @@ static int take_bytes(void *ctx, const void *p, size_t n, struct err *e)
 	return ERR_OK;
 }
 
-static int get_range(
-	struct store *s, const struct ltx_file *f, uint64_t offset, struct range *r, struct err *e)
+static int get_range(struct store *s, const char *name, uint64_t size, uint64_t offset,
+	struct range *r, struct err *e)
 {
-	char name[FETCH_NAME_SIZE];
-	fetch_object_name(s, f, name);
 	if (r->size == 0)
 		return ERR_OK;
 	int rc = store_get(s, name, offset, r->size, take_bytes, r, e);
 	if (!rc && r->done < r->size)
 		rc = err_set(e, ERR_DAMAGED, "%s/%s is shorter than the %llu bytes that were listed",
-			store_url(s), name, (unsigned long long)f->size);
+			store_url(s), name, (unsigned long long)size);
 	return rc;
 }
 
-int fetch_range(
-	struct store *s, const struct ltx_file *f, uint64_t offset, void *p, size_t n, struct err *e)
+int fetch_range(struct store *s, const char *name, uint64_t size, uint64_t offset, void *p,
+	size_t n, struct err *e)
 {
 	struct range r = {NULL, p, n, 0};
-	return get_range(s, f, offset, &r, e);
+	return get_range(s, name, size, offset, &r, e);
 }
 
 /* ---- buffers ---- */
@@ -120,12 +147,12 @@ static void buffer_put(struct fetch *f, uint8_t *data, size_t size)
 
 static bool all_taken(const struct fetch *f)
 {
-	return f->take_file >= f->count;
+	return f->take_file >= f->list.count;
 }
 
 static size_t next_size(const struct fetch *f)
 {
-	uint64_t left = f->files[f->take_file].size - f->take_offset;
+	uint64_t left = size_of(f, f->take_file) - f->take_offset;
 	return left < f->limits.part_size ? (size_t)left : f->limits.part_size;
 }
 
@@ -142,7 +169,7 @@ static struct part *take_part(struct fetch *f)
 	*p = (struct part){f->take_file, f->take_offset, next_size(f), NULL, PART_RUNNING};
 	f->window += p->size;
 	f->take_offset += p->size;
-	if (f->take_offset >= f->files[f->take_file].size) {
+	if (f->take_offset >= size_of(f, f->take_file)) {
 		f->take_file++;
 		f->take_offset = 0;
 	}
@@ -154,11 +181,12 @@ static void run_part(struct fetch *f, struct part *p)
 	struct err e = ERR_INIT;
 	p->data = buffer_get(f, p->size);
 	struct range r = {f, p->data, p->size, 0};
-	size_t file = p->file;
-	uint64_t offset = p->offset;
+	char name[FETCH_NAME_SIZE];
+	uint64_t offset = p->offset, size = size_of(f, p->file);
+	name_of(f, p->file, name);
 	pthread_mutex_unlock(&f->lock);
-	int rc = r.data ? get_range(f->store, &f->files[file], offset, &r, &e)
-					: err_nomem(&e, "fetching a file");
+	int rc =
+		r.data ? get_range(f->store, name, size, offset, &r, &e) : err_nomem(&e, "fetching a file");
 	pthread_mutex_lock(&f->lock);
 	p->state = rc ? PART_FAILED : PART_DONE;
 	if (rc && !f->failure.code)
@@ -185,12 +213,12 @@ static void *fetch_main(void *arg)
 static size_t useful_threads(const struct fetch *f)
 {
 	size_t parts = 0;
-	for (size_t i = 0; i < f->count && parts < f->limits.threads; i++)
-		parts += (size_t)(f->files[i].size / f->limits.part_size) + 1;
+	for (size_t i = 0; i < f->list.count && parts < f->limits.threads; i++)
+		parts += (size_t)(size_of(f, i) / f->limits.part_size) + 1;
 	return parts < f->limits.threads ? parts : f->limits.threads;
 }
 
-int fetch_new(struct fetch **out, struct store *s, const struct ltx_file *files, size_t count,
+int fetch_new(struct fetch **out, struct store *s, const struct fetch_list *list,
 	const struct fetch_limits *limits, struct err *e)
 {
 	struct fetch *f = calloc(1, sizeof(*f));
@@ -199,8 +227,7 @@ int fetch_new(struct fetch **out, struct store *s, const struct ltx_file *files,
 	pthread_mutex_init(&f->lock, NULL);
 	pthread_cond_init(&f->changed, NULL);
 	f->store = s;
-	f->files = files;
-	f->count = count;
+	f->list = *list;
 	f->limits = *limits;
 	f->spare_cap = limits->window / limits->part_size + 1;
 	size_t threads = useful_threads(f);
@@ -249,7 +276,7 @@ static struct part *wait_part(struct fetch *f, struct err *e)
 ptrdiff_t fetch_read(void *ctx, void *dst, size_t n, struct err *e)
 {
 	struct fetch *f = ctx;
-	if (f->read_file >= f->count || f->file_done >= f->files[f->read_file].size)
+	if (f->read_file >= f->list.count || f->file_done >= size_of(f, f->read_file))
 		return 0;
 	pthread_mutex_lock(&f->lock);
 	struct part *p = wait_part(f, e);

@@ -10,6 +10,7 @@
 #define RESTORE_FETCH_H
 
 #include "format/ltxset.h"
+#include "format/v3.h"
 #include "store/store.h"
 
 #include <stddef.h>
@@ -22,8 +23,18 @@ struct fetch_limits {
 	size_t window;    /* bytes that are fetched or being fetched and not yet read */
 };
 
-/* Begins. `files` is borrowed until fetch_free. ERR_NOMEM. */
-int fetch_new(struct fetch **out, struct store *s, const struct ltx_file *files, size_t count,
+/* Which files: exactly one of the two lists. Borrowed until fetch_free. */
+struct fetch_list {
+	const struct ltx_file *ltx;
+	const struct v3_file *v3;
+	size_t count;
+};
+
+/* What suits this store; `parallelism` > 0 sets the threads. */
+struct fetch_limits fetch_limits_for(const struct store *s, int parallelism);
+
+/* Begins. ERR_NOMEM. */
+int fetch_new(struct fetch **out, struct store *s, const struct fetch_list *list,
 	const struct fetch_limits *limits, struct err *e);
 
 /*
@@ -38,13 +49,14 @@ void fetch_next_file(struct fetch *f);
 /* Ends all requests at their next byte and frees. NULL is fine. */
 void fetch_free(struct fetch *f);
 
-/* The object's name in this store, into out[64]. */
-#define FETCH_NAME_SIZE 64
+/* The object's name in this store, into out. */
+#define FETCH_NAME_SIZE V3_NAME_SIZE
 const char *fetch_object_name(
 	const struct store *s, const struct ltx_file *f, char out[FETCH_NAME_SIZE]);
 
-/* Gets bytes [offset, offset + n) of a file into p. ERR_DAMAGED when the store gives fewer. */
-int fetch_range(
-	struct store *s, const struct ltx_file *f, uint64_t offset, void *p, size_t n, struct err *e);
+/* Gets bytes [offset, offset + n) of an object into p. `size`: of all of it, as it was listed.
+ * ERR_DAMAGED when the store gives fewer. */
+int fetch_range(struct store *s, const char *name, uint64_t size, uint64_t offset, void *p,
+	size_t n, struct err *e);
 
 #endif

@@ -13,7 +13,7 @@ int header_read(struct store *s, const struct ltx_file *f, struct ltx_header *h,
 	if (f->size < sizeof(head))
 		return err_set(e, ERR_DAMAGED, "%s/%s is truncated: %" PRIu64 " bytes are no LTX file",
 			store_url(s), name, f->size);
-	int rc = fetch_range(s, f, 0, head, sizeof(head), e);
+	int rc = fetch_range(s, name, f->size, 0, head, sizeof(head), e);
 	if (rc)
 		return rc;
 	if (ltx_header_decode(head, h, e))

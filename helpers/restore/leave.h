@@ -25,7 +25,8 @@ int leave_begin(struct leave *l, const char *dir, const char *replica, struct er
 /*
  * Before the database is in place: the folder, if it isn't there, and in it, aside, the page table
  * and the state of what is about to be put there; node_id and what belongs to the folder are filled
- * into *s. `uid`, `gid`: who is to own the folder, when root runs this.
+ * into *s. `sums` NULL: there is no table. `uid`, `gid`: who is to own the folder, when root runs
+ * this.
  */
 int leave_prepare(struct leave *l, const struct pagesums *sums, struct state *s, uid_t uid,
 	gid_t gid, struct err *e);

@@ -30,7 +30,26 @@ const char *restore_label(const struct ltx_file *f, char out[RESTORE_LABEL_SIZE]
 void restore_plan_free(struct restore_plan *p)
 {
 	free(p->files);
+	free(p->v3);
 	memset(p, 0, sizeof(*p));
+}
+
+int restore_target_check(const struct restore_target *t, int64_t now_ms, struct err *e)
+{
+	char asked[32], now[32];
+	if (t->txid && t->timestamp_ms)
+		return err_set(e, ERR_USAGE, "a TXID and a timestamp exclude each other");
+	if (t->txid && (t->generation || t->by_index))
+		return err_set(e, ERR_USAGE,
+			"a TXID and a generation or index exclude each other: Litestream 0.3 had generations, "
+			"0.5 has TXIDs");
+	if (t->by_index && t->timestamp_ms)
+		return err_set(e, ERR_USAGE, "an index and a timestamp exclude each other");
+	if (t->timestamp_ms <= now_ms)
+		return ERR_OK;
+	clock_format_rfc3339(t->timestamp_ms, asked);
+	clock_format_rfc3339(now_ms, now);
+	return err_set(e, ERR_USAGE, "%s is in the future: it is %s now", asked, now);
 }
 
 static int by_end(const void *a, const void *b)
@@ -177,13 +196,9 @@ static int too_early(const struct planner *p, const struct ltx_file *first, stru
 static int resolve_timestamp(struct planner *p, uint64_t *txid, struct err *e)
 {
 	int64_t ms = p->in->target.timestamp_ms;
-	char asked[32], now[32];
+	char asked[32];
 	clock_format_rfc3339(ms, asked);
 	snprintf(p->what, sizeof(p->what), "the state of %s", asked);
-	if (ms > p->in->now_ms) {
-		clock_format_rfc3339(p->in->now_ms, now);
-		return err_set(e, ERR_USAGE, "%s is in the future: it is %s now", asked, now);
-	}
 	size_t count;
 	int rc = count_until(p, ms, &count, e);
 	if (rc)
@@ -351,13 +366,14 @@ static int copy_plan(const struct planner *p, struct restore_plan *plan, struct 
 int restore_plan_make(const struct restore_plan_input *in, struct restore_plan *plan, struct err *e)
 {
 	memset(plan, 0, sizeof(*plan));
-	if (in->target.txid && in->target.timestamp_ms)
-		return err_set(e, ERR_USAGE, "a TXID and a timestamp exclude each other");
-	if (in->set->count == 0)
-		return err_set(e, ERR_NO_BACKUP, "no backup found: the replica is empty");
+	int rc = restore_target_check(&in->target, in->now_ms, e);
+	if (!rc && in->set->count == 0)
+		rc = err_set(e, ERR_NO_BACKUP, "no backup found: the replica is empty");
+	if (rc)
+		return rc;
 	struct planner p = {.in = in};
 	uint64_t goal;
-	int rc = path_init(&p.path, in->set, in->bans, in->n_bans, e);
+	rc = path_init(&p.path, in->set, in->bans, in->n_bans, e);
 	if (!rc)
 		rc = collect_ends(&p, e);
 	if (!rc)

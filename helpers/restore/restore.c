@@ -13,10 +13,12 @@
 #include "conf/state.h"
 #include "format/ltx.h"
 #include "restore/apply.h"
+#include "restore/choose.h"
 #include "restore/fetch.h"
 #include "restore/header.h"
 #include "restore/leave.h"
 #include "restore/output.h"
+#include "restore/v3.h"
 #include "restore/verify.h"
 
 #include <errno.h>
@@ -27,11 +29,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* How far to fetch ahead. A network wants many requests under way, to hide its round trips; a
- * folder is only read while something else is decoded. */
-static const struct fetch_limits network_limits = {48, (size_t)1 << 20, (size_t)24 << 20};
-static const struct fetch_limits folder_limits = {4, (size_t)256 << 10, (size_t)2 << 20};
-#define THREADS_MAX 64
 #define MAX_VANISHED 3
 #define MAX_BANS 64
 #define MIN_PAGE_BYTES \
@@ -45,7 +42,7 @@ struct run {
 	struct output output;
 	struct leave leave;
 	struct state_dir *guard; /* locked, so that no replicator begins; may be NULL */
-	uint64_t highest_txid;   /* of the listing */
+	struct choice choice;
 
 	struct restore_ban *bans;
 	size_t n_bans;
@@ -66,25 +63,13 @@ struct run {
 
 static int make_plan(struct run *r, struct err *e)
 {
-	struct ltx_set set;
-	ltxset_init(&set);
+	r->choice.store = r->store;
+	r->choice.target = &r->options->target;
+	r->choice.bans = r->bans;
+	r->choice.n_bans = r->n_bans;
 	restore_plan_free(&r->result->plan);
-	int rc = restore_list(r->store, &set, e);
-	if (!rc) {
-		struct restore_plan_input in = {.set = &set,
-			.target = r->options->target,
-			.now_ms = clock_wall_ms(),
-			.stamps = header_stamps,
-			.stamps_ctx = r->store,
-			.bans = r->bans,
-			.n_bans = r->n_bans};
-		r->highest_txid = ltxset_max_txid(&set);
-		r->result->empty_replica = set.count == 0;
-		rc = restore_plan_make(&in, &r->result->plan, e);
-		if (rc == ERR_NO_BACKUP || rc == ERR_DAMAGED)
-			err_wrap(e, "%s", store_url(r->store));
-	}
-	ltxset_free(&set);
+	int rc = choose_plan(&r->choice, &r->result->plan, e);
+	r->result->empty_replica = r->choice.empty;
 	return rc;
 }
 
@@ -250,12 +235,9 @@ static int start_fetch(struct run *r, struct err *e)
 		r->files[i] = plan->files[plan->count - 1 - i];
 		r->bytes_total += r->files[i].size;
 	}
-	bool folder = strcmp(store_capabilities(r->store)->scheme, "file") == 0;
-	struct fetch_limits limits = folder ? folder_limits : network_limits;
-	if (r->options->parallelism > 0)
-		limits.threads =
-			(size_t)(r->options->parallelism < THREADS_MAX ? r->options->parallelism : THREADS_MAX);
-	return fetch_new(&r->fetch, r->store, r->files, plan->count, &limits, e);
+	const struct fetch_list list = {.ltx = r->files, .count = plan->count};
+	const struct fetch_limits limits = fetch_limits_for(r->store, r->options->parallelism);
+	return fetch_new(&r->fetch, r->store, &list, &limits, e);
 }
 
 /* ---- one attempt ---- */
@@ -321,6 +303,8 @@ static int attempt(struct run *r, struct err *e)
 		*e = r->mismatch;
 	if (!rc)
 		rc = output_open(&r->output, e);
+	if (!rc && r->result->plan.n_v3)
+		return v3_restore(r->store, r->options, &r->output, r->result, e);
 	if (!rc)
 		rc = start_fetch(r, e);
 	if (!rc)
@@ -347,7 +331,7 @@ static int describe_state(const struct run *r, struct state *s, struct err *e)
 		.timestamp_ms = r->result->timestamp_ms,
 		.last_l0_node_id = r->newest.node_id,
 		.restored = true,
-		.restored_of = r->highest_txid,
+		.restored_of = r->choice.highest_txid,
 	};
 	snprintf(s->replica, sizeof(s->replica), "%s", store_url(r->store));
 	char *dir = realpath(r->output.dir, NULL);
@@ -359,9 +343,8 @@ static int describe_state(const struct run *r, struct state *s, struct err *e)
 
 /* The state goes aside before the database is in place, so that a crash in between leaves both or
  * neither. */
-static int leave_state(struct run *r, struct err *e)
+static int leave_pages(struct run *r, struct state *s, struct err *e)
 {
-	struct state s;
 	bool mapped;
 	uint64_t *list = apply_sums(r->apply, &mapped);
 	struct pagesums sums = {
@@ -372,8 +355,25 @@ static int leave_state(struct run *r, struct err *e)
 		.txid = r->result->txid,
 		.checksum = r->checksum,
 	};
+	return leave_prepare(&r->leave, &sums, s, r->output.uid, r->output.gid, e);
+}
+
+/*
+ * What Litestream 0.3 wrote is no state of the LTX files, so there is no table of its pages either.
+ * Without such files a replicate begins with TXID 1, and needs nothing; beside them it must know
+ * that this database is what a person chose to go on with.
+ */
+static int leave_state(struct run *r, struct err *e)
+{
+	struct state s;
+	bool v3 = r->result->plan.n_v3 > 0;
+	if (v3 && r->choice.highest_txid == 0 && !r->leave.dir)
+		return ERR_OK;
 	int rc = describe_state(r, &s, e);
-	return rc ? rc : leave_prepare(&r->leave, &sums, &s, r->output.uid, r->output.gid, e);
+	if (rc)
+		return rc;
+	return v3 ? leave_prepare(&r->leave, NULL, &s, r->output.uid, r->output.gid, e)
+			  : leave_pages(r, &s, e);
 }
 
 static int finish(struct run *r, struct err *e)
@@ -436,11 +436,22 @@ static int run_attempts(struct run *r, struct err *e)
 	}
 }
 
+/* How large the database would be only its WALs say. */
+static int dry_run_v3(struct run *r, struct err *e)
+{
+	r->result->timestamp_ms = v3_plan_time(&r->result->plan);
+	r->result->files = r->result->plan.n_v3;
+	r->result->proof = RESTORE_NOT_PROVEN;
+	return v3_look(r->store, &r->result->plan, e);
+}
+
 static int dry_run(struct run *r, struct err *e)
 {
 	struct ltx_header h;
 	int rc = make_plan(r, e);
 	const struct restore_plan *plan = &r->result->plan;
+	if (!rc && plan->n_v3)
+		return dry_run_v3(r, e);
 	if (!rc)
 		rc = header_read(r->store, &plan->files[plan->count - 1], &h, e);
 	if (rc)

@@ -1,5 +1,6 @@
 /*
- * Brings a database back from a replica: plan → fetch → apply → verify → put in place.
+ * Brings a database back from a replica: plan → fetch → apply → verify → put in place. Replicas of
+ * Litestream 0.5 (LTX files, ours too) and of 0.3 (snapshots and WAL segments, format/v3.h).
  */
 #ifndef RESTORE_RESTORE_H
 #define RESTORE_RESTORE_H
@@ -7,6 +8,7 @@
 #include "base/err.h"
 #include "conf/inplace.h"
 #include "format/ltxset.h"
+#include "format/v3.h"
 #include "store/store.h"
 
 #include <stdbool.h>
@@ -16,13 +18,25 @@
 
 struct restore_target {
 	uint64_t txid;        /* 0 = not given */
-	int64_t timestamp_ms; /* 0 = not given; both given is ERR_USAGE */
+	int64_t timestamp_ms; /* 0 = not given */
+
+	/* Of what Litestream 0.3 wrote, where either is given: */
+	uint64_t generation; /* 0 = not given */
+	bool by_index;
+	uint32_t index; /* up to the end of this WAL */
 };
+
+/* ERR_USAGE for targets that exclude each other, and for a time after now_ms. */
+int restore_target_check(const struct restore_target *t, int64_t now_ms, struct err *e);
 
 struct restore_plan {
 	struct ltx_file *files; /* in the order in which they apply */
 	size_t count;
 	uint64_t txid; /* of the result */
+
+	/* Instead: files of Litestream 0.3, a snapshot, then segments of one generation in order. */
+	struct v3_file *v3;
+	size_t n_v3;
 };
 
 /* "`after` was not written on top of `before`": found out from their checksums (F8). */
@@ -91,7 +105,7 @@ enum restore_proof {
 };
 
 struct restore_result {
-	uint64_t txid;
+	uint64_t txid;        /* 0: Litestream 0.3 had none */
 	int64_t timestamp_ms; /* of the last file */
 	uint64_t bytes;       /* of the database */
 	uint32_t n_page, page_size;
