@@ -29,6 +29,8 @@ static const struct flag flags[] = {
 		"restore: only where nothing or an empty file is; an empty replica is no error"},
 	{"txid", FLAG_STRING, "TXID", "restore: the state after this transaction"},
 	{"timestamp", FLAG_STRING, "TIME", "restore: the state at this time (RFC 3339)"},
+	{"generation", FLAG_STRING, "GENERATION", "restore: of Litestream 0.3's backups this one"},
+	{"index", FLAG_STRING, "INDEX", "restore: of Litestream 0.3's backups up to this WAL"},
 	{NULL, FLAG_BOOL, NULL, NULL},
 };
 
@@ -243,10 +245,10 @@ static int run_restore(struct args *a, struct err *e)
 			"restore needs a folder, a file name and a replica URL");
 	json_t *body = target_body(a, 1, args_string(a, "app", NULL));
 	int rc = body ? ERR_OK : ERR_NOMEM;
-	if (rc == ERR_OK && args_given(a, "txid"))
-		json_put_text(body, "txid", args_string(a, "txid", ""), &rc);
-	if (rc == ERR_OK && args_given(a, "timestamp"))
-		json_put_text(body, "timestamp", args_string(a, "timestamp", ""), &rc);
+	static const char *const points[] = {"txid", "timestamp", "generation", "index"};
+	for (size_t i = 0; i < sizeof(points) / sizeof(points[0]); i++)
+		if (rc == ERR_OK && args_given(a, points[i]))
+			json_put_text(body, points[i], args_string(a, points[i], ""), &rc);
 	if (rc == ERR_OK && args_bool(a, "force"))
 		json_put_flag(body, "force", true, &rc);
 	if (rc == ERR_OK && args_bool(a, "only-missing"))

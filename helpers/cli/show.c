@@ -118,8 +118,12 @@ void show_restore_line(const json_t *line)
 												 : "there is a database already");
 	} else if (result) {
 		bool proven = strcmp(json_text(result, "proof"), "proven") == 0;
-		printf("restored TXID %s of %s, %" PRId64 " bytes", field(result, "txid"),
-			field(result, "timestamp"), json_int(result, "bytes"));
+		if (*json_text(result, "generation"))
+			printf("restored generation %s of Litestream 0.3, index %s",
+				field(result, "generation"), field(result, "index"));
+		else
+			printf("restored TXID %s", field(result, "txid"));
+		printf(" of %s, %" PRId64 " bytes", field(result, "timestamp"), json_int(result, "bytes"));
 		int64_t files = json_int(result, "files");
 		printf(" from %" PRId64 " %s%s\n", files, files == 1 ? "file" : "files",
 			proven ? ", checksum proven" : "; not proven: no checksum was recorded");

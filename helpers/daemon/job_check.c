@@ -30,6 +30,7 @@ static void put_replica(json_t *o, const struct survey *v, int *rc)
 	json_put_text(o, "fencing", v->weak_fencing ? "weak" : "strong", rc);
 	json_put_flag(o, "may_delete", v->may_delete, rc);
 	json_put_flag(o, "versioned", v->versioned, rc);
+	json_put_flag(o, "legacy", v->legacy, rc);
 	if (v->occupied && occupied) {
 		put_name(occupied, "app", v->app, rc);
 		put_name(occupied, "database", v->database, rc);

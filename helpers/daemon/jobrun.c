@@ -97,12 +97,25 @@ void jobrun_on_progress(void *ctx, uint64_t done, uint64_t total)
 		channel_flush(&r->channel);
 }
 
+/* Where Litestream 0.3's state is, which has no TXID. */
+static void put_v3_point(json_t *o, const struct restore_plan *plan, int *rc)
+{
+	char generation[17], index[9];
+	snprintf(generation, sizeof(generation), "%016" PRIx64, plan->v3[0].generation);
+	snprintf(index, sizeof(index), "%08" PRIx32, plan->v3[plan->n_v3 - 1].index);
+	json_put_text(o, "generation", generation, rc);
+	json_put_text(o, "index", index, rc);
+}
+
 void jobrun_put_result(json_t *o, const struct restore_result *result, int *rc)
 {
 	char txid[17], timestamp[32];
+	const struct restore_plan *plan = &result->plan;
 	snprintf(txid, sizeof(txid), "%016" PRIx64, result->txid);
 	clock_format_rfc3339(result->timestamp_ms, timestamp);
-	json_put_text(o, "txid", txid, rc);
+	json_put_text(o, "txid", plan->n_v3 ? NULL : txid, rc);
+	if (plan->n_v3)
+		put_v3_point(o, plan, rc);
 	json_put_text(o, "timestamp", timestamp, rc);
 	json_put_int(o, "bytes", (int64_t)result->bytes, rc);
 	json_put_int(o, "page_size", result->page_size, rc);
@@ -155,11 +168,25 @@ static int no_replica(const struct jobrun *r, json_t **out, struct err *e)
 	return rc == ERR_OK ? ERR_OK : err_nomem(e, "telling a result");
 }
 
+static int read_target(const struct message_job *job, struct restore_target *t, struct err *e)
+{
+	*t = (struct restore_target){.txid = job->txid, .timestamp_ms = job->timestamp_ms};
+	if (job->generation &&
+		(!v3_parse_generation(job->generation, &t->generation) || !t->generation))
+		return err_set(e, ERR_USAGE,
+			"\"%.40s\" is no generation of Litestream 0.3: 16 hexadecimal digits", job->generation);
+	if (job->index && !v3_parse_index(job->index, &t->index))
+		return err_set(e, ERR_USAGE,
+			"\"%.40s\" is no index of Litestream 0.3: up to 8 hexadecimal digits, at most 7fffffff",
+			job->index);
+	t->by_index = job->index != NULL;
+	return ERR_OK;
+}
+
 static int run_restore(struct jobrun *r, json_t **out, struct err *e)
 {
 	struct restore_result result = {0};
-	const struct restore_options what = {
-		.target = {.txid = r->job.txid, .timestamp_ms = r->job.timestamp_ms},
+	struct restore_options what = {
 		.output = r->job.path,
 		.state_dir = r->job.state_dir ? r->job.state_dir : "",
 		.in_place = r->job.in_place,
@@ -168,7 +195,9 @@ static int run_restore(struct jobrun *r, json_t **out, struct err *e)
 		.progress = jobrun_on_progress,
 		.progress_ctx = r,
 	};
-	int rc = restore_run(r->store, &what, &result, e);
+	int rc = read_target(&r->job, &what.target, e);
+	if (rc == ERR_OK)
+		rc = restore_run(r->store, &what, &result, e);
 	if (rc == ERR_OK)
 		rc = restored_json(&result, out, e);
 	else if (rc == ERR_NO_BACKUP && r->job.only_missing && result.empty_replica)

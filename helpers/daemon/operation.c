@@ -148,6 +148,8 @@ static int start_job(struct operation *o, struct err *e)
 		.only_missing = o->target.only_missing,
 		.txid = o->target.txid,
 		.timestamp_ms = o->target.timestamp_ms,
+		.generation = o->target.generation,
+		.index = o->target.index,
 		.credentials = {secrets.access_key_id, secrets.secret_access_key, secrets.session_token,
 			secrets.region, secrets.endpoint},
 	};

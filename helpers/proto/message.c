@@ -151,6 +151,8 @@ static const struct member job_members[] = {
 	FLAG(struct message_job, "only_missing", only_missing),
 	COUNT(struct message_job, "txid", txid, 0),
 	NUMBER(struct message_job, "timestamp_ms", timestamp_ms),
+	MAYBE(struct message_job, "generation", generation, 40),
+	MAYBE(struct message_job, "index", index, 40),
 };
 
 static const struct member alive_members[] = {

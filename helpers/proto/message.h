@@ -183,6 +183,7 @@ struct message_job {
 	bool only_missing; /* in_place, and only where nothing is or an empty file */
 	uint64_t txid;     /* restore: 0 = latest */
 	int64_t timestamp_ms;
+	char *generation, *index; /* restore, of Litestream 0.3's backups; as texts, may be NULL */
 	struct message_credentials credentials;
 };
 json_t *message_job_encode(const struct message_job *m);

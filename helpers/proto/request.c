@@ -144,6 +144,8 @@ int request_restore_decode(struct request_target *r, const json_t *body, struct 
 	const struct json_field extra[] = {
 		{"txid", JSON_FIELD_TEXT, true, &txid, 40},
 		{"timestamp", JSON_FIELD_TEXT, true, &timestamp, 64},
+		{"generation", JSON_FIELD_TEXT, true, &r->generation, 40},
+		{"index", JSON_FIELD_TEXT, true, &r->index, 40},
 		{"force", JSON_FIELD_FLAG, true, &r->force, 0},
 		{"only_missing", JSON_FIELD_FLAG, true, &r->only_missing, 0},
 	};
@@ -164,4 +166,7 @@ int request_restore_decode(struct request_target *r, const json_t *body, struct 
 void request_target_free(struct request_target *r)
 {
 	members_free(target_members, COUNT_OF(target_members), r);
+	free(r->generation);
+	free(r->index);
+	r->generation = r->index = NULL;
 }

@@ -51,6 +51,8 @@ struct request_target {
 	bool only_missing;    /* restore: in place of nothing, or of an empty file; implies force */
 	uint64_t txid;        /* restore; 0 = not given */
 	int64_t timestamp_ms; /* restore; 0 = not given */
+	char *generation;     /* restore, of Litestream 0.3's backups; NULL = not given */
+	char *index;          /* the same; hexadecimal */
 };
 int request_check_decode(struct request_target *r, const json_t *body, struct err *e);
 int request_restore_decode(struct request_target *r, const json_t *body, struct err *e);

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "conf/manifest.h"
 #include "format/ltxset.h"
+#include "format/v3.h"
 #include "replicate/fence.h"
 
 #include <stdio.h>
@@ -19,6 +20,16 @@ static int look_at_name(void *ctx, const struct store_object *o, struct err *e)
 	uint64_t min, max;
 	(void)e;
 	v->occupied = v->occupied || (file && ltx_parse_name(file + 1, &min, &max));
+	return ERR_OK;
+}
+
+/* What is in Litestream 0.3's folder: one name is enough. */
+static int look_at_legacy(void *ctx, const struct store_object *o, struct err *e)
+{
+	struct survey *v = ctx;
+	(void)o;
+	(void)e;
+	v->legacy = true;
 	return ERR_OK;
 }
 
@@ -53,6 +64,8 @@ int survey_replica(struct store *s, struct survey *out, struct err *e)
 	struct err ignored = ERR_INIT;
 	*out = (struct survey){0};
 	int rc = store_list(s, "", NULL, FIRST_PAGE, look_at_name, out, e);
+	if (!rc)
+		rc = store_list(s, V3_PREFIX, NULL, 1, look_at_legacy, out, e);
 	if (!rc)
 		rc = survey_manifest(s, out, e);
 	if (!rc)
