@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "format/v3.h"
 #include "replicate/fence.h"
 #include "replicate/ltxfile.h"
 #include "replicate/slot.h"
@@ -70,6 +71,7 @@ struct listing {
 	struct ltx_set set;
 	int level;
 	unsigned strangers; /* objects that are in no level */
+	bool legacy;        /* some of them are Litestream 0.3's */
 };
 
 static int take_file(void *ctx, const struct store_object *o, struct err *e)
@@ -94,12 +96,21 @@ static int take_named(void *ctx, const struct store_object *o, struct err *e)
 		if (strncmp(o->name, prefix, n) == 0)
 			return take_file(ctx, &in_level, e);
 	}
+	l->legacy |= strncmp(o->name, V3_PREFIX, strlen(V3_PREFIX)) == 0;
 	return ++l->strangers > STRANGERS_MAX ? err_set(e, ERR_FULL, "other things are there") : ERR_OK;
+}
+
+static int take_legacy(void *ctx, const struct store_object *o, struct err *e)
+{
+	(void)o;
+	(void)e;
+	((struct listing *)ctx)->legacy = true;
+	return ERR_OK;
 }
 
 static int list_by_level(struct store *s, struct listing *l, struct err *e)
 {
-	int rc = ERR_OK;
+	int rc = store_list(s, V3_PREFIX, NULL, 1, take_legacy, l, e);
 	for (l->level = 0; !rc && l->level < LTX_LEVELS; l->level++) {
 		char prefix[16];
 		store_level_prefix(s, l->level, prefix);
@@ -195,6 +206,14 @@ static int gather(struct replicator *r, struct start_facts *f, struct err *e)
 		f->copied = r->work.copied;
 		f->takeover = r->cfg.takeover;
 		f->max_txid = ltxset_max_txid(&l.set);
+	}
+	/* At the beginning, and never again: by then there are files of ours. */
+	if (!rc && l.legacy && f->max_txid == 0 && !r->work.legacy_told) {
+		r->work.legacy_told = true;
+		log_info(
+			"%s: %s holds backups of Litestream 0.3: they stay as they are and can be restored; "
+			"this replica begins beside them",
+			r->cfg.database, store_url(r->store));
 	}
 	const struct ltx_file *last = rc ? NULL : last_file(&l.set, f->max_txid);
 	if (last) {

@@ -175,6 +175,7 @@ struct turn {
 
 struct work {
 	bool loaded, have_state, copied, adopted;
+	bool legacy_told; /* that backups of Litestream 0.3 are beside ours */
 	struct state state;
 	struct frozen frozen;
 	bool put;       /* the replica has the frozen file, the journal does not know yet */
