@@ -18,6 +18,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* What comes on top of a worker's shutdown timeout: 5 s before it is killed, and our own end. */
+#define STOP_MARGIN_MS 15000
+
 struct daemon {
 	struct supervisor supervisor;
 	struct jobs jobs;
@@ -26,6 +29,7 @@ struct daemon {
 	struct pollset pollset;
 	int signal_fd;
 	bool stopping;
+	int64_t alive_every_us, alive_at_us; /* when the service manager is told; 0 = it doesn't ask */
 };
 
 /* ---- signals ---- */
@@ -46,7 +50,7 @@ static void begin_stop(struct daemon *d)
 		return;
 	d->stopping = true;
 	log_info("stopping: every worker ships what is left");
-	notify_manager("STOPPING=1");
+	notify_stopping(d->supervisor.cfg.child.shutdown_ms + STOP_MARGIN_MS);
 	supervisor_stop(&d->supervisor);
 	jobs_cancel_all(&d->jobs);
 }
@@ -115,10 +119,24 @@ static void on_control(void *ctx, short events)
 	(void)ctx, (void)events; /* control_run follows each wait */
 }
 
+/* A loop that hangs turns no more, and the manager's watchdog ends it. */
+static void say_alive(struct daemon *d)
+{
+	if (d->alive_every_us == 0)
+		return;
+	int64_t now = clock_mono_us();
+	if (now >= d->alive_at_us) {
+		notify_manager("WATCHDOG=1");
+		d->alive_at_us = now + d->alive_every_us;
+	}
+	pollset_wake_at(&d->pollset, d->alive_at_us);
+}
+
 static void turn(struct daemon *d)
 {
 	struct pollset *p = &d->pollset;
 	pollset_begin(p);
+	say_alive(d);
 	routes_prepare(&d->routes);
 	supervisor_prepare(&d->supervisor, p);
 	jobs_prepare(&d->jobs, p);
@@ -161,6 +179,7 @@ int daemon_run(const struct daemon_config *cfg, struct err *e)
 	int rc = start(&d, cfg, e);
 	if (rc == ERR_OK) {
 		log_info("litestreamd %s listens on %s", LITESTREAM_VERSION, cfg->socket);
+		d.alive_every_us = notify_watchdog_us();
 		notify_manager("READY=1");
 		while (!finished(&d))
 			turn(&d);

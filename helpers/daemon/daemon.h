@@ -14,7 +14,8 @@ struct daemon_config {
 /*
  * Runs until SIGTERM or SIGINT; then stops every worker with a last sync and returns ERR_OK. SIGHUP
  * reads everything anew. Tells systemd (NOTIFY_SOCKET) READY=1 when the socket answers and workers
- * are being started: it waits for no network. Fails only at the start.
+ * are being started: it waits for no network; WATCHDOG=1 as often as systemd asks; at the end how
+ * long that may take. Fails only at the start.
  */
 int daemon_run(const struct daemon_config *cfg, struct err *e);
 
