@@ -2,6 +2,7 @@
 #   make                 build/bin/litestream and build/bin/litestreamd
 #   make demo [S3=1]     the main job, shown
 #   make test            everything that can be tested here
+#   make dist            a release with built programs for this machine's architecture
 # CC, CFLAGS, BUILD, PREFIX and DESTDIR can be set. V=1 shows the compiler's command lines.
 
 SHELL := /bin/bash
@@ -32,6 +33,13 @@ ALL_CFLAGS = -std=gnu17 $(OPT) $(WARN) -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 \
 ask = $(eval $(1) := $(shell $(PKG_CONFIG) $(2)))$($(1))
 PKG_CFLAGS = $(call ask,PKG_CFLAGS,--cflags $(PACKAGES))
 PKG_LIBS = $(call ask,PKG_LIBS,--libs $(PACKAGES))
+# STATIC=1, for releases: the libraries that few hosts have are linked in; curl's, which Dokku needs itself,
+# and those of OpenSSL, GnuTLS and expat are the host's and get its security updates.
+STATIC_PACKAGES := jansson liblz4 libmicrohttpd sqlite3
+ifeq ($(STATIC),1)
+PKG_LIBS = -Wl,-Bstatic $(call ask,STATIC_LIBS,--libs $(STATIC_PACKAGES)) -Wl,-Bdynamic -Wl,--as-needed -lgnutls \
+	$(call ask,HOST_LIBS,--libs $(filter-out $(STATIC_PACKAGES),$(PACKAGES))) -lz -lm
+endif
 TEST_CFLAGS = $(call ask,TEST_CFLAGS,--cflags $(TEST_PACKAGES))
 TEST_LIBS = $(call ask,TEST_LIBS,--libs $(TEST_PACKAGES))
 
@@ -206,9 +214,14 @@ install: all
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/litestream $(DESTDIR)$(PREFIX)/bin/litestreamd
 
+# dist/dokku-litestream-VERSION-ARCH.tar.gz: the plugin with programs built here, for hosts without a compiler.
+.PHONY: dist
+dist: deps
+	@scripts/dist.sh
+
 .PHONY: clean
 clean:
-	rm -rf build build-asan build-tsan build-fuzz
+	rm -rf build build-asan build-tsan build-fuzz build-dist dist
 
 .SECONDARY:
 -include $(OBJECTS:.o=.d) $(TEST_LIB_OBJECTS:.o=.d) $(TESTS:=.d) $(TOOLS:=.d) $(BENCHES:=.d) \
