@@ -74,7 +74,7 @@ keep_last_state() {
 demo_dokku() {
   local dir="$STORAGE/my-app--db" db="$STORAGE/my-app--db/production.sqlite3"
   step "A machine with Dokku (the tests' stand-in) and the plugin"
-  standin_start
+  standin_start enter.sh
   enter_words
   host install -d /usr/local/lib/demo
   host install -m 0755 "$BUILD/tools/writer" /usr/local/lib/demo/

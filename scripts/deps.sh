@@ -9,13 +9,13 @@ declare -A PACKAGES=(
     liblz4-dev libexpat1-dev libmicrohttpd-dev sqlite3"
   [test]="libcmocka-dev bats sudo jq python3 curl ca-certificates procps openssl attr lz4
     util-linux bsdextrautils iproute2 radosgw ceph-mon ceph-osd ceph-common
-    memcached swift-proxy swift-account swift-container swift-object"
+    memcached swift-proxy swift-account swift-container swift-object systemd-container runit"
   [s3]="radosgw ceph-mon ceph-osd ceph-common curl openssl python3 procps"
   [docker]="docker.io"
   [lint]="shellcheck shfmt clang clang-format cppcheck git"
   [fuzz]="clang"
 )
-OPTIONAL=" radosgw ceph-mon ceph-osd ceph-common memcached swift-proxy swift-account swift-container swift-object docker.io "
+OPTIONAL=" radosgw ceph-mon ceph-osd ceph-common memcached swift-proxy swift-account swift-container swift-object docker.io systemd-container runit "
 
 missing() {
   local package
@@ -87,7 +87,8 @@ main() {
   }
   as_root=()
   [[ "$(id -u)" -eq 0 ]] || as_root=(sudo)
-  "${as_root[@]}" apt-get update -qq
+  # Without a network what was fetched before may do.
+  "${as_root[@]}" apt-get update -qq || echo "       apt-get update failed: trying with the lists that are there" >&2
   mapfile -t absent < <(installable "${absent[@]}")
   [[ "${#absent[@]}" -gt 0 ]] || return 0
   echo "-----> Installing ${absent[*]}"

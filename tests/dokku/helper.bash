@@ -30,16 +30,17 @@ standin_obstacle() {
   fi
 }
 
-# Starts the stand-in; its scratch folder and process id stay in the environment of the file's tests.
+# Starts the stand-in, standin_start enter.sh|boot.sh [WORD]; its scratch folder and process id stay in
+# the environment of the file's tests.
 standin_start() {
-  local i
+  local i script="$1"
   STANDIN="$(mktemp -d "${TMPDIR:-/tmp}/standin.XXXXXX")"
   chmod 0755 "$STANDIN"
   mkdir "$STANDIN/ns"
   setsid unshare --mount --pid --fork --kill-child --mount-proc --propagation private \
-    "$REPO/tests/dokku/standin/enter.sh" "$STANDIN/ready" </dev/null >"$STANDIN/log" 2>&1 3>&- &
+    "$REPO/tests/dokku/standin/$script" "$STANDIN/ready" "$2" </dev/null >"$STANDIN/log" 2>&1 3>&- &
   STANDIN_UNSHARE="$!"
-  for ((i = 0; i < 200; i++)); do
+  for ((i = 0; i < 1200; i++)); do
     [[ ! -e "$STANDIN/ready" ]] || break
     kill -0 "$STANDIN_UNSHARE" 2>/dev/null || break
     sleep 0.05
@@ -61,8 +62,11 @@ standin_stop() {
 
 # ENTER is what goes before every command to run it where Dokku is.
 enter_words() {
+  local target="$STANDIN_PID"
+  # The first process of a machine that was booted in there (init.bash).
+  [[ ! -s "$STANDIN/leader" ]] || target="$(cat "$STANDIN/leader")"
   ENTER=()
-  real_dokku || ENTER=(nsenter --target "$STANDIN_PID" --mount --pid --wd=/ --)
+  real_dokku || ENTER=(nsenter --target "$target" --mount --pid --root --wd --)
 }
 enter() {
   enter_words
@@ -80,6 +84,8 @@ plugin_install() {
   real_dokku && return 0
   enter env LITESTREAM_PREBUILT="$BUILD/bin" dokku plugin:install "file://$REPO" --name litestream
 }
+# The install triggers alone, as for another plugin; with other programs.
+plugin_install_again() { enter env LITESTREAM_PREBUILT="${1:-$BUILD/bin}" dokku plugin:install; }
 
 # For setup_file: the machine with the plugin on it. Where there can be none NO_MACHINE says why, and
 # every test of the file is skipped by its setup (bats before 1.5 knows no skip in setup_file).
@@ -88,7 +94,7 @@ machine_start() {
     NO_MACHINE="$(standin_obstacle)"
     export NO_MACHINE
     [[ -z "$NO_MACHINE" ]] || return 0
-    standin_start
+    standin_start enter.sh
   fi
   plugin_install >&2
 }

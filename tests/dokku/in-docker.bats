@@ -8,7 +8,7 @@ setup_file() {
   NO_MACHINE="${NO_MACHINE:-$(standin_obstacle)}"
   export NO_MACHINE
   [[ -z "$NO_MACHINE" ]] || return 0
-  standin_start
+  standin_start enter.sh
   # As the host of `docker run -v /var/lib/dokku:/mnt/dokku -e DOKKU_…HOST_ROOT=…` names them.
   export HOST_LIB=/var/lib/dokku/var/lib/dokku HOST_HOME=/var/lib/dokku/home/dokku
   host sh -c "set -e
