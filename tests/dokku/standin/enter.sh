@@ -1,13 +1,18 @@
 #!/usr/bin/env bash
-# enter.sh READY - builds the stand-in inside the namespaces that it was started in, writes its own
-# process id (as the outside sees it) to READY, and stays as their first process. Started by
-# `standin_start` of ../helper.bash with unshare: when it ends, everything in there ends with it.
+# enter.sh READY [runit] - builds the stand-in inside the namespaces that it was started in, makes the
+# file READY, and stays as their first process. Started by `standin_start` of ../helper.bash with
+# unshare: when it ends, everything in there ends with it.
+# enter.sh furnish - only puts Dokku into the machine that it is started on: boot.sh does that.
+#
+# With runit it does what the first process of Dokku's Docker image does: from the moment that a file
+# `on` is beside READY, runsvdir runs; when a file `off` is there every service is told to end and waited for.
 #
 # /etc, /home, /var, /usr/local and /run are overlays whose upper side is memory, so users, sudoers
 # and files made here are seen by nobody outside.
 set -eo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
-ready="$1"
+ready="$1" init="$2"
+cd /
 
 private_folders() {
   local scratch dir
@@ -23,6 +28,8 @@ private_folders() {
   mount -t tmpfs -o mode=0755 dokku-home /home/dokku
   mount -t tmpfs -o mode=0755 dokku /var/lib/dokku
   mount -t tmpfs -o mode=0775 dokku-log /var/log/dokku
+  # This machine's own services are no part of the stand-in, and not to be reached from it.
+  rm -rf /run/systemd /run/dbus /run/docker.sock
 }
 
 user_and_sudo() {
@@ -60,12 +67,43 @@ core() {
   install -m 0755 "$here"/bin/* /usr/local/bin/
 }
 
-private_folders
+runit_folders() {
+  rm -rf /etc/runit/runsvdir /etc/service
+  mkdir -p /etc/runit/runsvdir/default /var/log/services
+  ln -s runit/runsvdir/default /etc/service
+  echo "export DOKKU_INIT_SYSTEM=sv" >>/etc/default/dokku
+}
+
+# The first process of a process namespace inherits the orphans; bash reaps them while it waits.
+nap() {
+  sleep "$1" &
+  wait "$!" || true
+}
+nap_until() { until [[ -e "$1" ]]; do nap 0.1; done; }
+
+run_runit() {
+  local dir runsvdir
+  dir="$(dirname "$ready")"
+  nap_until "$dir/on"
+  runsvdir -P /etc/service &
+  runsvdir="$!"
+  nap_until "$dir/off"
+  sv -w 5 down /etc/service/* || true
+  kill -TERM "$runsvdir"
+  wait "$runsvdir" || true
+  while sv status /etc/service/* | grep -q '^run:'; do nap 0.1; done
+  # With the image's first process everything else ends; here the supervisors have to be told.
+  sv exit /etc/service/*
+  while pgrep -x runsv >/dev/null; do nap 0.1; done
+  rm -f "$dir/on" "$dir/off"
+}
+
+if [[ "$ready" != furnish ]]; then private_folders; fi
 user_and_sudo
 core
+[[ "$ready" != furnish ]] || exit 0
+[[ "$init" != runit ]] || runit_folders
 touch "$ready"
-# The first process of a process namespace inherits the orphans; bash reaps them while it waits.
 while :; do
-  sleep 3600 &
-  wait "$!" || true
+  if [[ "$init" == runit ]]; then run_runit; else nap 3600; fi
 done
