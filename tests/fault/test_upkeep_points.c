@@ -4,6 +4,7 @@
  */
 #include "lib/crash.h"
 #include "lib/past.h"
+#include "lib/rounds.h"
 #include "lib/tmpdir.h"
 
 #include "base/fs.h"
@@ -263,7 +264,7 @@ static void sweep_crashes(long n)
 static void test_crashes(void **state)
 {
 	(void)state;
-	for (long first = 1; first <= 3; first++)
+	for (long first = 1; first <= ROUNDS(3); first++)
 		sweep_crashes(first);
 }
 

@@ -7,6 +7,7 @@
 #include "base/fs.h"
 #include "conf/state.h"
 #include "lib/ltx_build.h"
+#include "lib/rounds.h"
 #include "lib/tmpdir.h"
 #include "restore/apply.h"
 #include "source/pagesums.h"
@@ -123,7 +124,7 @@ static void test_random_replicas(void **state)
 {
 	(void)state;
 	srand(20261120);
-	for (int round = 0; round < 60; round++) {
+	for (int round = 0; round < ROUNDS(60); round++) {
 		struct bed b;
 		bed_open(&b, "mem://restore", 512u << rand() % 4, rand() % 4 != 0);
 		uint32_t last = 1 + (uint32_t)rand() % 25;

@@ -4,6 +4,7 @@
  * means.
  */
 #include "lib/history.h"
+#include "lib/rounds.h"
 #include "restore/restore.h"
 
 #include <setjmp.h>
@@ -404,14 +405,14 @@ static void run_history(uint64_t seed, bool hurried, size_t max_uploads)
 static void test_random_histories(void **state)
 {
 	(void)state;
-	for (uint64_t seed = 1; seed <= 12; seed++)
+	for (uint64_t seed = 1; seed <= ROUNDS(12); seed++)
 		run_history(seed, true, 5000);
 }
 
 static void test_random_weeks(void **state)
 {
 	(void)state;
-	for (uint64_t seed = 101; seed <= 104; seed++)
+	for (uint64_t seed = 101; seed <= 100 + ROUNDS(4); seed++)
 		run_history(seed, false, 6000);
 }
 
