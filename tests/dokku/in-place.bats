@@ -118,3 +118,65 @@ now() {
   wait_until 60 state_is place-app replicating
   [ "$(as 32767 sqlite3 "$DIR/three.db" 'SELECT x FROM t')" = 1 ]
 }
+
+containers() { host sh -c "ls $LIB_ROOT/data/scheduler-docker-local/$1/*.pid 2>/dev/null" | wc -l; }
+
+@test "in place: a running app is stopped and started again, and asked about before" {
+  real_dokku && skip "a real Dokku would need an image for the app"
+  app_create live-app
+  local dir="$STORAGE/live-app--db" url="file://$LIB_ROOT/replicas/live" pid earlier before
+  as 32767 "$TOOLS/writer" -n 100 "$dir/live.db"
+  dokku litestream:create live-app "$dir" live.db "$url"
+  dokku litestream:start live-app
+  dokku litestream:sync live-app
+  earlier="$(now)"
+  app_start live-app "$dir/live.db" -r 50
+  wait_until 60 rows_at_least "$dir/live.db" 120
+
+  run dokku litestream:restore live-app <<<"no"
+  assert_status 1
+  assert_contains "App live-app will be stopped for it and started again afterwards."
+  assert_contains "will be renamed to live.db.before-<time> and replaced"
+  assert_contains "The replica holds TXID"
+  [ "$(containers live-app)" -eq 1 ]
+
+  pid="$(host sh -c "cat $LIB_ROOT/data/scheduler-docker-local/live-app/*.pid")"
+  run dokku litestream:restore live-app live.db --timestamp "$earlier" <<<"live-app"
+  assert_success
+  assert_contains "Stopping app live-app"
+  assert_contains "Starting app live-app"
+  # Everything that the app had committed was uploaded, and stands in the file that was kept.
+  refute_contains "not all that was committed"
+  before="$(host sh -c "ls $dir/live.db.before-* | grep -vE -- '-(wal|shm)\$'")"
+  [ "$(rows "$before")" -ge 120 ]
+  [ "$(containers live-app)" -eq 1 ]
+  run host kill -0 "$pid"
+  [ "$status" -ne 0 ]
+  # The new container writes behind the hundredth row, and that is replicated.
+  wait_until 60 rows_at_least "$dir/live.db" 110
+  wait_until 60 state_is live-app replicating
+}
+
+@test "in place: the app comes back when the restore fails, also while another process has the file" {
+  real_dokku && skip "a real Dokku would need an image for the app"
+  local dir="$STORAGE/live-app--db" pid
+  run dokku litestream:restore live-app --txid 4000000 --force
+  assert_status 3
+  assert_contains "Starting app live-app"
+  [ "$(containers live-app)" -eq 1 ]
+
+  as 32767 sh -c "echo \$\$ >/var/tmp/second-holder; exec sleep 600 3<$dir/live.db" 3>&- &
+  wait_until 60 host test -s /var/tmp/second-holder
+  pid="$(host cat /var/tmp/second-holder)"
+  run dokku litestream:restore live-app --force
+  host kill "$pid"
+  assert_status 9
+  assert_contains "(sleep) has $dir/live.db open"
+  assert_contains "Starting app live-app"
+  [ "$(containers live-app)" -eq 1 ]
+
+  run dokku litestream:restore live-app --force --no-start
+  assert_success
+  refute_contains "Starting app"
+  [ "$(containers live-app)" -eq 0 ]
+}
