@@ -31,7 +31,10 @@ static const struct flag flags[] = {
 	{"backoff", FLAG_DURATION, "TIME", "shortest wait before a restart (default 1s)"},
 	{"max-backoff", FLAG_DURATION, "TIME", "longest wait before a restart (default 60s)"},
 	{"recheck", FLAG_DURATION, "TIME", "how often owners are looked at again (default 10m)"},
-	{"allow-root-databases", FLAG_BOOL, NULL, "work as root for databases of root"},
+	{"confinement", FLAG_STRING, "KIND",
+		"of workers: namespace, landlock, none (default auto: the first that can be had)"},
+	{"allow-root-databases", FLAG_BOOL, NULL,
+		"work as root for databases of root even without confinement"},
 	{"run-as-self", FLAG_BOOL, NULL, "without root: only databases of our own uid"},
 	{"log-level", FLAG_STRING, "LEVEL", "trace, debug, info, warn or error (default info)"},
 	{NULL, FLAG_BOOL, NULL, NULL},
@@ -89,6 +92,7 @@ static int run(struct args *args, struct err *e)
 {
 	char worker[PATH_MAX + 16];
 	bool as_self = args_bool(args, "run-as-self");
+	enum confine_kind confinement;
 	uid_t uid;
 	gid_t gid;
 	if (!as_self && geteuid() != 0)
@@ -99,6 +103,8 @@ static int run(struct args *args, struct err *e)
 		rc = find_ids(args, as_self, &uid, &gid, e);
 	if (rc == ERR_OK)
 		rc = find_worker(args, worker, sizeof(worker), e);
+	if (rc == ERR_OK)
+		rc = confine_choose(args_string(args, "confinement", "auto"), as_self, &confinement, e);
 	if (rc != ERR_OK)
 		return rc;
 	const struct daemon_config cfg = {
@@ -116,6 +122,7 @@ static int run(struct args *args, struct err *e)
 						.log_gid = gid,
 						.log_level = args_string(args, "log-level", "info"),
 						.run_as_self = as_self,
+						.confinement = confinement,
 						.watchdog_ms = args_ms(args, "watchdog", 20000),
 						.backoff_min_ms = args_ms(args, "backoff", 1000),
 						.backoff_max_ms = args_ms(args, "max-backoff", 60000),

@@ -84,8 +84,8 @@ static int refuse_locked(int fd, const char *dir, struct err *e)
 	char pid[32] = "";
 	ssize_t n = pread(fd, pid, sizeof(pid) - 1, 0);
 	pid[n > 0 ? strspn(pid, "0123456789") : 0] = '\0';
-	return err_set(e, ERR_AGAIN, "the state folder %s is in use by process %s: stop it first", dir,
-		*pid ? pid : "(unknown)");
+	return err_set(e, ERR_AGAIN, "the state folder %s is in use by %s%s: stop it first", dir,
+		*pid ? "process " : "another process", pid);
 }
 
 static int take_lock(struct state_dir *d, struct err *e)
@@ -103,9 +103,10 @@ static int take_lock(struct state_dir *d, struct err *e)
 			return refuse_locked(d->lock_fd, d->path, e);
 		return err_errno(e, ERR_IO, errno, "cannot lock %s/lock", d->path);
 	}
-	/* Only for the message above: a failure to write it harms nobody. */
-	char pid[32];
-	int n = snprintf(pid, sizeof(pid), "%ld\n", (long)getpid());
+	/* Only for the message above: a failure to write it harms nobody. 1 is said in a namespace of
+	 * its own, and would name another process outside. */
+	char pid[32] = "";
+	int n = getpid() == 1 ? 0 : snprintf(pid, sizeof(pid), "%ld\n", (long)getpid());
 	if (!fs_ftruncate(d->lock_fd, 0))
 		(void)!fs_pwrite_full(d->lock_fd, pid, (size_t)n, 0);
 	return ERR_OK;

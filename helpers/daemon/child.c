@@ -119,14 +119,19 @@ static int try_start(struct child *c, struct err *e)
 {
 	const char *const argv[] = {
 		c->cfg->program, "replicate", "-worker-fd", "3", "-log-level", c->cfg->log_level, NULL};
+	struct confine_folders folders = {0};
+	int fd;
 	c->log_fd = applog_open(c->cfg->log_dir, c->app, c->cfg->log_gid, e);
 	if (c->log_fd < 0)
 		return e->code;
-	struct spawn s = {argv, c->uid, c->gid, c->cfg->run_as_self, c->log_fd};
-	int fd;
-	int rc = spawn_child(&s, &c->pid, &fd, e);
+	struct spawn s = {
+		argv, c->uid, c->gid, c->cfg->run_as_self, c->log_fd, c->cfg->confinement, &folders};
+	int rc = c->cfg->folders(c->cfg->ctx, c, &folders, e);
+	if (rc == ERR_OK)
+		rc = spawn_child(&s, &c->pid, &fd, e);
 	if (rc == ERR_OK)
 		channel_init(&c->channel, fd);
+	confine_free(&folders);
 	return rc;
 }
 

@@ -14,6 +14,7 @@
 #define DAEMON_CHILD_H
 
 #include "base/err.h"
+#include "daemon/confine.h"
 #include "daemon/pollset.h"
 #include "proto/line.h"
 #include "proto/message.h"
@@ -31,12 +32,15 @@ struct child_config {
 	gid_t log_gid;
 	const char *log_level; /* "info" */
 	bool run_as_self;
+	enum confine_kind confinement;
 	int64_t watchdog_ms; /* silence after which it is killed */
 	int64_t backoff_min_ms, backoff_max_ms;
 	int64_t shutdown_ms; /* told to the worker; killed a margin later */
 	/* Makes the config message when a worker has started: credentials are read then, and kept by
 	 * nobody. A new object in *out, or an error that becomes the child's trouble. */
 	int (*make)(void *ctx, struct child *c, json_t **out, struct err *e);
+	/* What a worker that is about to start may see; freed by the caller in every case. */
+	int (*folders)(void *ctx, const struct child *c, struct confine_folders *out, struct err *e);
 	void *ctx;
 };
 

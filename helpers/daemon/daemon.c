@@ -173,7 +173,10 @@ static int start(struct daemon *d, const struct daemon_config *cfg, struct err *
 
 int daemon_run(const struct daemon_config *cfg, struct err *e)
 {
-	struct daemon d = {.signal_fd = -1, .supervisor.lock_fd = -1, .supervisor.watch_fd = -1};
+	struct daemon d = {.signal_fd = -1,
+		.supervisor.lock_fd = -1,
+		.supervisor.watch_fd = -1,
+		.supervisor.mounts_fd = -1};
 	spawn_raise_descriptors();
 	pollset_init(&d.pollset);
 	int rc = start(&d, cfg, e);

@@ -63,13 +63,14 @@ void jobs_free(struct jobs *j)
 /* ---- start ---- */
 
 static int spawn_job(
-	struct job *job, const struct child_config *cfg, uid_t uid, gid_t gid, struct err *e)
+	struct job *job, uid_t uid, gid_t gid, const struct confine_folders *folders, struct err *e)
 {
+	const struct child_config *cfg = job->jobs->cfg;
 	const char *const argv[] = {cfg->program, "job", "-fd", "3", NULL};
 	int log_pipe[2], fd;
 	if (pipe2(log_pipe, O_CLOEXEC) != 0)
 		return err_errno(e, ERR_IO, errno, "cannot make a pipe");
-	struct spawn s = {argv, uid, gid, cfg->run_as_self, log_pipe[1]};
+	struct spawn s = {argv, uid, gid, cfg->run_as_self, log_pipe[1], cfg->confinement, folders};
 	int rc = spawn_child(&s, &job->pid, &fd, e);
 	fs_close(log_pipe[1]);
 	if (rc != ERR_OK) {
@@ -83,8 +84,9 @@ static int spawn_job(
 	return ERR_OK;
 }
 
-int job_start(struct jobs *j, uid_t uid, gid_t gid, const struct message_job *message,
-	int64_t timeout_ms, const struct job_events *events, struct job **out, struct err *e)
+int job_start(struct jobs *j, uid_t uid, gid_t gid, const struct confine_folders *folders,
+	const struct message_job *message, int64_t timeout_ms, const struct job_events *events,
+	struct job **out, struct err *e)
 {
 	struct job *job = calloc(1, sizeof(*job));
 	if (!job)
@@ -96,7 +98,7 @@ int job_start(struct jobs *j, uid_t uid, gid_t gid, const struct message_job *me
 	job->message = message_job_encode(message);
 	int rc = job->message ? ERR_OK : err_nomem(e, "starting a job");
 	if (rc == ERR_OK)
-		rc = spawn_job(job, j->cfg, uid, gid, e);
+		rc = spawn_job(job, uid, gid, folders, e);
 	if (rc != ERR_OK) {
 		job_free(job);
 		return rc;

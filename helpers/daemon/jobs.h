@@ -34,11 +34,13 @@ void jobs_init(struct jobs *j, const struct child_config *cfg);
 void jobs_free(struct jobs *j); /* kills what runs; ends are not told */
 
 /*
- * Starts one as uid and gid. `message` is encoded before the call returns. timeout_ms: it is killed
- * after that (0 = never). *out is for job_cancel, until `end` was called.
+ * Starts one as uid and gid, confined to the folders, which are borrowed for the call. `message` is
+ * encoded before the call returns. timeout_ms: it is killed after that (0 = never). *out is for
+ * job_cancel, until `end` was called.
  */
-int job_start(struct jobs *j, uid_t uid, gid_t gid, const struct message_job *message,
-	int64_t timeout_ms, const struct job_events *events, struct job **out, struct err *e);
+int job_start(struct jobs *j, uid_t uid, gid_t gid, const struct confine_folders *folders,
+	const struct message_job *message, int64_t timeout_ms, const struct job_events *events,
+	struct job **out, struct err *e);
 
 /* It is asked to stop, and killed if it doesn't within 10 s; nothing more is told. */
 void job_cancel(struct job *job);

@@ -134,6 +134,20 @@ static void on_log(void *ctx, const char *text)
 
 /* ---- the start ---- */
 
+/* What it may see. A check writes to a replica, the others only read it. */
+static int job_folders(const struct operation *o, struct confine_folders *f, struct err *e)
+{
+	f->roots = o->routes->supervisor->cfg.storage_roots;
+	int rc = confine_add_storage(
+		f, o->target.storage_dir, o->target.mount, o->storage.folder_dev, o->storage.folder_ino, e);
+	if (rc == ERR_OK && o->state_dir)
+		rc = confine_add(f, CONFINE_STATE, o->state_dir, e);
+	if (rc == ERR_OK)
+		rc = confine_add_replica(
+			f, o->kind == JOB_CHECK ? CONFINE_REPLICA : CONFINE_SOURCE, o->target.replica, e);
+	return rc;
+}
+
 static int start_job(struct operation *o, struct err *e)
 {
 	struct supervisor *s = o->routes->supervisor;
@@ -154,9 +168,13 @@ static int start_job(struct operation *o, struct err *e)
 			secrets.region, secrets.endpoint},
 	};
 	const struct job_events events = {on_progress, on_log, on_end, o};
+	struct confine_folders folders = {0};
 	if (rc == ERR_OK)
-		rc = job_start(o->routes->jobs, o->uid, o->gid, &m,
+		rc = job_folders(o, &folders, e);
+	if (rc == ERR_OK)
+		rc = job_start(o->routes->jobs, o->uid, o->gid, &folders, &m,
 			o->kind == JOB_RESTORE ? 0 : CHECK_TIMEOUT_MS, &events, &o->job, e);
+	confine_free(&folders);
 	secrets_free(&secrets);
 	return rc;
 }
@@ -284,12 +302,8 @@ static int check_target(struct operation *o, struct err *e)
 	bool as_folder = o->kind == JOB_RESTORE && !(t->force && o->storage.exists);
 	o->uid = as_folder ? o->storage.folder_uid : o->storage.uid;
 	o->gid = as_folder ? o->storage.folder_gid : o->storage.gid;
-	if (o->uid == 0 && !cfg->allow_root)
-		return err_set(e, ERR_DATABASE,
-			"%s belongs to root; give it to the user of the app, or start litestreamd with "
-			"-allow-root-databases",
-			o->storage.exists && !as_folder ? o->path : t->storage_dir);
-	return ERR_OK;
+	return supervisor_check_root(o->routes->supervisor, o->uid,
+		o->storage.exists && !as_folder ? o->path : t->storage_dir, e);
 }
 
 /* {"skipped":"database"}: there is one, and only a missing one was to be restored. */

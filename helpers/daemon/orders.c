@@ -57,6 +57,51 @@ static int collect_databases(
 	return ERR_OK;
 }
 
+/* Those of one database. */
+static int add_folders(const struct supervisor *s, const struct desired_database *d,
+	const struct verdict *v, struct confine_folders *out, struct err *e)
+{
+	char *state = fs_join(s->state_dir, d->id);
+	int rc = state ? confine_add(out, CONFINE_STATE, state, e) : err_nomem(e, "starting a worker");
+	if (rc == ERR_OK)
+		rc = confine_add_storage(out, d->storage_dir, d->mount, v->folder_dev, v->folder_ino, e);
+	if (rc == ERR_OK)
+		rc = confine_add_replica(out, CONFINE_REPLICA, d->replica, e);
+	free(state);
+	return rc;
+}
+
+int orders_folders(void *ctx, const struct child *c, struct confine_folders *out, struct err *e)
+{
+	struct supervisor *s = ctx;
+	const struct app *a = supervisor_find(s, c->app);
+	if (!a)
+		return err_set(e, ERR_FAIL, "the app %s is gone", c->app);
+	out->roots = s->cfg.storage_roots;
+	for (size_t i = 0; i < a->desired.n_databases; i++) {
+		int rc = is_for(a, i, c) ? add_folders(s, &a->desired.databases[i], &a->verdicts[i], out, e)
+								 : ERR_OK;
+		if (rc != ERR_OK)
+			return rc;
+	}
+	return ERR_OK;
+}
+
+/* A worker keeps the folders that it was given. */
+static int append_places(
+	const struct supervisor *s, const struct app *a, const struct child *c, struct buf *text)
+{
+	int rc = buf_append(text, s->system, sizeof(s->system));
+	if (a && rc == ERR_OK)
+		rc = buf_append(text, &a->moved, sizeof(a->moved));
+	for (size_t i = 0; a && rc == ERR_OK && i < a->desired.n_databases; i++) {
+		const struct verdict *v = &a->verdicts[i];
+		if (is_for(a, i, c) && (rc = buf_append(text, &v->folder_dev, sizeof(v->folder_dev))) == 0)
+			rc = buf_append(text, &v->folder_ino, sizeof(v->folder_ino));
+	}
+	return rc;
+}
+
 int orders_make(void *ctx, struct child *c, json_t **out, struct err *e)
 {
 	struct supervisor *s = ctx;
@@ -87,10 +132,12 @@ int orders_digest(struct supervisor *s, struct child *c, uint8_t out[32], struct
 {
 	json_t *config = NULL;
 	struct buf text;
-	buf_init(&text, PROTO_LINE_MAX);
+	buf_init(&text, 2 * PROTO_LINE_MAX);
 	int rc = orders_make(s, c, &config, e);
 	if (rc == ERR_OK)
 		rc = json_append(&text, config);
+	if (rc == ERR_OK && append_places(s, supervisor_find(s, c->app), c, &text) != ERR_OK)
+		rc = err_nomem(e, "configuring a worker");
 	if (rc == ERR_OK && digest_sha256(text.data, text.len, out) != 0)
 		rc = err_set(e, ERR_FAIL, "cannot hash the configuration of %s", c->app);
 	json_decref(config);

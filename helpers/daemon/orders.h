@@ -13,7 +13,14 @@
  */
 int orders_make(void *ctx, struct child *c, json_t **out, struct err *e);
 
-/* SHA-256 of it: another one means that the worker must be started anew. */
+/*
+ * What that worker may see: the folders, state folders and file replicas of the same databases.
+ * ERR_NOMEM, ERR_FAIL when the app is gone.
+ */
+int orders_folders(void *ctx, const struct child *c, struct confine_folders *out, struct err *e);
+
+/* SHA-256 of the message, of which folders those are, and of what else a confined child has as it
+ * was at its start: another one means that the worker must be started anew. */
 int orders_digest(struct supervisor *s, struct child *c, uint8_t out[32], struct err *e);
 
 #endif

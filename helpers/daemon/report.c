@@ -193,6 +193,8 @@ static json_t *database_of(const struct app *a, size_t i, int64_t now_ms)
 	if (rc == ERR_OK) {
 		json_put_int(o, "uid", d->uid, &rc);
 		json_put_int(o, "pid", c ? c->pid : 0, &rc);
+		json_put_text(
+			o, "confinement", c && c->pid > 0 ? confine_name(c->cfg->confinement) : NULL, &rc);
 		json_put_flag(o, "unshipped", c && child_left_unshipped(c, d->path), &rc);
 	}
 	return finish(o, rc);
@@ -303,6 +305,7 @@ json_t *report_info(const struct supervisor *s)
 	json_put_text(o, "version", LITESTREAM_VERSION, &rc);
 	json_put_int(o, "pid", getpid(), &rc);
 	json_put_int(o, "uptime_seconds", (clock_mono_us() - s->started_us) / 1000000, &rc);
+	json_put_text(o, "confinement", confine_name(s->cfg.child.confinement), &rc);
 	json_put_int(o, "apps", apps, &rc);
 	json_put_int(o, "workers", workers, &rc);
 	json_put_int(o, "databases", databases, &rc);

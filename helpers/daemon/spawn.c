@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
+#include <linux/securebits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +15,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define FAILED 126
@@ -23,10 +26,17 @@
 static const char *const passed_on[] = {"TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "ASAN_OPTIONS",
 	"UBSAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS", NULL};
 
-static void die(const char *what)
+__attribute__((noreturn)) static void die_of(const char *why)
 {
-	dprintf(STDERR_FILENO, "litestreamd: cannot start a child: %s: %s\n", what, strerror(errno));
+	dprintf(STDERR_FILENO, "litestreamd: cannot start a child: %s\n", why);
 	_exit(FAILED);
+}
+
+__attribute__((noreturn)) static void die(const char *what)
+{
+	char why[256];
+	snprintf(why, sizeof(why), "%.120s: %s", what, strerror(errno));
+	die_of(why);
 }
 
 static void set_descriptors(int channel, int log_fd)
@@ -54,17 +64,35 @@ static void reset_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* Order matters: groups while we may still change them, then gid, then uid; then it is looked
- * whether all of it is true, because a half dropped privilege is the worst of all. */
+/* Uid 0 would get everything back at exec: without the bounding set and with NOROOT it doesn't. */
+static void forbid_capabilities(void)
+{
+	for (unsigned long c = 0; prctl(PR_CAPBSET_READ, c, 0, 0, 0) >= 0; c++)
+		if (prctl(PR_CAPBSET_READ, c, 0, 0, 0) > 0 && prctl(PR_CAPBSET_DROP, c, 0, 0, 0) != 0)
+			die("the capability bounding set");
+	if (prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED, 0, 0, 0) != 0)
+		die("securebits");
+}
+
+static void drop_capabilities(void)
+{
+	struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0, 0, 0}};
+	if (syscall(SYS_capset, &header, none) != 0)
+		die("capset");
+}
+
+/* Order matters: gid while we may still change it, then uid, then what root would keep; then it is
+ * looked whether all of it is true, because a half dropped privilege is the worst of all. */
 static void become(const struct spawn *s)
 {
 	if (!s->as_self) {
-		if (setgroups(0, NULL) != 0)
-			die("setgroups");
+		forbid_capabilities();
 		if (setresgid(s->gid, s->gid, s->gid) != 0)
 			die("setresgid");
 		if (setresuid(s->uid, s->uid, s->uid) != 0)
 			die("setresuid");
+		drop_capabilities();
 	}
 	uid_t r, e, saved;
 	if (getresuid(&r, &e, &saved) != 0 || r != s->uid || e != s->uid || saved != s->uid)
@@ -88,6 +116,26 @@ static char **make_environment(char **env)
 	return env;
 }
 
+static int confine(const struct spawn *s)
+{
+	const struct confine c = {s->confinement, s->folders, s->argv[0], s->uid, s->gid, s->as_self};
+	struct err e = ERR_INIT;
+	int ruleset;
+	/* First: what is opened as another user must not be opened with our groups. */
+	if (!s->as_self && setgroups(0, NULL) != 0)
+		die("setgroups");
+	if (confine_enter(&c, &ruleset, &e) != ERR_OK)
+		die_of(e.text);
+	return ruleset;
+}
+
+static void restrict_to(int ruleset)
+{
+	struct err e = ERR_INIT;
+	if (confine_restrict(ruleset, &e) != ERR_OK)
+		die_of(e.text);
+}
+
 __attribute__((noreturn)) static void run_child(const struct spawn *s, int channel)
 {
 	char *env[ENVIRONMENT_MAX];
@@ -101,10 +149,18 @@ __attribute__((noreturn)) static void run_child(const struct spawn *s, int chann
 		die("chdir");
 	if (setrlimit(RLIMIT_CORE, &no_core) != 0)
 		die("RLIMIT_CORE");
+	int ruleset = confine(s);
 	become(s);
+	restrict_to(ruleset);
 	execve(s->argv[0], (char *const *)s->argv, env);
 	die(s->argv[0]);
-	_exit(FAILED);
+}
+
+/* fork(2), into new namespaces where the child gets some. */
+static pid_t split(const struct spawn *s)
+{
+	int flags = confine_clone_flags(s->confinement);
+	return flags ? (pid_t)syscall(SYS_clone, SIGCHLD | flags, 0, 0, 0, 0) : fork();
 }
 
 int spawn_child(const struct spawn *s, pid_t *pid, int *channel, struct err *e)
@@ -116,7 +172,7 @@ int spawn_child(const struct spawn *s, pid_t *pid, int *channel, struct err *e)
 	int pair[2];
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
 		return err_errno(e, ERR_IO, errno, "cannot make a channel for a child");
-	pid_t child = fork();
+	pid_t child = split(s);
 	if (child == 0)
 		run_child(s, pair[1]);
 	int saved = errno;

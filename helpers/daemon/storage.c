@@ -87,8 +87,10 @@ static int folder_error(const char *dir, int errnum, struct err *e)
 	return err_errno(e, ERR_DATABASE, errnum, "cannot open the folder %s", dir);
 }
 
-static int open_folder(const char *roots, const char *dir, bool mount, int *out, struct err *e)
+int storage_open(const char *roots, const char *dir, bool mount, int *out, struct err *e)
 {
+	if (!name_is_folder(dir))
+		return err_set(e, ERR_USAGE, "\"%.200s\" is not an absolute folder", dir);
 	const char *root = "/", *rest = dir + 1;
 	size_t n = find_root(roots, dir, &root, &rest);
 	if (n == 0 && !mount)
@@ -138,15 +140,13 @@ int storage_look(const char *roots, const char *storage_dir, const char *file, b
 	struct storage_answer *out, struct err *e)
 {
 	memset(out, 0, sizeof(*out));
-	if (!name_is_folder(storage_dir))
-		return err_set(e, ERR_USAGE, "\"%.200s\" is not an absolute folder", storage_dir);
 	if (!name_is_file(file))
 		return err_set(e, ERR_USAGE,
 			"\"%.140s\" can't be the name of a database: letters, digits, '_', '.', '-', at most "
 			"128, and not ending in -wal, -shm or -journal",
 			file);
 	int folder = -1;
-	int rc = open_folder(roots, storage_dir, mount, &folder, e);
+	int rc = storage_open(roots, storage_dir, mount, &folder, e);
 	if (rc != ERR_OK)
 		return rc;
 	struct stat st;
@@ -155,6 +155,8 @@ int storage_look(const char *roots, const char *storage_dir, const char *file, b
 	} else {
 		out->uid = out->folder_uid = st.st_uid;
 		out->gid = out->folder_gid = st.st_gid;
+		out->folder_dev = st.st_dev;
+		out->folder_ino = st.st_ino;
 		rc = look_at_file(folder, storage_dir, file, out, e);
 	}
 	fs_close(folder);

@@ -17,6 +17,8 @@ struct storage_answer {
 	gid_t gid;
 	uid_t folder_uid;
 	gid_t folder_gid;
+	dev_t folder_dev; /* which folder that was */
+	ino_t folder_ino;
 };
 
 /*
@@ -30,6 +32,9 @@ struct storage_answer {
  */
 int storage_look(const char *roots, const char *storage_dir, const char *file, bool mount,
 	struct storage_answer *out, struct err *e);
+
+/* The folder alone, by the same rules: an O_PATH descriptor of it. */
+int storage_open(const char *roots, const char *storage_dir, bool mount, int *fd, struct err *e);
 
 /* For tests: as on a kernel without openat2. */
 extern bool storage_walk_only;

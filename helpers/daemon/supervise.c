@@ -8,23 +8,34 @@
 #include "daemon/datadir.h"
 #include "daemon/orders.h"
 #include "daemon/storage.h"
+#include "daemon/supervise_watch.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/inotify.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
 #define MS 1000ll
-#define SETTLE_US (50 * MS) /* files come in groups: one reading for all of them */
 #define POLL_US (1000 * MS) /* where there is no inotify */
 #define REFUSED_MS 60000    /* a database that was refused is looked at again so often */
 
 /* ---- may a worker have this database? ---- */
 
-static int judge(struct supervisor *s, const struct desired_database *d, struct err *e)
+int supervisor_check_root(const struct supervisor *s, uid_t uid, const char *path, struct err *e)
+{
+	if (uid != 0 || s->cfg.allow_root || s->cfg.child.confinement != CONFINE_NONE)
+		return ERR_OK;
+	return err_set(e, ERR_DATABASE,
+		"%s belongs to root, and nothing would hold a process of root here (no mount namespaces, "
+		"no "
+		"Landlock): give it to the user of the app, or start litestreamd with "
+		"-allow-root-databases",
+		path);
+}
+
+static int judge(
+	struct supervisor *s, const struct desired_database *d, struct verdict *v, struct err *e)
 {
 	struct storage_answer st;
 	int rc = storage_look(s->cfg.storage_roots, d->storage_dir, d->file, d->mount, &st, e);
@@ -35,12 +46,27 @@ static int judge(struct supervisor *s, const struct desired_database *d, struct 
 			"%s belongs to uid %u, but was created here for uid %u; if that is right, destroy and "
 			"create the replication again",
 			st.exists ? d->path : d->storage_dir, (unsigned)st.uid, (unsigned)d->uid);
-	if (d->uid == 0 && !s->cfg.allow_root)
-		return err_set(e, ERR_DATABASE,
-			"%s belongs to root; litestreamd only works as root for it with "
-			"-allow-root-databases",
-			d->path);
+	rc = supervisor_check_root(s, d->uid, d->path, e);
+	if (rc != ERR_OK)
+		return rc;
+	v->folder_dev = st.folder_dev;
+	v->folder_ino = st.folder_ino;
 	return datadir_state(s->state_dir, d->id, d->uid, d->gid, s->cfg.child.run_as_self, e);
+}
+
+/* A replica's folder comes with the first start; when it goes, or is another, what the worker has
+ * is out of reach for everybody else. */
+static bool replica_moved(const struct desired_database *d, struct verdict *v)
+{
+	struct stat st = {0};
+	char *path = confine_replica_path(d->replica);
+	if (!path || stat(path, &st) != 0)
+		st.st_dev = st.st_ino = 0;
+	free(path);
+	bool moved = v->replica_ino && (st.st_dev != v->replica_dev || st.st_ino != v->replica_ino);
+	v->replica_dev = st.st_dev;
+	v->replica_ino = st.st_ino;
+	return moved;
 }
 
 /* Judges every database; true when any verdict is another than before. */
@@ -52,11 +78,16 @@ static bool judge_all(struct supervisor *s, struct app *a)
 		const struct desired_database *d = &a->desired.databases[i];
 		struct verdict *v = &a->verdicts[i];
 		struct err e = ERR_INIT;
-		int code = judge(s, d, &e);
+		const struct verdict before = *v;
+		int code = judge(s, d, v, &e);
 		a->refused = a->refused || code != ERR_OK;
+		watch_parent(s, d->storage_dir);
+		bool moved = replica_moved(d, v);
+		a->moved += moved;
+		changed = changed || moved || code != v->code || v->folder_dev != before.folder_dev ||
+				  v->folder_ino != before.folder_ino;
 		if (code == v->code && strcmp(v->reason, e.text) == 0)
 			continue;
-		changed = changed || code != v->code;
 		if (code != ERR_OK)
 			applog_write(s->cfg.child.log_dir, a->name, s->cfg.child.log_gid, LOG_ERROR,
 				"not replicating %s: %s", d->path, e.text);
@@ -269,17 +300,6 @@ bool supervisor_quiet(const struct app *a)
 
 /* ---- the loop ---- */
 
-static void on_watch(void *ctx, short events)
-{
-	struct supervisor *s = ctx;
-	char text[4096];
-	(void)events;
-	while (read(s->watch_fd, text, sizeof(text)) > 0)
-		;
-	s->reread = true;
-	s->reread_us = clock_mono_us() + SETTLE_US;
-}
-
 static void forget_gone(struct supervisor *s)
 {
 	for (struct app **link = &s->apps; *link;) {
@@ -300,8 +320,16 @@ static bool is_wanted(const struct app *a)
 
 static void recheck(struct supervisor *s)
 {
+	uint8_t before[sizeof(s->system)];
+	memcpy(before, s->system, sizeof(before));
+	confine_system_digest(s->cfg.child.confinement, s->system);
+	bool all = memcmp(before, s->system, sizeof(before)) != 0;
+	if (all) {
+		log_info("the resolver's files have changed: workers are started anew");
+		watch_system(s); /* they may be elsewhere now */
+	}
 	for (struct app *a = s->apps; a; a = a->next) {
-		if (is_wanted(a) && judge_all(s, a))
+		if (is_wanted(a) && (judge_all(s, a) || all))
 			apply(s, a);
 	}
 }
@@ -313,14 +341,8 @@ static int64_t recheck_due(const struct supervisor *s)
 	for (const struct app *a = s->apps; a && !refused; a = a->next)
 		refused = is_wanted(a) && a->refused;
 	int64_t ms = refused && s->cfg.recheck_ms > REFUSED_MS ? REFUSED_MS : s->cfg.recheck_ms;
-	return s->rechecked_us + ms * MS;
-}
-
-static bool folders_changed(struct supervisor *s)
-{
-	bool desired = datadir_changed(s->desired_dir, &s->desired_mtime_ns);
-	bool secrets = datadir_changed(s->secrets_dir, &s->secrets_mtime_ns);
-	return desired || secrets;
+	int64_t due = s->rechecked_us + ms * MS;
+	return s->look_us < due ? s->look_us : due;
 }
 
 static void do_due(struct supervisor *s, int64_t now)
@@ -329,12 +351,12 @@ static void do_due(struct supervisor *s, int64_t now)
 	if (s->stopping)
 		return;
 	if (s->watch_fd < 0 && now >= s->reread_us) {
-		s->reread = folders_changed(s);
+		s->reread = watch_folders_changed(s);
 		s->reread_us = s->reread ? now : now + POLL_US;
 	}
 	bool due = now >= recheck_due(s);
 	/* A folder that was made anew has no watch. */
-	if (due && folders_changed(s)) {
+	if (due && watch_folders_changed(s)) {
 		s->reread = true;
 		s->reread_us = now;
 	}
@@ -345,6 +367,7 @@ static void do_due(struct supervisor *s, int64_t now)
 	}
 	if (due) {
 		s->rechecked_us = now;
+		s->look_us = INT64_MAX;
 		recheck(s);
 	}
 }
@@ -359,7 +382,7 @@ void supervisor_prepare(struct supervisor *s, struct pollset *p)
 	}
 	if (s->stopping)
 		return;
-	pollset_add(p, s->watch_fd, POLLIN, on_watch, s);
+	watch_prepare(s, p);
 	if (s->reread || s->watch_fd < 0)
 		pollset_wake_at(p, s->reread_us);
 	if (s->apps)
@@ -427,30 +450,20 @@ static int open_folders(struct supervisor *s, struct err *e)
 	return rc;
 }
 
-static void start_watch(struct supervisor *s)
-{
-	const uint32_t mask = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE;
-	s->watch_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-	if (s->watch_fd >= 0 && inotify_add_watch(s->watch_fd, s->desired_dir, mask) >= 0 &&
-		inotify_add_watch(s->watch_fd, s->secrets_dir, mask) >= 0)
-		return;
-	log_warn(
-		"no inotify for %s (%s): looking each second instead", s->desired_dir, strerror(errno));
-	fs_close(s->watch_fd);
-	s->watch_fd = -1;
-}
-
 int supervisor_open(struct supervisor *s, const struct supervisor_config *cfg, struct err *e)
 {
 	memset(s, 0, sizeof(*s));
 	s->cfg = *cfg;
 	s->cfg.child.make = orders_make;
+	s->cfg.child.folders = orders_folders;
 	s->cfg.child.ctx = s;
-	s->lock_fd = s->watch_fd = -1;
+	s->lock_fd = s->watch_fd = s->mounts_fd = -1;
 	s->started_us = s->rechecked_us = clock_mono_us();
+	s->look_us = INT64_MAX;
+	confine_system_digest(cfg->child.confinement, s->system);
 	int rc = open_folders(s, e);
 	if (rc == ERR_OK) {
-		start_watch(s);
+		watch_open(s);
 		rc = supervisor_reload_all(s, e);
 	}
 	if (rc != ERR_OK)
@@ -465,11 +478,11 @@ void supervisor_close(struct supervisor *s)
 		s->apps = a->next;
 		app_free(a);
 	}
-	fs_close(s->watch_fd);
+	watch_close(s);
 	fs_close(s->lock_fd);
 	free(s->desired_dir);
 	free(s->secrets_dir);
 	free(s->state_dir);
 	memset(s, 0, sizeof(*s));
-	s->lock_fd = s->watch_fd = -1;
+	s->lock_fd = s->watch_fd = s->mounts_fd = -1;
 }

@@ -7,6 +7,11 @@
  * symbolic links, a regular file with one name, owned by the uid that was recorded when it was
  * created (its folder, while there is no file), and not by root unless that is allowed. One worker
  * serves all databases of one app with one owner. All from the daemon's one thread.
+ *
+ * A confined worker keeps the folders and the copies of /etc/resolv.conf and the like that it was
+ * started with: when one of them is another (a folder made anew or mounted over, another resolver)
+ * it is started anew. That is noticed by inotify and by the kernel's word that mounts have changed,
+ * at the latest when all are looked at again.
  */
 #ifndef DAEMON_SUPERVISE_H
 #define DAEMON_SUPERVISE_H
@@ -31,6 +36,10 @@ struct supervisor_config {
 struct verdict {
 	int code; /* ERR_OK: its worker has it */
 	char reason[512];
+	dev_t folder_dev; /* the storage folder that was judged */
+	ino_t folder_ino;
+	dev_t replica_dev; /* the folder of a file replica, as it was seen last; 0 = there was none */
+	ino_t replica_ino;
 };
 
 struct app {
@@ -38,7 +47,8 @@ struct app {
 	char name[64];
 	struct desired desired;
 	struct verdict *verdicts;
-	bool refused; /* any of them, when they were judged last */
+	bool refused;   /* any of them, when they were judged last */
+	uint64_t moved; /* counts folders of file replicas that were replaced */
 	struct child *children;
 	int load_code; /* of the last try to read the file; the older content stays in force */
 	char load_reason[512];
@@ -53,7 +63,11 @@ struct supervisor {
 	bool stopping, reread;
 	struct app *apps;
 	int64_t started_us, rechecked_us, reread_us;
+	int64_t look_us; /* when to look at all again because of something that was noticed */
 	int64_t desired_mtime_ns, secrets_mtime_ns; /* where there is no inotify */
+	int desired_wd, secrets_wd;                 /* of watch_fd */
+	int mounts_fd;                              /* tells when anything was mounted or unmounted */
+	uint8_t system[32];                         /* confine_system_digest */
 };
 
 /*
@@ -73,6 +87,9 @@ int supervisor_reload(struct supervisor *s, const char *name, struct err *e);
 void supervisor_pause(struct supervisor *s, struct app *a);
 void supervisor_resume(struct supervisor *s, struct app *a);
 bool supervisor_quiet(const struct app *a); /* no worker process is left */
+
+/* ERR_DATABASE for uid 0, where nothing confines children and the administrator didn't allow it. */
+int supervisor_check_root(const struct supervisor *s, uid_t uid, const char *path, struct err *e);
 
 struct app *supervisor_find(struct supervisor *s, const char *name); /* NULL */
 

@@ -321,7 +321,7 @@ int worker_run(int fd, struct err *e)
 	channel_init(&w.channel, fd);
 	int rc = begin(&w, e);
 	if (rc == ERR_OK) {
-		log_info("worker %d: %zu %s", (int)getpid(), w.config.n_databases,
+		log_info("worker started: %zu %s", w.config.n_databases,
 			w.config.n_databases == 1 ? "database" : "databases");
 		add_all(&w);
 		schedule_run(w.schedule);

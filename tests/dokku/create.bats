@@ -206,7 +206,16 @@ refused() {
   refused 9 "can't write to the folder $DIR" create-app "$DIR" production.sqlite3 "$REPLICA"
   host chmod 0755 "$DIR"
   dokku storage:ensure-directory --chown root create-root
+  # Its worker is root without root's rights, and held by its namespaces.
+  run dokku litestream:create create-app "$STORAGE/create-root" production.sqlite3 "file://$LIB_ROOT/root-replica"
+  assert_success
+  [[ "$(desired '.databases[0].uid')" == 0 && "$(host stat -c %u:%a "$LIB_ROOT/root-replica")" == 0:700 ]]
+  dokku --force litestream:destroy create-app
+  daemon_stop
+  daemon_start -confinement none
   refused 9 "belongs to root" create-app "$STORAGE/create-root" production.sqlite3 "$REPLICA"
+  daemon_stop
+  daemon_start
 }
 
 @test "create: without a daemon it says how to start it" {

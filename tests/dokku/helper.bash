@@ -107,14 +107,14 @@ machine_stop() {
 }
 
 # The daemon in the foreground of this part, with its output and its process id in files: tests of a
-# file are processes of their own, and any of them may stop and start it.
+# file are processes of their own, and any of them may stop and start it: daemon_start [FLAG...].
 daemon_files="${BATS_FILE_TMPDIR:-${TMPDIR:-/tmp}/litestreamd.$$}"
 DAEMON_LOG="$daemon_files/litestreamd.log"
 daemon_start() {
   local i pid
   mkdir -p "$daemon_files"
   enter_words
-  "${ENTER[@]}" "$LIBDIR/litestreamd" </dev/null >>"$DAEMON_LOG" 2>&1 3>&- &
+  "${ENTER[@]}" "$LIBDIR/litestreamd" "$@" </dev/null >>"$DAEMON_LOG" 2>&1 3>&- &
   pid="$!"
   echo "$pid" >"$daemon_files/litestreamd.pid"
   # The one that answers must be this one, not one that did not end.

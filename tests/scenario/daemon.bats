@@ -139,18 +139,32 @@ load ../lib/daemon
   elsewhere() { field one reason | grep -q 'is not below'; }
   poll elsewhere
   [[ "$(worker_of one)" == 0 ]]
-
-  app rooted 0
-  poll is rooted state refused
-  field rooted reason | grep -q -- '-allow-root-databases'
 }
 
-@test "a database of root, where the administrator allows it" {
+@test "a database of root: confined; where nothing confines, if the administrator allows it" {
+  local dir="$ROOT/storage/rooted--db"
   app rooted 0
-  daemon -allow-root-databases
+  daemon -confinement none
+  poll is rooted state refused
+  field rooted reason | grep -q -- '-allow-root-databases'
+  run ctl restore "$dir" new.db "file://$ROOT/replicas/rooted"
+  [[ "$status" -eq 9 && "$output" == *"belongs to root"* ]]
+  end litestreamd
+
+  daemon -confinement none -allow-root-databases
   ctl wait rooted
-  [[ "$(proc "$(worker_of rooted)" Uid)" == "0 0 0 0" ]]
-  [[ "$(proc "$(worker_of rooted)" NoNewPrivs)" == 1 ]]
+  is rooted confinement none
+  end litestreamd
+
+  daemon
+  ctl wait rooted
+  [[ "$(ctl info -json | jq -r .confinement)" == "$(field rooted confinement)" ]]
+  local pid set
+  pid="$(worker_of rooted)"
+  [[ "$(proc "$pid" Uid)" == "0 0 0 0" && "$(proc "$pid" NoNewPrivs)" == 1 ]]
+  for set in CapInh CapPrm CapEff CapBnd CapAmb; do
+    [[ "$(proc "$pid" "$set")" == 0000000000000000 ]]
+  done
 }
 
 @test "secrets are in no argument, environment, log, status or answer" {
@@ -293,15 +307,13 @@ load ../lib/daemon
   run ctl restore "$dir" app.db "$url"
   [[ "$status" -eq 4 ]]
   [[ "$output" == *"cannot restore, output path already exists: $dir/app.db"* ]]
-  mkdir "$ROOT/storage/copy--db" "$ROOT/storage/root--db"
+  mkdir "$ROOT/storage/copy--db"
   chown $BOB:$BOB "$ROOT/storage/copy--db"
   chmod 0755 "$ROOT/replicas/one"
   find "$ROOT/replicas/one" -exec chmod a+rX {} +
   ctl restore "$ROOT/storage/copy--db" app.db "$url"
   [[ "$(stat -c %u:%g "$ROOT/storage/copy--db/app.db")" == "$BOB:$BOB" ]]
   [[ "$(sqlite3 "$ROOT/storage/copy--db/app.db" 'SELECT n FROM t')" == 1 ]]
-  run ctl restore "$ROOT/storage/root--db" app.db "$url"
-  [[ "$status" -eq 9 && "$output" == *"belongs to root"* ]]
   run ctl restore "$ROOT/storage/copy--db" b.db "file://$ROOT/replicas/nothing"
   [[ "$status" -eq 3 ]]
   run ctl restore "$ROOT/storage/copy--db" ../b.db "$url"
