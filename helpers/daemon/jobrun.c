@@ -80,6 +80,25 @@ static void *listen_for_stop(void *arg)
 	return NULL;
 }
 
+static int begin_listening(struct jobrun *r, struct err *e)
+{
+	int failed = thread_start(&r->listener, listen_for_stop, r);
+	if (failed)
+		return err_errno(e, ERR_FAIL, failed, "cannot start a thread");
+	r->listening = true;
+	return ERR_OK;
+}
+
+static void end_listening(struct jobrun *r)
+{
+	uint64_t one = 1;
+	if (!r->listening || write(r->wake_fd, &one, sizeof(one)) != (ssize_t)sizeof(one))
+		return;
+	pthread_join((pthread_t)r->listener, NULL);
+	(void)!read(r->wake_fd, &one, sizeof(one));
+	r->listening = false;
+}
+
 /* ---- restore ---- */
 
 void jobrun_on_progress(void *ctx, uint64_t done, uint64_t total)
@@ -183,6 +202,40 @@ static int read_target(const struct message_job *job, struct restore_target *t, 
 	return ERR_OK;
 }
 
+/* The daemon is root and sees every process; we may see only ourselves. */
+static int receive_held(struct jobrun *r, struct err *e)
+{
+	struct message_answer m = {0};
+	enum message_type type;
+	json_t *message = NULL;
+	int rc = send_message(r, message_plain(MESSAGE_HOLDERS), e);
+	if (rc == ERR_OK)
+		rc = receive(r, &message, e);
+	if (rc == ERR_OK)
+		rc = message_type(message, &type, e);
+	if (rc == ERR_OK && type == MESSAGE_STOP) {
+		atomic_store(&r->cancelled, true);
+		store_cancel(r->store);
+		rc = err_set(e, ERR_CANCELLED, "the restore was stopped");
+	} else if (rc == ERR_OK) {
+		rc = message_answer_decode(MESSAGE_HELD, &m, message, e);
+	}
+	if (rc == ERR_OK && m.code != 0)
+		rc = err_set(e, (enum err_code)m.code, "%s", m.text ? m.text : "it is in use");
+	message_answer_free(&m);
+	json_decref(message);
+	return rc;
+}
+
+static int ask_holders(void *ctx, struct err *e)
+{
+	struct jobrun *r = ctx;
+	end_listening(r);
+	int rc = atomic_load(&r->cancelled) ? err_set(e, ERR_CANCELLED, "the restore was stopped")
+										: receive_held(r, e);
+	return rc == ERR_OK ? begin_listening(r, e) : rc;
+}
+
 static int run_restore(struct jobrun *r, json_t **out, struct err *e)
 {
 	struct restore_result result = {0};
@@ -191,7 +244,8 @@ static int run_restore(struct jobrun *r, json_t **out, struct err *e)
 		.state_dir = r->job.state_dir ? r->job.state_dir : "",
 		.in_place = r->job.in_place,
 		.only_missing = r->job.only_missing,
-		.others_seen = true, /* by the daemon, which is root */
+		.in_use = ask_holders,
+		.in_use_ctx = r,
 		.progress = jobrun_on_progress,
 		.progress_ctx = r,
 	};
@@ -234,17 +288,12 @@ static int open_store(struct jobrun *r, struct err *e)
 
 static int run_job(struct jobrun *r, json_t **out, struct err *e)
 {
-	unsigned long listener;
 	int rc = open_store(r, e);
-	if (rc != ERR_OK)
-		return rc;
-	int failed = thread_start(&listener, listen_for_stop, r);
-	if (failed)
-		return err_errno(e, ERR_FAIL, failed, "cannot start a thread");
-	rc = kinds[r->job.kind].run(r, out, e);
-	uint64_t one = 1;
-	if (write(r->wake_fd, &one, sizeof(one)) == (ssize_t)sizeof(one))
-		pthread_join((pthread_t)listener, NULL);
+	if (rc == ERR_OK)
+		rc = begin_listening(r, e);
+	if (rc == ERR_OK)
+		rc = kinds[r->job.kind].run(r, out, e);
+	end_listening(r);
 	return rc;
 }
 

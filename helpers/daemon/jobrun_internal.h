@@ -13,7 +13,9 @@ struct jobrun {
 	struct channel channel;
 	struct message_job job;
 	struct store *store;
-	int wake_fd; /* ends the listener */
+	int wake_fd;            /* ends the listener, a thread that waits for the word to stop … */
+	unsigned long listener; /* … while nobody else reads the channel */
+	bool listening;
 	int64_t progress_us;
 	atomic_bool cancelled;
 };

@@ -162,6 +162,20 @@ static int take_hello(struct job *job, const json_t *message, struct err *e)
 	return rc;
 }
 
+static int answer_holders(struct job *job, struct err *e)
+{
+	struct err why = ERR_INIT;
+	if (!job->events.end || !job->events.in_use)
+		return err_set(e, ERR_USAGE, "a job that may not ask this");
+	int rc = job->events.in_use(job->events.ctx, &why);
+	const struct message_answer m = {
+		0, (uint64_t)err_exit_code(rc), rc == ERR_OK ? NULL : why.text};
+	json_t *held = message_answer_encode(MESSAGE_HELD, &m);
+	rc = held ? channel_send(&job->channel, held, e) : err_nomem(e, "answering a job");
+	json_decref(held);
+	return rc;
+}
+
 static int take_message(struct job *job, const json_t *message, struct err *e)
 {
 	enum message_type type;
@@ -177,6 +191,8 @@ static int take_message(struct job *job, const json_t *message, struct err *e)
 		if (rc == ERR_OK && job->events.end && job->events.progress)
 			job->events.progress(job->events.ctx, progress.done, progress.total);
 		return rc;
+	case MESSAGE_HOLDERS:
+		return answer_holders(job, e);
 	case MESSAGE_RESULT:
 		message_result_free(&job->result);
 		rc = message_result_decode(&job->result, message, e);
@@ -252,6 +268,11 @@ bool jobs_child_exited(struct jobs *j, pid_t pid, int status)
 		return true;
 	}
 	return false;
+}
+
+pid_t job_pid(const struct job *job)
+{
+	return job->pid;
 }
 
 void job_cancel(struct job *job)

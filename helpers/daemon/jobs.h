@@ -20,6 +20,8 @@ struct job;
 struct job_events {
 	void (*progress)(void *ctx, uint64_t done, uint64_t total); /* may be NULL */
 	void (*log)(void *ctx, const char *line);                   /* may be NULL */
+	/* A job asks who has its database open: ERR_OK, ERR_DATABASE. NULL: it may not ask. */
+	int (*in_use)(void *ctx, struct err *e);
 	/* Once, last: ERR_OK with what it found (borrowed, may be NULL), or why not. */
 	void (*end)(void *ctx, const struct err *e, json_t *result);
 	void *ctx;
@@ -41,6 +43,8 @@ void jobs_free(struct jobs *j); /* kills what runs; ends are not told */
 int job_start(struct jobs *j, uid_t uid, gid_t gid, const struct confine_folders *folders,
 	const struct message_job *message, int64_t timeout_ms, const struct job_events *events,
 	struct job **out, struct err *e);
+
+pid_t job_pid(const struct job *job); /* 0: it has ended */
 
 /* It is asked to stop, and killed if it doesn't within 10 s; nothing more is told. */
 void job_cancel(struct job *job);

@@ -134,6 +134,36 @@ static void on_log(void *ctx, const char *text)
 
 /* ---- the start ---- */
 
+/* Workers let go before a restore begins; the job itself has locked the file when it asks. */
+static bool is_ours(void *ctx, pid_t pid)
+{
+	const struct operation *o = ctx;
+	if (o->job && job_pid(o->job) == pid)
+		return true;
+	for (const struct app *a = o->routes->supervisor->apps; a; a = a->next)
+		for (const struct child *c = a->children; c; c = c->next)
+			if (c->pid == pid)
+				return true;
+	return false;
+}
+
+/* In place only when nobody has the old file open. Asked once more by the job, before it renames
+ * anything: it can't see everybody. */
+static int check_unused(struct operation *o, struct err *e)
+{
+	bool unsure;
+	if (o->kind != JOB_RESTORE || !o->target.force)
+		return ERR_OK;
+	return holders_find(o->path, is_ours, o, &unsure, e);
+}
+
+static int on_holders(void *ctx, struct err *e)
+{
+	struct operation *o = ctx;
+	bool unsure;
+	return holders_find(o->path, is_ours, o, &unsure, e);
+}
+
 /* What it may see. A check writes to a replica, the others only read it. */
 static int job_folders(const struct operation *o, struct confine_folders *f, struct err *e)
 {
@@ -167,7 +197,8 @@ static int start_job(struct operation *o, struct err *e)
 		.credentials = {secrets.access_key_id, secrets.secret_access_key, secrets.session_token,
 			secrets.region, secrets.endpoint},
 	};
-	const struct job_events events = {on_progress, on_log, on_end, o};
+	const struct job_events events = {
+		on_progress, on_log, o->kind == JOB_RESTORE ? on_holders : NULL, on_end, o};
 	struct confine_folders folders = {0};
 	if (rc == ERR_OK)
 		rc = job_folders(o, &folders, e);
@@ -177,25 +208,6 @@ static int start_job(struct operation *o, struct err *e)
 	confine_free(&folders);
 	secrets_free(&secrets);
 	return rc;
-}
-
-static bool is_worker(void *ctx, pid_t pid)
-{
-	for (const struct app *a = ((struct supervisor *)ctx)->apps; a; a = a->next)
-		for (const struct child *c = a->children; c; c = c->next)
-			if (c->pid == pid)
-				return true;
-	return false;
-}
-
-/* In place only when nobody has the old file open. The job looks again before it renames anything,
- * but as the owner: it can't see everybody. */
-static int check_unused(const struct operation *o, struct err *e)
-{
-	bool unsure;
-	if (o->kind != JOB_RESTORE || !o->target.force)
-		return ERR_OK;
-	return holders_find(o->path, is_worker, o->routes->supervisor, &unsure, e);
 }
 
 /* Its worker's last sync came before: what that could not ship is only in the renamed files. */

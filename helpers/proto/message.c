@@ -23,6 +23,8 @@ static const char *const type_names[] = {
 	[MESSAGE_BYE] = "bye",
 	[MESSAGE_JOB] = "job",
 	[MESSAGE_PROGRESS] = "progress",
+	[MESSAGE_HOLDERS] = "holders",
+	[MESSAGE_HELD] = "held",
 	[MESSAGE_RESULT] = "result",
 };
 

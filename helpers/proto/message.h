@@ -32,13 +32,15 @@ enum message_type {
 	MESSAGE_BYE,      /* worker → daemon, last */
 	MESSAGE_JOB,      /* daemon → job, once */
 	MESSAGE_PROGRESS, /* job → daemon */
+	MESSAGE_HOLDERS,  /* job → daemon: who has its database open? */
+	MESSAGE_HELD,     /* daemon → job, the answer: code 0 = nobody */
 	MESSAGE_RESULT,   /* job → daemon, last */
 };
 
 /* Which one it is: ERR_USAGE for another, or none. */
 int message_type(const json_t *message, enum message_type *type, struct err *e);
 
-/* A message of nothing but its type: MESSAGE_STOP. */
+/* A message of nothing but its type: MESSAGE_STOP, MESSAGE_HOLDERS. */
 json_t *message_plain(enum message_type type);
 
 /* ---- hello ---- */

@@ -40,6 +40,8 @@ static int check_absent(const char *path, struct err *e)
 static int check_unused(struct output *o, struct err *e)
 {
 	bool unsure;
+	if (o->options->in_use)
+		return o->options->in_use(o->options->in_use_ctx, e);
 	int rc = holders_find(o->path, NULL, NULL, &unsure, e);
 	if (!rc && unsure && !o->told_unsure)
 		log_warn("%s: whether processes of other users have it open can only be told by their "
@@ -94,7 +96,7 @@ int output_init(struct output *o, const struct restore_options *options, struct 
 	o->fd = -1;
 	o->in_place = options->in_place;
 	o->only_missing = options->only_missing;
-	o->told_unsure = options->others_seen;
+	o->options = options;
 	o->dir = fs_dirname(path);
 	if (!o->dir)
 		return err_nomem(e, "looking at the target");

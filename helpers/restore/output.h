@@ -18,7 +18,8 @@
 #include <sys/types.h>
 
 struct output {
-	const char *path; /* borrowed */
+	const struct restore_options *options; /* borrowed */
+	const char *path;                      /* borrowed */
 	char *dir;
 	char *tmp; /* NULL: without a name */
 	int fd;
@@ -35,8 +36,8 @@ struct output {
  * Looks at the target, after an exchange that was interrupted was finished. ERR_EXISTS "cannot
  * restore, output path already exists: P" when P = path or one of its -wal, -shm, -journal is
  * there; in_place: ERR_DATABASE naming the process that has one of them open; only_missing:
- * ERR_EXISTS for a file that isn't empty. ERR_IO when its folder is missing. others_seen: that
- * other users' processes can't be looked into is no news. output_free in every case.
+ * ERR_EXISTS for a file that isn't empty. ERR_IO when its folder is missing. `options` are
+ * borrowed until then. output_free in every case.
  */
 int output_init(struct output *o, const struct restore_options *options, struct err *e);
 

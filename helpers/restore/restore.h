@@ -90,8 +90,11 @@ struct restore_options {
 	const char *state_dir; /* NULL = state_default_dir(output); "" = leave none behind */
 	bool in_place;         /* what is at `output` is renamed aside, with its -wal, -shm, -journal */
 	bool only_missing;     /* in_place, and only of nothing or of an empty file: else ERR_EXISTS */
-	bool others_seen;      /* somebody who may see all processes has looked who has it open */
-	int parallelism;       /* requests under way at once; 0 = 48, 4 for a folder */
+	/* Asked before anything is renamed: ERR_DATABASE with who has `output` open. For a caller who
+	 * sees more processes than we do; NULL = we look ourselves. */
+	int (*in_use)(void *ctx, struct err *e);
+	void *in_use_ctx;
+	int parallelism; /* requests under way at once; 0 = 48, 4 for a folder */
 	bool dry_run;
 	/* Called from one thread with what has been done of what is planned; may be NULL. */
 	void (*progress)(void *ctx, uint64_t bytes_done, uint64_t bytes_total);
