@@ -1,0 +1,121 @@
+#!/usr/bin/env bats
+# Callers over ssh who may see some of the apps only (the trigger user-auth-app, as a plugin of the
+# administrator brings it): no command tells or touches anything of the others.
+load helper
+
+setup_file() {
+  machine_start
+  [[ -z "$NO_MACHINE" ]] || return 0
+  daemon_start
+  host mkdir -p "$LIB_ROOT/plugins/available/acl"
+  # Of guests only what begins with "mine"; of everybody else all.
+  host sh -c 'cd "$1" && cat >user-auth-app && chmod 755 user-auth-app && printf "[plugin]\ndescription = \"acl\"\nversion = \"1\"\n[plugin.config]\n" >plugin.toml &&
+    chown -R dokku:dokku . && ln -s "$1" /var/lib/dokku/plugins/enabled/acl' sh "$LIB_ROOT/plugins/available/acl" <<'TRIGGER'
+#!/usr/bin/env bash
+name="$2"
+shift 2
+for app in "$@"; do
+  [[ "$name" == guest && "$app" != mine* ]] || echo "$app"
+done
+TRIGGER
+  host install -d -o 32767 -g 32767 "$LIB_ROOT/replicas"
+  local app
+  for app in mine other; do
+    app_create "$app"
+    as 32767 sqlite3 "$STORAGE/$app--db/app.db" "PRAGMA journal_mode=WAL; CREATE TABLE t(a); INSERT INTO t VALUES ('$app')" >/dev/null
+    dokku litestream:create "$app" "$STORAGE/$app--db" app.db "file://$LIB_ROOT/replicas/$app"
+    dokku litestream:start "$app"
+  done
+  dokku storage:ensure-directory --chown 32767 nobody--db >/dev/null
+}
+teardown_file() { machine_stop; }
+
+# guest WORD...: over ssh, with the key of that name.
+guest() { enter env SSH_NAME=guest SSH_ORIGINAL_COMMAND="$*" dokku </dev/null; }
+
+@test "an app that isn't theirs doesn't exist, whatever the command" {
+  local verb word
+  for verb in $(host sh -c "cd $LIB_ROOT/plugins/available/litestream/subcommands && ls"); do
+    # Commands whose first argument is no app have tests of their own.
+    host grep -qE '#A <?\[?<app>' "$LIB_ROOT/plugins/available/litestream/subcommands/$verb" || continue
+    word=""
+    [[ "$verb" != create ]] || word="$STORAGE/other--db app.db file:///x"
+    [[ "$verb" != set ]] || word="sync-interval 10s"
+    run guest --force "litestream:$verb" other $word
+    echo "$verb: $status: $output"
+    [[ "$status" -eq 20 && "$output" == *"App other does not exist"* ]]
+  done
+  [[ "$(db_status other state)" == replicating ]]
+}
+
+@test "lists leave it out" {
+  local verb
+  for verb in list status report; do
+    run guest "litestream:$verb"
+    assert_success
+    assert_contains mine--db
+    refute_contains other
+  done
+  run dokku litestream:list
+  assert_contains other--db
+}
+
+@test "their own app's commands work as for everybody" {
+  run guest litestream:sync mine
+  assert_success
+  run guest litestream:info mine
+  assert_success
+  assert_contains "mount namespace"
+}
+
+@test "no restore into another's folder, nor from another's replica, nor with another's credentials" {
+  local mine="file://$LIB_ROOT/replicas/mine" other="file://$LIB_ROOT/replicas/other"
+  run guest litestream:restore "$STORAGE/other--db" new.db "$mine"
+  assert_status 2
+  assert_contains "is not mounted into one of your apps"
+  run guest litestream:restore "$STORAGE/nobody--db" new.db "$mine"
+  assert_status 2
+  run guest litestream:restore "$STORAGE/mine--db/../other--db" new.db "$mine"
+  assert_status 2
+  for url in "$other" "$other/" "file://$LIB_ROOT/replicas/./other" "file:$LIB_ROOT/replicas/other" \
+    "$LIB_ROOT/replicas/other" s3://bucket/other; do
+    run guest litestream:restore "$STORAGE/mine--db" new.db "$url"
+    assert_status 6
+    assert_contains "is not the replica of one of your apps"
+  done
+  run guest litestream:restore --app other "$STORAGE/mine--db" new.db "$mine"
+  assert_status 20
+  run guest litestream:restore other
+  assert_status 20
+  # What is theirs.
+  run guest litestream:restore "$STORAGE/mine--db" new.db "$mine"
+  assert_success
+  [[ "$(host sqlite3 "$STORAGE/mine--db/new.db" 'SELECT a FROM t')" == mine ]]
+  # An app with keys of its own reaches what those allow, and the store decides.
+  printf 'KEY\nsecret\n' | dokku litestream:auth mine
+  run guest litestream:restore --app mine "$STORAGE/mine--db" other.db "s3://bucket/x?endpoint=http://127.0.0.1:9"
+  assert_status 5
+  run guest litestream:restore --app mine "$STORAGE/mine--db" other.db "$other"
+  assert_status 6
+  dokku litestream:deauth mine
+}
+
+@test "no registration of another's folder, nor with another's replica" {
+  run guest litestream:create mine "$STORAGE/other--db" app.db "file://$LIB_ROOT/replicas/third"
+  assert_status 2
+  assert_contains "is not mounted into one of your apps"
+  run guest litestream:create mine "$STORAGE/mine--db" second.db "file://$LIB_ROOT/replicas/other"
+  assert_status 6
+  refute_contains "app other"
+  [[ "$(host jq '.databases | length' "$DATA/desired/mine.json")" == 1 ]]
+}
+
+@test "what a destroyed app left is not theirs to end" {
+  host cp -p "$DATA/desired/other.json" /tmp/gone.json
+  host sh -c "sed 's/other/gone/g' /tmp/gone.json >$DATA/desired/gone.json && chown dokku:dokku $DATA/desired/gone.json && chmod 0600 $DATA/desired/gone.json"
+  run guest --force litestream:destroy gone
+  assert_status 20
+  host test -e "$DATA/desired/gone.json"
+  run dokku --force litestream:destroy gone
+  assert_success
+}
