@@ -57,6 +57,7 @@ health() { dokku litestream:status "$@" --format json; }
   [[ "$output" =~ Database:\ +[0-9]+\ (bytes|kB),\ its\ WAL\ [0-9]+\ (byte|kB) ]]
   [[ "$output" =~ Replica:\ +[0-9]+\ (bytes|kB)\ in\ [0-9]+\ objects ]]
   [[ "$output" =~ Fencing:\ +strong ]]
+  [[ "$output" =~ Confinement:\ +mount\ namespace ]]
   refute_contains "Last error"
   run health stat-a
   assert_success
