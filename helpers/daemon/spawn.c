@@ -64,12 +64,17 @@ static void reset_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* Uid 0 would get everything back at exec: without the bounding set and with NOROOT it doesn't. */
-static void forbid_capabilities(void)
+/* Uid 0 would get everything back at exec: without the bounding set and with NOROOT it doesn't. For
+ * others no_new_privs is enough, where the daemon has no CAP_SETPCAP. */
+static void forbid_capabilities(const struct spawn *s)
 {
-	for (unsigned long c = 0; prctl(PR_CAPBSET_READ, c, 0, 0, 0) >= 0; c++)
-		if (prctl(PR_CAPBSET_READ, c, 0, 0, 0) > 0 && prctl(PR_CAPBSET_DROP, c, 0, 0, 0) != 0)
-			die("the capability bounding set");
+	for (unsigned long c = 0; prctl(PR_CAPBSET_READ, c, 0, 0, 0) >= 0; c++) {
+		if (prctl(PR_CAPBSET_READ, c, 0, 0, 0) == 0 || prctl(PR_CAPBSET_DROP, c, 0, 0, 0) == 0)
+			continue;
+		if (errno == EPERM && s->uid != 0)
+			return;
+		die("the capability bounding set");
+	}
 	if (prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED, 0, 0, 0) != 0)
 		die("securebits");
 }
@@ -87,7 +92,7 @@ static void drop_capabilities(void)
 static void become(const struct spawn *s)
 {
 	if (!s->as_self) {
-		forbid_capabilities();
+		forbid_capabilities(s);
 		if (setresgid(s->gid, s->gid, s->gid) != 0)
 			die("setresgid");
 		if (setresuid(s->uid, s->uid, s->uid) != 0)

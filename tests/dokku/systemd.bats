@@ -48,6 +48,7 @@ show() { host systemctl show --property "$1" --value "${2:-$SERVICE}"; }
   worker="$(db_status app pid)"
   [ "$(host awk '/^Uid/ { print $2, $3, $4 }' "/proc/$worker/status")" = "32767 32767 32767" ]
   [ "$(host awk '/^CapEff/ { print $2 }' "/proc/$worker/status")" = 0000000000000000 ]
+  [ "$(db_status app confinement)" = "mount namespace" ]
   run dokku litestream:sync app
   assert_success
   # A restore is a job of another user; looking for who has a file open reads other users' /proc.
