@@ -85,6 +85,37 @@ int log_add_secret(const char *secret)
 	return rc;
 }
 
+/* Under the lock: the last one takes the place of number i. */
+static void remove_secret(size_t i)
+{
+	size_t last = n_secrets - 1, at = 0;
+	while (by_length[at] != i)
+		at++;
+	memmove(&by_length[at], &by_length[at + 1], (last - at) * sizeof(by_length[0]));
+	if (i != last) {
+		strcpy(secrets[i], secrets[last]);
+		for (at = 0; by_length[at] != last; at++)
+			;
+		by_length[at] = i;
+	}
+	explicit_bzero(secrets[last], sizeof(secrets[last]));
+	n_secrets = last;
+}
+
+void log_forget_secret(const char *secret)
+{
+	if (!secret)
+		return;
+	pthread_mutex_lock(&lock);
+	for (size_t i = 0; i < n_secrets; i++) {
+		if (strcmp(secrets[i], secret) == 0) {
+			remove_secret(i);
+			break;
+		}
+	}
+	pthread_mutex_unlock(&lock);
+}
+
 /* The caller holds the lock. */
 static void redact_locked(char *text)
 {

@@ -30,6 +30,9 @@ void log_set_prefix(const char *prefix);
  */
 int log_add_secret(const char *secret);
 
+/* Makes room: it is no secret any more, because it has expired. NULL and unknown ones are fine. */
+void log_forget_secret(const char *secret);
+
 /* Replaces each registered secret in the NUL-terminated text, in place ("***", then cut short). */
 void log_redact(char *text);
 

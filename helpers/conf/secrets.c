@@ -11,22 +11,35 @@
 #define VALUE_MAX 4096
 #define COUNT_OF(a) (sizeof(a) / sizeof((a)[0]))
 
+/* A pair of keys, or the machine's role: one of the two. */
+static int check_kind(const struct secrets *s, const char *what, struct err *e)
+{
+	bool pair = s->access_key_id && s->secret_access_key;
+	bool any = s->access_key_id || s->secret_access_key || s->session_token;
+	if (s->use_iam ? !any : pair)
+		return ERR_OK;
+	return err_set(e, ERR_USAGE,
+		"%s: either \"access_key_id\" and \"secret_access_key\", or \"use_iam\" without them",
+		what);
+}
+
 int secrets_parse(struct secrets *out, const void *data, size_t n, const char *what, struct err *e)
 {
 	memset(out, 0, sizeof(*out));
 	json_t *root = NULL;
 	const struct json_field fields[] = {
-		{"access_key_id", JSON_FIELD_TEXT, false, &out->access_key_id, VALUE_MAX},
-		{"secret_access_key", JSON_FIELD_TEXT, false, &out->secret_access_key, VALUE_MAX},
+		{"access_key_id", JSON_FIELD_TEXT, true, &out->access_key_id, VALUE_MAX},
+		{"secret_access_key", JSON_FIELD_TEXT, true, &out->secret_access_key, VALUE_MAX},
 		{"session_token", JSON_FIELD_TEXT, true, &out->session_token, VALUE_MAX},
 		{"region", JSON_FIELD_TEXT, true, &out->region, 0},
 		{"endpoint", JSON_FIELD_TEXT, true, &out->endpoint, 1000},
+		{"use_iam", JSON_FIELD_FLAG, true, &out->use_iam, 0},
 	};
 	int rc = json_parse_object(data, n, what, &root, e);
 	if (rc == ERR_OK)
 		rc = json_read_fields(root, fields, COUNT_OF(fields), what, e);
 	json_decref(root);
-	return rc;
+	return rc == ERR_OK ? check_kind(out, what, e) : rc;
 }
 
 static int read_scope(

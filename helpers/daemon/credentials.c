@@ -12,6 +12,7 @@ void credentials_to_store(const struct message_credentials *c, struct store_opti
 	o->session_token = c->session_token;
 	o->region = c->region;
 	o->endpoint = c->endpoint;
+	o->use_iam = c->use_iam ? STORE_ON : STORE_OFF;
 }
 
 void credentials_hide(const struct message_credentials *c)

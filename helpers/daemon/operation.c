@@ -195,7 +195,7 @@ static int start_job(struct operation *o, struct err *e)
 		.generation = o->target.generation,
 		.index = o->target.index,
 		.credentials = {secrets.access_key_id, secrets.secret_access_key, secrets.session_token,
-			secrets.region, secrets.endpoint},
+			secrets.region, secrets.endpoint, secrets.use_iam},
 	};
 	const struct job_events events = {
 		on_progress, on_log, o->kind == JOB_RESTORE ? on_holders : NULL, on_end, o};

@@ -115,7 +115,7 @@ int orders_make(void *ctx, struct child *c, json_t **out, struct err *e)
 		.app = c->app,
 		.shutdown_timeout_ms = s->cfg.child.shutdown_ms,
 		.credentials = {secrets.access_key_id, secrets.secret_access_key, secrets.session_token,
-			secrets.region, secrets.endpoint},
+			secrets.region, secrets.endpoint, secrets.use_iam},
 	};
 	if (rc == ERR_OK && collect_databases(s, a, c, &m) != ERR_OK)
 		rc = err_nomem(e, "configuring a worker");

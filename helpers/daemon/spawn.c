@@ -23,8 +23,11 @@
 
 /* All that a child gets of our environment. Proxies are not among them: their URLs hold passwords
  * and the environment is no place for those. */
-static const char *const passed_on[] = {"TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "ASAN_OPTIONS",
-	"UBSAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS", NULL};
+static const char *const passed_on[] = {"TZ", "SSL_CERT_FILE", "SSL_CERT_DIR",
+	"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+	"AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+	"AWS_EC2_METADATA_DISABLED", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS",
+	NULL};
 
 __attribute__((noreturn)) static void die_of(const char *why)
 {

@@ -31,6 +31,7 @@ void http_pool_free(struct http_pool *p);
 
 /* Ends requests under way within a second, and all to come, with ERR_CANCELLED. */
 void http_pool_cancel(struct http_pool *p);
+bool http_pool_is_cancelled(struct http_pool *p);
 
 /*
  * Closes connections that nobody used for HTTP_IDLE_MS. Returns after how many ms there may be more

@@ -137,14 +137,16 @@ bool http_pool_is_cancelled(struct http_pool *p)
 	return atomic_load_explicit(&p->cancelled, memory_order_relaxed);
 }
 
-/* Proxies come from the environment (https_proxy, no_proxy), but what is on this host is asked
- * directly. */
-static bool is_loopback(const char *url)
+/* Proxies come from the environment (https_proxy, no_proxy), but what is on this host or on its
+ * link (the metadata services of clouds) is asked directly. */
+static bool is_near(const char *url)
 {
 	const char *host = strstr(url, "://");
 	host = host ? host + 3 : url;
 	size_t n = strcspn(host, ":/");
-	return !strncmp(host, "127.", 4) || (n >= 9 && !strncasecmp(host + n - 9, "localhost", 9));
+	return !strncmp(host, "127.", 4) || !strncmp(host, "169.254.", 8) ||
+		   !strncmp(host, "[fd00:ec2::", 11) ||
+		   (n >= 9 && !strncasecmp(host + n - 9, "localhost", 9));
 }
 
 static void set_protocols(CURL *c)
@@ -185,7 +187,7 @@ static void set_common(const struct http_pool *p, CURL *c, const char *url)
 	curl_easy_setopt(c, CURLOPT_UPLOAD_BUFFERSIZE, BUFFER_SIZE);
 	curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, (long)p->config.connect_timeout_ms);
 	curl_easy_setopt(c, CURLOPT_USERAGENT, p->config.user_agent);
-	if (is_loopback(url))
+	if (is_near(url))
 		curl_easy_setopt(c, CURLOPT_PROXY, "");
 	set_protocols(c);
 	set_tls(p, c);

@@ -19,8 +19,6 @@ struct http_pool {
 	const char *ca_dir; /* a hashed folder of certificates, or NULL */
 };
 
-bool http_pool_is_cancelled(struct http_pool *p);
-
 /* A handle with all settings that don't depend on the request but on the URL's host, with a
  * connection to there if one is free; NULL when out of memory. */
 CURL *http_pool_take(struct http_pool *p, const char *url);

@@ -34,6 +34,14 @@ static int copy_secret(char **out, const char *text)
 	return ERR_OK;
 }
 
+/* The machine's role instead of keys that nobody gave. */
+static bool falls_back_on_iam(const struct store_options *opts)
+{
+	const char *said = getenv("LITESTREAM_USE_IAM");
+	return opts->use_iam == STORE_BY_RULE &&
+		   (iam_in_container() || (said && !strcmp(said, "true")));
+}
+
 /*
  * Both keys of the options, or both of LITESTREAM_*, or both of AWS_*: halves of two pairs don't
  * make one. The session token belongs to the pair.
@@ -47,7 +55,8 @@ static int read_credentials(
 			getenv("LITESTREAM_SESSION_TOKEN")},
 		{getenv("AWS_ACCESS_KEY_ID"), getenv("AWS_SECRET_ACCESS_KEY"), getenv("AWS_SESSION_TOKEN")},
 	};
-	for (int i = 0; i < 3; i++) {
+	s3->use_iam = opts->use_iam == STORE_ON;
+	for (int i = 0; i < 3 && !s3->use_iam; i++) {
 		const char *id = sets[i][0], *secret = sets[i][1], *token = sets[i][2];
 		bool has_id = id && *id, has_secret = secret && *secret;
 		if (!has_id && !has_secret)
@@ -62,6 +71,9 @@ static int read_credentials(
 			return err_nomem(e, "opening a store");
 		return ERR_OK;
 	}
+	s3->use_iam = s3->use_iam || falls_back_on_iam(opts);
+	if (s3->use_iam)
+		return ERR_OK;
 	return err_set(e, ERR_DENIED,
 		"no credentials for %s: set LITESTREAM_ACCESS_KEY_ID and LITESTREAM_SECRET_ACCESS_KEY "
 		"(with "

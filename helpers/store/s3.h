@@ -16,6 +16,7 @@
 
 #include "base/digest.h"
 #include "net/http.h"
+#include "net/iam.h"
 #include "net/sigv4.h"
 #include "store/driver.h"
 #include "store/retry.h"
@@ -30,6 +31,7 @@
 struct s3 {
 	pthread_mutex_t lock; /* for target.region and what follows from it */
 	struct s3_target target;
+	bool use_iam; /* the keys are the machine's role's, and change; the three below are NULL then */
 	char *access_key_id, *secret_access_key, *session_token; /* the token may be NULL */
 	struct http_pool *http;
 	int max_attempts;

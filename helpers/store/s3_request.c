@@ -179,22 +179,22 @@ static int add_line(struct header_set *h, const char *name, const char *value)
 	return ERR_OK;
 }
 
-static void collect_headers(struct header_set *h, const struct s3 *s3, const struct s3_target *t,
-	const struct s3_call *c, const char *host, int64_t now)
+static void collect_headers(struct header_set *h, const struct iam_keys *keys,
+	const struct s3_target *t, const struct s3_call *c, const char *host, int64_t now)
 {
 	sigv4_date(now, h->date);
 	h->pairs[h->n++] = (struct sigv4_header){"Host", host};
 	h->pairs[h->n++] = (struct sigv4_header){"x-amz-content-sha256", c->payload_hash};
 	h->pairs[h->n++] = (struct sigv4_header){"x-amz-date", h->date};
-	if (s3->session_token)
-		h->pairs[h->n++] = (struct sigv4_header){"x-amz-security-token", s3->session_token};
+	if (keys->session_token)
+		h->pairs[h->n++] = (struct sigv4_header){"x-amz-security-token", keys->session_token};
 	if (t->tigris_consistent)
 		h->pairs[h->n++] = (struct sigv4_header){"X-Tigris-Consistent", "true"};
 	for (size_t i = 0; i < c->n_headers; i++)
 		h->pairs[h->n++] = c->headers[i];
 }
 
-static int sign(struct header_set *h, const struct s3 *s3, const struct s3_target *t,
+static int sign(struct header_set *h, const struct iam_keys *keys, const struct s3_target *t,
 	const struct s3_call *c, const struct address *a, int64_t now, struct err *e)
 {
 	struct sigv4_request q = {
@@ -204,8 +204,8 @@ static int sign(struct header_set *h, const struct s3 *s3, const struct s3_targe
 		.headers = h->pairs,
 		.n_headers = h->n,
 		.payload_hash = c->payload_hash,
-		.access_key_id = s3->access_key_id,
-		.secret_access_key = s3->secret_access_key,
+		.access_key_id = keys->access_key_id,
+		.secret_access_key = keys->secret_access_key,
 		.region = t->region,
 		.service = "s3",
 		.wall_ms = now,
@@ -265,6 +265,39 @@ static bool is_silent(struct s3 *s3)
 		   clock_mono_us() - atomic_load(&s3->first_asked_us) >= s3->first_answer_ms * 1000;
 }
 
+/* The keys of this attempt: borrowed, or the role's (*own, to be freed). *again: asking for those
+ * may succeed later. */
+static int take_keys(struct store *s, const struct s3_call *c, struct iam_keys *keys,
+	struct iam_keys *own, bool *again, struct err *e)
+{
+	struct s3 *s3 = s->impl;
+	struct err why = ERR_INIT;
+	char what[600];
+	*keys = (struct iam_keys){s3->access_key_id, s3->secret_access_key, s3->session_token};
+	if (!s3->use_iam)
+		return ERR_OK;
+	int rc = iam_get(s3->http, own, &why);
+	*keys = *own;
+	if (rc == ERR_OK)
+		return rc;
+	if (rc == ERR_CANCELLED)
+		return store_cancelled_error(s, e);
+	s3_describe(s, c->name, what, sizeof(what));
+	*again = rc == ERR_UNREACHABLE && !is_silent(s3);
+	return err_set(e, (enum err_code)rc, "cannot %s %s: %s", c->doing, what, why.text);
+}
+
+/* A role's keys that the server takes for expired: other ones, once. */
+static bool has_newer_keys(
+	const struct s3 *s3, const struct s3_call *c, const struct iam_keys *keys)
+{
+	static const char *const codes[] = {"ExpiredToken", "TokenRefreshRequired", "InvalidToken"};
+	bool about_them = false;
+	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
+		about_them |= strcmp(c->refusal.code, codes[i]) == 0;
+	return s3->use_iam && about_them && iam_expired(keys->access_key_id);
+}
+
 int s3_attempt(struct store *s, struct s3_call *c, const struct retry *retry, bool *again,
 	int64_t *after_ms, struct err *e)
 {
@@ -272,6 +305,7 @@ int s3_attempt(struct store *s, struct s3_call *c, const struct retry *retry, bo
 	struct s3_target *t = malloc(sizeof(*t));
 	struct address a = {0};
 	struct header_set h = {0};
+	struct iam_keys keys = {0}, own = {0};
 	int64_t now = clock_wall_ms(), left = retry_left_ms(retry);
 	*again = false;
 	*after_ms = 0;
@@ -281,19 +315,22 @@ int s3_attempt(struct store *s, struct s3_call *c, const struct retry *retry, bo
 	*t = s3->target;
 	pthread_mutex_unlock(&s3->lock);
 	int rc = make_address(&a, t, c) ? err_nomem(e, "making a request") : hash_payload(t, c, e);
+	note_asked(s3);
+	if (!rc)
+		rc = take_keys(s, c, &keys, &own, again, e);
 	if (!rc) {
-		collect_headers(&h, s3, t, c, a.host, now);
-		rc = sign(&h, s3, t, c, &a, now, e);
+		collect_headers(&h, &keys, t, c, a.host, now);
+		rc = sign(&h, &keys, t, c, &a, now, e);
 	}
 	if (!rc) {
-		note_asked(s3);
 		rc = send_request(s, c, &a, &h, left, again, e);
 		if (c->r.status)
 			atomic_store(&s3->answered, true);
-		if (!rc && c->r.status / 100 != 2)
+		if (!rc && c->r.status / 100 != 2) {
 			rc = s3_explain(s, c, again, after_ms, e);
-		else if (rc == ERR_UNREACHABLE ||
-				 (c->r.status == 0 && (rc == ERR_DAMAGED || rc == ERR_USAGE))) {
+			*again = *again || has_newer_keys(s3, c, &keys);
+		} else if (rc == ERR_UNREACHABLE ||
+				   (c->r.status == 0 && (rc == ERR_DAMAGED || rc == ERR_USAGE))) {
 			char what[600];
 			s3_describe(s, c->name, what, sizeof(what));
 			err_wrap(e, "cannot %s %s at %s", c->doing, what, a.host);
@@ -305,6 +342,7 @@ int s3_attempt(struct store *s, struct s3_call *c, const struct retry *retry, bo
 	}
 	header_set_free(&h);
 	address_free(&a);
+	iam_keys_free(&own);
 	free(t);
 	return rc;
 }

@@ -81,6 +81,9 @@ enum store_choice { STORE_BY_RULE = 0, STORE_ON = 1, STORE_OFF = -1 };
 struct store_options {
 	const char *access_key_id, *secret_access_key, *session_token;
 	const char *region, *endpoint;
+	/* The credentials of the machine's IAM role (net/iam.h). By rule: where there are no keys, and
+	 * the environment names a container's address or says LITESTREAM_USE_IAM=true. */
+	enum store_choice use_iam;
 	const char *ca_file; /* PEM, instead of the system's */
 	enum store_choice force_path_style, sign_payload, require_content_md5;
 	bool skip_verify;

@@ -346,6 +346,26 @@ static void test_secrets(void **state)
 	secrets_free(&s);
 }
 
+/* A role instead of keys; not both, and not neither. */
+static void test_role(void **state)
+{
+	(void)state;
+	static const char *const wrong[] = {"{\"region\":\"r\"}", "{\"use_iam\":false}",
+		"{\"access_key_id\":\"a\"}", "{\"use_iam\":true,\"session_token\":\"t\"}",
+		"{\"use_iam\":true,\"access_key_id\":\"a\",\"secret_access_key\":\"b\"}"};
+	struct secrets s;
+	struct err e = ERR_INIT;
+	const char *good = "{\"use_iam\":true,\"region\":\"eu-central-1\"}";
+	assert_int_equal(secrets_parse(&s, good, strlen(good), "secrets", &e), ERR_OK);
+	assert_true(s.use_iam);
+	assert_string_equal(s.region, "eu-central-1");
+	secrets_free(&s);
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		assert_int_equal(secrets_parse(&s, wrong[i], strlen(wrong[i]), "secrets", &e), ERR_USAGE);
+		secrets_free(&s);
+	}
+}
+
 /* A mistake in a secrets file must not put the secret into the message. */
 static void test_secrets_stay_secret(void **state)
 {
@@ -381,6 +401,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_too_large, make_dir, drop_dir),
 		cmocka_unit_test_setup_teardown(test_each, make_dir, drop_dir),
 		cmocka_unit_test_setup_teardown(test_secrets, make_dir, drop_dir),
+		cmocka_unit_test(test_role),
 		cmocka_unit_test(test_secrets_stay_secret),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -165,6 +165,14 @@ static void test_long_secrets_and_a_full_table(void **state)
 	}
 	assert_in_range(added, 50, 64);
 	assert_int_equal(log_add_secret("sesame"), 0); /* it is there already */
+	/* One that is forgotten makes room, and only it is shown again. */
+	char text[] = "sesame, password-of-the-app, a-newer-one";
+	log_forget_secret("password-of-the-app");
+	log_forget_secret("nobody's");
+	log_forget_secret(NULL);
+	assert_int_equal(log_add_secret("a-newer-one"), 0);
+	log_redact(text);
+	assert_string_equal(text, "***, ***-of-the-app, ***");
 	free(token);
 }
 
