@@ -5,6 +5,7 @@
 
 extern const struct command command_ctl;
 extern const struct command command_databases;
+extern const struct command command_find;
 extern const struct command command_job;
 extern const struct command command_ltx;
 extern const struct command command_options;
@@ -17,6 +18,7 @@ extern const struct command command_version;
 static const struct command *const commands[] = {
 	&command_ctl,
 	&command_databases,
+	&command_find,
 	&command_job,
 	&command_ltx,
 	&command_options,
