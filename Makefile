@@ -210,9 +210,12 @@ format:
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 0755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin/
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 0644 docs/litestream.1 $(DESTDIR)$(PREFIX)/share/man/man1/
 
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/litestream $(DESTDIR)$(PREFIX)/bin/litestreamd
+	rm -f $(DESTDIR)$(PREFIX)/share/man/man1/litestream.1
 
 # dist/dokku-litestream-VERSION-ARCH.tar.gz: the plugin with programs built here, for hosts without a compiler.
 .PHONY: dist

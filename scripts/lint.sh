@@ -71,6 +71,12 @@ cpp_check() {
 # shellcheck disable=SC2317
 shell_check() { printf '%s\0' "${shells[@]}" | xargs -0 -n 4 -P 2 shellcheck -x -e SC1091; }
 
+# Between the two marks nothing but what the tags of subcommands/ say.
+# shellcheck disable=SC2317
+readme_is_current() {
+  diff <(sed '1,/^<!-- commands -->$/d; /^<!-- \/commands -->$/,$d' README.md | sed '1d;$d') <(scripts/generate-readme.sh --print)
+}
+
 mapfile -t shells < <(shell_files)
 mapfile -t bats_files < <(files '*.bats')
 mapfile -t c_files < <(files '*.c' '*.h')
@@ -82,4 +88,5 @@ check shfmt shfmt -d -bn -ci -i 2 "${shells[@]}"
 check "shfmt (bats)" shfmt -ln bats -d -bn -ci -i 2 "${bats_files[@]}"
 check cppcheck cpp_check
 check clang clang_syntax
+check "README's commands" readme_is_current
 exit "$failed"
