@@ -173,11 +173,29 @@ static void state_without_worker(const struct app *a, const struct verdict *v,
 	}
 }
 
+/* The worker's last word on a database; NULL when it has said nothing of it. */
+static const struct message_status_database *last_word(
+	const struct app *a, const struct desired_database *d, const struct child **child)
+{
+	for (const struct child *c = a->children; c; c = c->next) {
+		if (c->uid != d->uid)
+			continue;
+		*child = c;
+		for (size_t i = 0; c->has_status && i < c->status.n_databases; i++) {
+			if (strcmp(c->status.databases[i].id, d->id) == 0)
+				return &c->status.databases[i];
+		}
+		return NULL;
+	}
+	*child = NULL;
+	return NULL;
+}
+
 static json_t *database_of(const struct app *a, size_t i, int64_t now_ms)
 {
 	const struct desired_database *d = &a->desired.databases[i];
 	const struct child *c;
-	const struct message_status_database *told = supervisor_status(a, d, &c);
+	const struct message_status_database *told = last_word(a, d, &c);
 	struct message_status_database m = {0};
 	bool live = c && c->state == CHILD_RUNNING && a->verdicts[i].code == ERR_OK;
 	if (told)

@@ -34,11 +34,27 @@ int supervisor_check_root(const struct supervisor *s, uid_t uid, const char *pat
 		path);
 }
 
-static int judge(
-	struct supervisor *s, const struct desired_database *d, struct verdict *v, struct err *e)
+/* A renamed app's database: the worker of the old name has it until it has ended. */
+static int check_free(const struct supervisor *s, const struct app *own,
+	const struct desired_database *d, struct err *e)
+{
+	for (const struct app *a = s->apps; a; a = a->next) {
+		for (size_t i = 0; a != own && !supervisor_quiet(a) && i < a->desired.n_databases; i++) {
+			if (strcmp(a->desired.databases[i].id, d->id) == 0)
+				return err_set(e, ERR_AGAIN, "the worker of app %s still has it", a->name);
+		}
+	}
+	return ERR_OK;
+}
+
+static int judge(struct supervisor *s, const struct app *a, const struct desired_database *d,
+	struct verdict *v, struct err *e)
 {
 	struct storage_answer st;
-	int rc = storage_look(s->cfg.storage_roots, d->storage_dir, d->file, d->mount, &st, e);
+	int rc = check_free(s, a, d, e);
+	if (rc != ERR_OK)
+		return rc;
+	rc = storage_look(s->cfg.storage_roots, d->storage_dir, d->file, d->mount, &st, e);
 	if (rc != ERR_OK)
 		return rc;
 	if (st.uid != d->uid)
@@ -79,7 +95,7 @@ static bool judge_all(struct supervisor *s, struct app *a)
 		struct verdict *v = &a->verdicts[i];
 		struct err e = ERR_INIT;
 		const struct verdict before = *v;
-		int code = judge(s, d, v, &e);
+		int code = judge(s, a, d, v, &e);
 		a->refused = a->refused || code != ERR_OK;
 		watch_parent(s, d->storage_dir);
 		bool moved = replica_moved(d, v);
@@ -89,8 +105,9 @@ static bool judge_all(struct supervisor *s, struct app *a)
 		if (code == v->code && strcmp(v->reason, e.text) == 0)
 			continue;
 		if (code != ERR_OK)
-			applog_write(s->cfg.child.log_dir, a->name, s->cfg.child.log_gid, LOG_ERROR,
-				"not replicating %s: %s", d->path, e.text);
+			applog_write(s->cfg.child.log_dir, a->name, s->cfg.child.log_gid,
+				code == ERR_AGAIN ? LOG_INFO : LOG_ERROR, "not replicating %s: %s", d->path,
+				e.text);
 		v->code = code;
 		snprintf(v->reason, sizeof(v->reason), "%.511s", e.text);
 	}
@@ -251,10 +268,10 @@ static int reload_one(void *ctx, const char *name, struct err *e)
 	struct err own = ERR_INIT;
 	(void)e;
 	struct app *a = find_or_add(s, name);
-	if (a && reload_app(s, a, &own) == ERR_OK)
-		a->gone = false;
-	else if (a)
+	if (a) {
+		reload_app(s, a, &own);
 		a->gone = false; /* the file is there, if not good */
+	}
 	return ERR_OK;
 }
 
@@ -395,6 +412,7 @@ bool supervisor_child_exited(struct supervisor *s, pid_t pid, int status)
 		for (struct child *c = a->children; c; c = c->next) {
 			if (c->pid == pid) {
 				child_exited(c, status);
+				s->rechecked_us = INT64_MIN / 2; /* another may wait for what it had */
 				return true;
 			}
 		}
@@ -416,23 +434,6 @@ bool supervisor_stopped(const struct supervisor *s)
 			return false;
 	}
 	return true;
-}
-
-const struct message_status_database *supervisor_status(
-	const struct app *a, const struct desired_database *d, const struct child **child)
-{
-	for (const struct child *c = a->children; c; c = c->next) {
-		if (c->uid != d->uid)
-			continue;
-		*child = c;
-		for (size_t i = 0; c->has_status && i < c->status.n_databases; i++) {
-			if (strcmp(c->status.databases[i].id, d->id) == 0)
-				return &c->status.databases[i];
-		}
-		return NULL;
-	}
-	*child = NULL;
-	return NULL;
 }
 
 /* ---- open and close ---- */

@@ -102,8 +102,4 @@ bool supervisor_child_exited(struct supervisor *s, pid_t pid, int status);
 void supervisor_stop(struct supervisor *s);
 bool supervisor_stopped(const struct supervisor *s);
 
-/* The worker's last word on a database; NULL when it has said nothing of it. */
-const struct message_status_database *supervisor_status(
-	const struct app *a, const struct desired_database *d, const struct child **child);
-
 #endif

@@ -297,6 +297,27 @@ load ../lib/daemon
   ctl status -json one | jq -r '.apps[0].error' | grep -q 'belongs to uid'
 }
 
+@test "an app under a new name: its worker begins when the old one's has ended" {
+  app one $ALICE
+  daemon
+  ctl wait one
+  local old
+  old="$(worker_of one)"
+  # A crash in the middle of the rename leaves both.
+  jq '.app = "two"' "$DATA/desired/one.json" | put "$DATA/desired/two.json"
+  poll is two state refused
+  [[ "$(field two reason)" == "the worker of app one still has it" ]]
+  [[ "$(worker_of one)" == "$old" ]]
+  sql one $ALICE 'INSERT INTO t VALUES (1)'
+  rm "$DATA/desired/one.json"
+  poll is two state replicating
+  gone "$old"
+  ctl sync two
+  [[ "$(ctl status -json two | jq '.apps[0].restarts')" == 0 ]]
+  ! in_log two ERROR
+  [[ "$(restored one 'SELECT n FROM t')" == 1 ]]
+}
+
 @test "restore: as the owner of the folder, and its worker goes on from there" {
   app one $ALICE
   daemon
