@@ -77,3 +77,25 @@ containers() { docker ps -q --filter label=com.dokku.app-name=boxed | wc -l; }
   run host "$TOOLS/checker" "$DIR/restored.sqlite3"
   assert_success
 }
+
+@test "restore-on-deploy: before a container starts; and one that must not start is not left behind" {
+  local before
+  dokku litestream:set boxed restore-on-deploy true
+  before="$(rows /var/tmp/boxed-last)"
+  host sh -c "rm -f /etc/dokku-standin-check $DB*; mv $LIB_ROOT/replicas/boxed $LIB_ROOT/replicas/elsewhere"
+  code 4
+  run dokku ps:start boxed
+  assert_status 3
+  assert_contains "App boxed is not started without its database"
+  host test ! -e "$DB"
+  [ -z "$(docker ps -aq --filter status=created)" ]
+  host mv "$LIB_ROOT/replicas/elsewhere" "$LIB_ROOT/replicas/boxed"
+  run dokku ps:start boxed
+  assert_success
+  assert_contains "-----> Restored $DB"
+  wait_until 60 wrote 4 10
+  [ "$(host sqlite3 -cmd '.timeout 5000' "$DB" 'SELECT count(*) FROM commits WHERE writer < 4')" -eq "$before" ]
+  [ "$(host stat -c %u "$DB")" = 32767 ]
+  wait_until 60 state_is boxed replicating
+  dokku ps:stop boxed
+}

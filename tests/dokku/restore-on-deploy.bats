@@ -119,8 +119,7 @@ containers() { host sh -c "ls /var/lib/dokku/data/scheduler-docker-local/$APP | 
 }
 
 @test "a replica that can't be read: the deploy fails, nothing is started, nothing stays behind" {
-  local gateway
-  gateway="$(cat "$LITESTREAM_TEST_S3_GATEWAY_PIDFILE")"
+  local start
   lose
   code TASKS "predeploy 32767 $(count predeploy)"
   code CONTAINERS "32767 $(count web); exec sleep 600"
@@ -145,7 +144,7 @@ containers() { host sh -c "ls /var/lib/dokku/data/scheduler-docker-local/$APP | 
   assert_status 7
   mend
   daemon_stop
-  run dokku ps:rebuild "$APP"
+  run enter env LITESTREAM_DAEMON_WAIT=1 dokku ps:rebuild "$APP"
   assert_status 1
   assert_contains "The litestream daemon is not running"
   host test ! -e "$DB"
@@ -154,9 +153,12 @@ containers() { host sh -c "ls /var/lib/dokku/data/scheduler-docker-local/$APP | 
   run host sh -c 'ls /var/tmp/count-*'
   [ "$status" -ne 0 ]
 
+  # As at boot: the daemon comes a little later.
+  enter env LITESTREAM_DAEMON_WAIT=300 dokku ps:start "$APP" >"$BATS_TEST_TMPDIR/boot" 2>&1 3>&- &
+  start="$!"
+  wait_until 60 grep "Waiting for the litestream daemon" "$BATS_TEST_TMPDIR/boot"
   daemon_start
-  run dokku ps:rebuild "$APP"
-  assert_success
+  wait "$start"
   wait_until 60 counted web
 }
 # One object goes and comes back. The last of level 0: whatever the plan is, it needs that.
@@ -318,4 +320,22 @@ mend() { "$REPO/tests/servers/s3.py" put "$LITESTREAM_TEST_S3_BUCKET" "$key" "$B
   dokku litestream:set moved restore-on-deploy false
   [ "$(host jq .restore_on_deploy "$DATA/desired/moved.json")" = null ]
   dokku apps:rename moved "$APP"
+}
+
+@test "destroying an app whose store answers nothing: Dokku is not held up for good" {
+  local gateway hung="$STORAGE/hung--db"
+  gateway="$(cat "$LITESTREAM_TEST_S3_GATEWAY_PIDFILE")"
+  app_create hung
+  as 32767 "$TOOLS/writer" -n 3 "$hung/a.db"
+  dokku litestream:create hung "$hung" a.db "s3://$LITESTREAM_TEST_S3_BUCKET/hung"
+  dokku litestream:start hung
+  kill -STOP "$gateway"
+  as 32767 "$TOOLS/writer" -n 3 "$hung/a.db"
+  run dokku --force apps:destroy hung
+  kill -CONT "$gateway"
+  assert_success
+  assert_contains "Not everything of $hung/a.db was uploaded"
+  assert_contains "Keeping the replica s3://$LITESTREAM_TEST_S3_BUCKET/hung"
+  host test ! -e "$DATA/desired/hung.json"
+  [ "$(rows "$hung/a.db")" -eq 6 ]
 }
