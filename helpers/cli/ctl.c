@@ -16,6 +16,7 @@
 #define ASK_TIMEOUT_MS 10000
 #define CHECK_TIMEOUT_MS 130000
 #define DECIDE_TIMEOUT_MS 25000
+#define DISCOVER_TIMEOUT_MS 310000
 #define WAIT_STEP_US 200000
 
 static const struct flag flags[] = {
@@ -25,6 +26,7 @@ static const struct flag flags[] = {
 	{"timeout", FLAG_DURATION, "TIME", "sync, wait: how long (default 30s, wait 60s)"},
 	{"mount", FLAG_BOOL, NULL, "check, look, restore: the folder is a mount of an app"},
 	{"force", FLAG_BOOL, NULL, "restore: in place of what is there, which is renamed"},
+	{"mode", FLAG_STRING, "MODE", "restore: of a new file (0640), instead of the folder's"},
 	{"only-missing", FLAG_BOOL, NULL,
 		"restore: only where nothing or an empty file is; an empty replica is no error"},
 	{"txid", FLAG_STRING, "TXID", "restore: the state after this transaction"},
@@ -238,6 +240,21 @@ static int on_restore_line(void *ctx, json_t *line, struct err *e)
 	return ERR_OK;
 }
 
+/* Who may read and write: three or four octal digits. */
+static int put_mode(struct args *a, json_t *body, struct err *e)
+{
+	const char *text = args_string(a, "mode", "0600");
+	size_t n = strlen(text);
+	char *end;
+	unsigned long mode = strtoul(text, &end, 8);
+	int rc = ERR_OK;
+	if (n < 3 || n > 4 || *end || mode & ~0666ul)
+		return args_usage(a, e, NULL, "-mode is a mode as 0640, of readers and writers only");
+	if (args_given(a, "mode"))
+		json_put_int(body, "mode", (int64_t)mode, &rc);
+	return rc == ERR_OK ? ERR_OK : err_nomem(e, "asking litestreamd");
+}
+
 static int run_restore(struct args *a, struct err *e)
 {
 	if (a->argc != 4)
@@ -253,8 +270,26 @@ static int run_restore(struct args *a, struct err *e)
 		json_put_flag(body, "force", true, &rc);
 	if (rc == ERR_OK && args_bool(a, "only-missing"))
 		json_put_flag(body, "only_missing", true, &rc);
-	rc = rc == ERR_OK ? client_stream(socket_of(a), "/restore", body, on_restore_line, a, e)
-					  : err_nomem(e, "asking litestreamd");
+	rc = rc == ERR_OK ? put_mode(a, body, e) : err_nomem(e, "asking litestreamd");
+	if (rc == ERR_OK)
+		rc = client_stream(socket_of(a), "/restore", body, on_restore_line, a, e);
+	json_decref(body);
+	return rc;
+}
+
+static int run_discover(struct args *a, struct err *e)
+{
+	if (a->argc != 2)
+		return args_usage(
+			a, e, "litestream ctl discover URL", "discover needs the URL that replicas are below");
+	const char *app = args_string(a, "app", NULL);
+	json_t *body = json_pack("{s:s,s:s*}", "url", a->argv[1], "app", app), *answer = NULL;
+	int rc = body ? client_request(
+						socket_of(a), "POST", "/discover", body, DISCOVER_TIMEOUT_MS, &answer, e)
+				  : err_nomem(e, "asking litestreamd");
+	if (rc == ERR_OK)
+		rc = print_json(answer, e);
+	json_decref(answer);
 	json_decref(body);
 	return rc;
 }
@@ -347,6 +382,7 @@ static const struct verb {
 	{"check", run_check},
 	{"look", run_check},
 	{"restore", run_restore},
+	{"discover", run_discover},
 };
 
 static int run(struct args *a, struct err *e)
@@ -367,14 +403,14 @@ const struct command command_ctl = {
 	.arguments = "[flags] info | list | status [APP] | reload APP | sync APP | wait APP |\n"
 				 "        accept APP DB | takeover APP DB | forget ID |\n"
 				 "        check | look APP STORAGE-DIR FILE REPLICA-URL |\n"
-				 "        restore STORAGE-DIR FILE REPLICA-URL",
+				 "        restore STORAGE-DIR FILE REPLICA-URL | discover URL",
 	.summary = "Asks litestreamd",
 	.details =
 		"wait returns when the first upload of every database of the app is settled.\n"
 		"accept goes on with a database that took the place of another, takeover with one whose\n"
 		"replica another node has written to; both this once.\n"
 		"check tells, as JSON, what would keep a database from being replicated, look what is in\n"
-		"a replica.\n",
+		"a replica, discover which replicas are below a URL.\n",
 	.examples = "    litestream ctl status my-app\n"
 				"    litestream ctl sync -timeout 10s my-app\n",
 	.flags = flags,

@@ -76,6 +76,9 @@ static void *listen_for_stop(void *arg)
 	if (!(p[1].revents & POLLIN)) {
 		atomic_store(&r->cancelled, true);
 		store_cancel(r->store);
+		struct store *second = atomic_load(&r->second);
+		if (second)
+			store_cancel(second);
 	}
 	return NULL;
 }
@@ -244,6 +247,7 @@ static int run_restore(struct jobrun *r, json_t **out, struct err *e)
 		.state_dir = r->job.state_dir ? r->job.state_dir : "",
 		.in_place = r->job.in_place,
 		.only_missing = r->job.only_missing,
+		.mode = (mode_t)r->job.mode,
 		.in_use = ask_holders,
 		.in_use_ctx = r,
 		.progress = jobrun_on_progress,
@@ -269,6 +273,7 @@ static const struct {
 	[JOB_CHECK] = {jobrun_check, true},
 	[JOB_RESTORE] = {run_restore, false},
 	[JOB_LOOK] = {jobrun_look, true},
+	[JOB_DISCOVER] = {jobrun_discover, false},
 };
 
 static int open_store(struct jobrun *r, struct err *e)
@@ -325,6 +330,7 @@ int jobrun(int fd, struct err *e)
 		rc = tell(&r, code, result, &why, e);
 	}
 	json_decref(result);
+	store_close(atomic_load(&r.second));
 	store_close(r.store);
 	message_job_free(&r.job);
 	channel_close(&r.channel);

@@ -13,6 +13,7 @@ struct jobrun {
 	struct channel channel;
 	struct message_job job;
 	struct store *store;
+	_Atomic(struct store *) second; /* another one that a job opened for itself, or NULL */
 	int wake_fd;            /* ends the listener, a thread that waits for the word to stop … */
 	unsigned long listener; /* … while nobody else reads the channel */
 	bool listening;
@@ -24,6 +25,7 @@ struct jobrun {
  * ERR_OK is returned. */
 int jobrun_check(struct jobrun *r, json_t **out, struct err *e);
 int jobrun_look(struct jobrun *r, json_t **out, struct err *e);
+int jobrun_discover(struct jobrun *r, json_t **out, struct err *e);
 
 /* A restore's progress, on its way to the daemon; ctx is the job. */
 void jobrun_on_progress(void *ctx, uint64_t done, uint64_t total);

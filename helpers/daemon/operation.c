@@ -190,6 +190,7 @@ static int start_job(struct operation *o, struct err *e)
 		.state_dir = o->state_dir,
 		.in_place = o->target.force,
 		.only_missing = o->target.only_missing,
+		.mode = o->target.mode,
 		.txid = o->target.txid,
 		.timestamp_ms = o->target.timestamp_ms,
 		.generation = o->target.generation,

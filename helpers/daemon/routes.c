@@ -2,6 +2,7 @@
 
 #include "base/json.h"
 #include "daemon/decide.h"
+#include "daemon/discovery.h"
 #include "daemon/forget.h"
 #include "daemon/operation.h"
 #include "daemon/report.h"
@@ -108,6 +109,7 @@ static const struct route {
 	{"POST", "/decide", decide_start},
 	{"POST", "/check", do_check},
 	{"POST", "/look", do_look},
+	{"POST", "/discover", discovery_start},
 	{"POST", "/restore", do_restore},
 };
 

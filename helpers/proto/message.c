@@ -152,6 +152,7 @@ static const struct member job_members[] = {
 	MAYBE(struct message_job, "state_dir", state_dir, 4096),
 	FLAG(struct message_job, "in_place", in_place),
 	FLAG(struct message_job, "only_missing", only_missing),
+	COUNT(struct message_job, "mode", mode, 0666),
 	COUNT(struct message_job, "txid", txid, 0),
 	NUMBER(struct message_job, "timestamp_ms", timestamp_ms),
 	MAYBE(struct message_job, "generation", generation, 40),
@@ -482,6 +483,7 @@ static const char *const kind_names[] = {
 	[JOB_CHECK] = "check",
 	[JOB_RESTORE] = "restore",
 	[JOB_LOOK] = "look",
+	[JOB_DISCOVER] = "discover",
 };
 
 static int read_kind(struct message_job *m, const char *name, struct err *e)

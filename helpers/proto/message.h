@@ -172,9 +172,10 @@ void message_bye_free(struct message_bye *m);
 /* ---- jobs ---- */
 
 enum job_kind {
-	JOB_CHECK,   /* the database and the store, before it is replicated there */
-	JOB_RESTORE, /* of a database into its place */
-	JOB_LOOK,    /* what the replica holds; writes nothing */
+	JOB_CHECK,    /* the database and the store, before it is replicated there */
+	JOB_RESTORE,  /* of a database into its place */
+	JOB_LOOK,     /* what the replica holds; writes nothing */
+	JOB_DISCOVER, /* which replicas are below the URL; writes nothing, has no path */
 };
 
 struct message_job {
@@ -184,6 +185,7 @@ struct message_job {
 	char *state_dir;   /* restore: "" or NULL = leave none behind */
 	bool in_place;     /* restore: what is at path is renamed aside */
 	bool only_missing; /* in_place, and only where nothing is or an empty file */
+	uint64_t mode;     /* restore: of a new file; 0 = as the folder has it */
 	uint64_t txid;     /* restore: 0 = latest */
 	int64_t timestamp_ms;
 	char *generation, *index; /* restore, of Litestream 0.3's backups; as texts, may be NULL */

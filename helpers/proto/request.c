@@ -38,6 +38,11 @@ static const struct member target_members[] = {
 	{"mount", JSON_FIELD_FLAG, true, offsetof(struct request_target, mount), 0},
 };
 
+static const struct member discover_members[] = {
+	{"app", JSON_FIELD_TEXT, true, offsetof(struct request_discover, app), 63},
+	{"url", JSON_FIELD_TEXT, false, offsetof(struct request_discover, url), TEXT_MAX},
+};
+
 static int need_body(const json_t *body, struct err *e)
 {
 	return body ? ERR_OK : err_set(e, ERR_USAGE, "the request needs a JSON object as its body");
@@ -147,6 +152,7 @@ int request_restore_decode(struct request_target *r, const json_t *body, struct 
 		{"generation", JSON_FIELD_TEXT, true, &r->generation, 40},
 		{"index", JSON_FIELD_TEXT, true, &r->index, 40},
 		{"force", JSON_FIELD_FLAG, true, &r->force, 0},
+		{"mode", JSON_FIELD_COUNT, true, &r->mode, 0666},
 		{"only_missing", JSON_FIELD_FLAG, true, &r->only_missing, 0},
 	};
 	int rc = need_body(body, e);
@@ -169,4 +175,18 @@ void request_target_free(struct request_target *r)
 	free(r->generation);
 	free(r->index);
 	r->generation = r->index = NULL;
+}
+
+int request_discover_decode(struct request_discover *r, const json_t *body, struct err *e)
+{
+	memset(r, 0, sizeof(*r));
+	int rc = need_body(body, e);
+	return rc != ERR_OK ? rc
+						: members_decode(discover_members, COUNT_OF(discover_members), r, body,
+							  NULL, 0, "the request", e);
+}
+
+void request_discover_free(struct request_discover *r)
+{
+	members_free(discover_members, COUNT_OF(discover_members), r);
 }

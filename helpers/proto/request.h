@@ -53,10 +53,18 @@ struct request_target {
 	int64_t timestamp_ms; /* restore; 0 = not given */
 	char *generation;     /* restore, of Litestream 0.3's backups; NULL = not given */
 	char *index;          /* the same; hexadecimal */
+	uint64_t mode;        /* restore: of a new file, of 0666; 0 = as the folder has it */
 };
 int request_check_decode(struct request_target *r, const json_t *body, struct err *e);
 int request_restore_decode(struct request_target *r, const json_t *body, struct err *e);
 void request_target_free(struct request_target *r);
+
+struct request_discover {
+	char *app; /* whose credentials; NULL = the global ones */
+	char *url;
+};
+int request_discover_decode(struct request_discover *r, const json_t *body, struct err *e);
+void request_discover_free(struct request_discover *r);
 
 /* "000000000000001f": 1 to 16 hex digits, not 0. */
 bool request_parse_txid(const char *text, uint64_t *txid);

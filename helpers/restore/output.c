@@ -111,7 +111,7 @@ int output_init(struct output *o, const struct restore_options *options, struct 
 			path, o->dir);
 	o->uid = st.st_uid;
 	o->gid = st.st_gid;
-	o->mode = (st.st_mode & 0666) | 0600;
+	o->mode = ((options->mode ? options->mode : st.st_mode) & 0666) | 0600;
 	int rc = inplace_recover(path, o->in_place && !o->only_missing, e);
 	if (rc)
 		return rc;

@@ -60,6 +60,9 @@ static void try_requests(const json_t *m)
 	struct request_sync sync;
 	struct request_decide decide;
 	struct request_target target;
+	struct request_discover discover;
+	request_discover_decode(&discover, m, &e);
+	request_discover_free(&discover);
 	request_reload_decode(&reload, m, &e);
 	request_reload_free(&reload);
 	request_decide_decode(&decide, m, &e);
