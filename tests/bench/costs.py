@@ -145,8 +145,3 @@ def table(found, stores):
         prices = ["${:.3f} + ${:.3f}".format(*dollars(report, store)) for store in stores]
         lines.append("| " + " | ".join([name, *cells, mb(report["stored"]), *prices]) + " |")
     return "\n".join(lines)
-
-
-def recover(bench):
-    """Comes with the command `recover`; the row stands here so that nobody forgets it."""
-    bench.row("recover of 10 apps with 50 MB each", "(later part)", goal="<= 20 s")

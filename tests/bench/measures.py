@@ -7,6 +7,7 @@ import app
 import back
 import costs
 import latency
+import moving
 import size
 import year
 
@@ -30,5 +31,5 @@ ALL = [
     ("requests", costs.requests, True, 0.3),
     ("costs", costs.costs, False, 4.5),
     ("year", year.year, False, 9.0),
-    ("recover", costs.recover, False, 0.0),
+    ("recover", moving.recover, False, 1.0),
 ]
