@@ -119,3 +119,10 @@ guest() { enter env SSH_NAME=guest SSH_ORIGINAL_COMMAND="$*" dokku </dev/null; }
   run dokku --force litestream:destroy gone
   assert_success
 }
+
+@test "recover is for callers who see every app" {
+  run guest litestream:recover "file://$LIB_ROOT/replicas" --apply --yes
+  assert_status 6
+  assert_contains "it is for callers who see every app"
+  refute_contains other--db
+}

@@ -2,6 +2,7 @@
 # enter.sh READY [runit] - builds the stand-in inside the namespaces that it was started in, makes the
 # file READY, and stays as their first process. Started by `standin_start` of ../helper.bash with
 # unshare: when it ends, everything in there ends with it.
+# enter.sh READY again - all of it is there already, after everything that ran in it was killed.
 # enter.sh furnish - only puts Dokku into the machine that it is started on: boot.sh does that.
 #
 # With runit it does what the first process of Dokku's Docker image does: from the moment that a file
@@ -98,9 +99,11 @@ run_runit() {
   rm -f "$dir/on" "$dir/off"
 }
 
-if [[ "$ready" != furnish ]]; then private_folders; fi
-user_and_sudo
-core
+if [[ "$init" != again ]]; then
+  [[ "$ready" == furnish ]] || private_folders
+  user_and_sudo
+  core
+fi
 [[ "$ready" != furnish ]] || exit 0
 [[ "$init" != runit ]] || runit_folders
 touch "$ready"
