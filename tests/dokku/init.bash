@@ -66,9 +66,13 @@ power_off() {
   rm -f "$STANDIN/leader"
 }
 
-# A command on the machine, or on its disk while it is off.
+# A command on the machine, or on its disk while it is off: there is no /proc then, which leaks are found by.
 on_disk() {
-  if [[ "$INIT" == systemd && ! -s "$STANDIN/leader" ]]; then enter chroot "$STANDIN/ns/root" "$@"; else host "$@"; fi
+  if [[ "$INIT" == systemd && ! -s "$STANDIN/leader" ]]; then
+    enter env ASAN_OPTIONS=detect_leaks=0 chroot "$STANDIN/ns/root" "$@"
+  else
+    host "$@"
+  fi
 }
 
 # ---- the service ----
@@ -96,6 +100,8 @@ REPLICA=$LIB_ROOT/replicas/app ACKED=$LIB_ROOT/acked
 
 # The plugin, the programs of the tests, and the app, which doesn't run yet.
 service_bed() {
+  # A service has an environment of its own; and who mayn't be looked into has no leaks found.
+  host sh -c 'echo ASAN_OPTIONS=detect_leaks=0 >/etc/default/dokku-litestream'
   plugin_install
   tools_install
   host install -d -o 32767 -g 32767 "$LIB_ROOT/replicas"
