@@ -45,6 +45,7 @@ show() { host systemctl show --property "$1" --value "${2:-$SERVICE}"; }
   pid="$(service_pid)"
   [ "$(host awk '/^NoNewPrivs/ { print $2 }' "/proc/$pid/status")" = 1 ]
   [ "$(host awk '/^Seccomp:/ { print $2 }' "/proc/$pid/status")" = 2 ]
+  [ "$(db_status app confinement)" = "mount namespace" ]
   worker="$(db_status app pid)"
   [ "$(host awk '/^Uid/ { print $2, $3, $4 }' "/proc/$worker/status")" = "32767 32767 32767" ]
   [ "$(host awk '/^CapEff/ { print $2 }' "/proc/$worker/status")" = 0000000000000000 ]
