@@ -11,6 +11,30 @@ bool wake_is_late(const struct wake *w, int64_t now_us)
 	return !w->steady && (w->pause_us >= WAKE_LATE_US || now_us - w->moved_us >= WAKE_LATE_US);
 }
 
+/* Frames a second, the highest of the last seconds. */
+static void note_rate(struct wake *w, uint32_t frames, int64_t now_us)
+{
+	int64_t took = now_us - w->turn_us;
+	w->turn_us = now_us;
+	if (took <= 0 || took > WAKE_PEAK_US) {
+		w->peak = 0;
+		return;
+	}
+	int64_t rate = frames * INT64_C(1000000) / took;
+	w->peak -= w->peak * took / WAKE_PEAK_US;
+	if (w->peak < rate)
+		w->peak = rate;
+}
+
+/* A writer at full speed that waited for its disk goes on at full speed. */
+static int64_t longest(const struct wake *w)
+{
+	int64_t most = WAKE_STEADY_MOST_US;
+	if (w->peak > 0 && most > WAKE_BURST_FRAMES * INT64_C(1000000) / w->peak)
+		most = WAKE_BURST_FRAMES * INT64_C(1000000) / w->peak;
+	return most > WAKE_STEADY_LEAST_US ? most : WAKE_STEADY_LEAST_US;
+}
+
 /* So many frames a turn that its own cost does not count, and that neither does the time they wait.
  */
 static void pace_steady(struct wake *w, uint32_t frames)
@@ -22,13 +46,14 @@ static void pace_steady(struct wake *w, uint32_t frames)
 		pause += pause / 4;
 	if (pause < WAKE_STEADY_LEAST_US)
 		pause = WAKE_STEADY_LEAST_US;
-	w->steady_us = pause < WAKE_STEADY_MOST_US ? pause : WAKE_STEADY_MOST_US;
+	w->steady_us = pause < longest(w) ? pause : longest(w);
 }
 
 bool wake_commits(struct wake *w, uint32_t frames, int64_t now_us)
 {
 	bool was = w->steady;
 	int64_t gap = now_us - w->commit_us;
+	note_rate(w, frames, now_us);
 	if (frames > 0) {
 		w->commits = gap <= WAKE_STEADY_GAP_US ? w->commits + 1 : 0;
 		w->commit_us = now_us;

@@ -31,6 +31,8 @@
 #define WAKE_STEADY_US 2000       /* at first */
 #define WAKE_STEADY_LEAST_US 1000 /* at full speed */
 #define WAKE_STEADY_MOST_US 80000
+#define WAKE_BURST_FRAMES 1024   /* at the highest speed of the last … */
+#define WAKE_PEAK_US 10000000    /* … seconds, no more than these in a pause */
 #define WAKE_STEADY_FRAMES 96    /* wanted in a turn, at most */
 #define WAKE_STEADY_GAP_US 40000 /* a commit in every such gap is a steady writer … */
 #define WAKE_STEADY_MOVES 25     /* … after so many in a row */
@@ -43,6 +45,8 @@ struct wake {
 	int64_t commit_us; /* the last turn with commits */
 	int commits;       /* turns with commits in a row, WAKE_STEADY_GAP_US apart at most */
 	bool steady;
+	int64_t turn_us;   /* the last turn, for: */
+	int64_t peak;      /* frames a second, the highest lately */
 	int64_t steady_us; /* the pause under steady writers; 0 = not known yet */
 	int64_t slow_us;   /* the last pause was the slow timer's, and began then; 0 = it was not */
 	int64_t slow_pause_us;

@@ -122,6 +122,37 @@ static void an_event_between_two_finds_counts(void **state)
 	}
 }
 
+/* Turns of a steady writer for so long, with so many frames a second; the pause at the end. */
+static int64_t write_for(struct wake *w, int64_t *now, int64_t us, int64_t rate)
+{
+	int64_t start = *now, done = 0, pause = 0;
+	for (; *now - start < us; *now += pause) {
+		int64_t written = (*now - start) * rate / S;
+		if (written > done)
+			wake_moved(w, *now);
+		wake_commits(w, (uint32_t)(written - done), *now);
+		done = written;
+		pause = wake_pause(w, *now, false);
+		/* Each write makes an event until the timer takes over. */
+		if (!w->steady && pause > S / rate)
+			pause = S / rate;
+	}
+	return pause;
+}
+
+/* Short at full speed, long where little is written; and after a moment's standstill of a quick
+ * writer not so long that it fills the WAL meanwhile. */
+static void the_pace_remembers_full_speed(void **state)
+{
+	(void)state;
+	struct wake w = {0};
+	int64_t now = 5 * S;
+	assert_int_equal(write_for(&w, &now, 5 * S, 700), WAKE_STEADY_MOST_US);
+	assert_int_equal(write_for(&w, &now, 5 * S, 100000), WAKE_STEADY_LEAST_US);
+	assert_in_range(write_for(&w, &now, 2 * S, 700), WAKE_STEADY_LEAST_US, 20 * MS);
+	assert_in_range(write_for(&w, &now, 60 * S, 700), 40 * MS, WAKE_STEADY_MOST_US);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -130,6 +161,7 @@ int main(void)
 		cmocka_unit_test(a_late_find_is_followed_soon),
 		cmocka_unit_test(events_that_never_come_are_noticed),
 		cmocka_unit_test(a_turn_that_overtakes_its_event_is_no_sign),
+		cmocka_unit_test(the_pace_remembers_full_speed),
 		cmocka_unit_test(an_event_between_two_finds_counts),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
