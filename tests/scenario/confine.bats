@@ -150,6 +150,25 @@ try_everything() {
   refused "read /etc/shadow" "become 0" | tee /dev/stderr | nothing
 }
 
+@test "a thousand databases in folders of their own" {
+  local kind
+  mkdir -p "$ROOT"/storage/{0..9}/{0..9}/{0..9}/{deep,deeper}/db
+  chown -R $ALICE:$ALICE "$ROOT/storage"
+  for kind in namespace landlock; do
+    need "$kind"
+    desire one $ALICE true
+    jq --arg root "$ROOT" '.databases[0] as $d | .databases = [range(1000) | tostring as $n | $d + {id: "one-\($n)",
+      storage_dir: ("\($root)/storage/" + ("00\($n)"[-3:] | split("") | join("/")) + "/deep/db"), replica: "file://\($root)/replicas/\($n)"}]' \
+      "$DATA/desired/one.json" | put "$DATA/desired/one.json"
+    daemon -confinement "$kind"
+    chown $ALICE "$ROOT/replicas"
+    all_wait() { [[ "$(ctl status -json one | jq -c '[.apps[0].databases[].state] | unique')" == '["waiting"]' ]]; }
+    poll all_wait
+    end litestreamd
+    rm -rf "$DATA" "$ROOT/replicas"/*
+  done
+}
+
 @test "TLS to an S3 server, from inside" {
   need_s3
   local kind url
