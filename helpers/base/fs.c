@@ -71,6 +71,25 @@ int fs_open(const char *path, int flags, mode_t mode)
 	return fs_openat(AT_FDCWD, path, flags, mode);
 }
 
+int fs_open_unnamed(const char *dir)
+{
+	int fd = fs_open(dir, O_RDWR | O_TMPFILE, 0600);
+	if (fd >= 0)
+		return fd;
+	uint64_t random;
+	char name[32];
+	fs_random(&random, sizeof(random));
+	snprintf(name, sizeof(name), ".tmp-%016" PRIx64, random);
+	char *path = fs_join(dir, name);
+	if (!path)
+		return errno = ENOMEM, -1;
+	fd = fs_open(path, O_RDWR | O_CREAT | O_EXCL, 0600);
+	if (fd >= 0)
+		fs_unlink(path);
+	free(path);
+	return fd;
+}
+
 void fs_close(int fd)
 {
 	int saved = errno;

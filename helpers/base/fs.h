@@ -44,6 +44,10 @@ void fs_set_ops(const struct fs_ops *ops);
 int fs_openat(int dirfd, const char *path, int flags, mode_t mode);
 int fs_open(const char *path, int flags, mode_t mode);
 
+/* A new file in `dir` that has no name, for reading and writing; where the file system can't do
+ * that, one that had a name for a moment. As fs_open. */
+int fs_open_unnamed(const char *dir);
+
 /* close(2) where fd >= 0. Never for a database or its -shm while SQLite has it open. */
 void fs_close(int fd);
 

@@ -9,7 +9,8 @@
 #include "restore/output.h"
 #include "restore/restore.h"
 
-/* Lists all of Litestream 0.3's objects into *set (initialised by the caller), sorted. */
+/* Lists all of Litestream 0.3's objects into *set (initialised by the caller), sorted. The store's
+ * errors, ERR_NOMEM. */
 int v3_list(struct store *s, struct v3_set *set, struct err *e);
 
 /*
@@ -33,7 +34,7 @@ int64_t v3_plan_time(const struct restore_plan *plan);
  * Makes result->plan's database in output's open file; page size, size, files and time go into
  * *result. ERR_DAMAGED names the object at fault, or the segment that is missing; ERR_UNSUPPORTED
  * one that is encrypted; ERR_NOT_FOUND one that vanished. Memory: what fetch.h says, 9 MB to
- * decode, 16 MB of frames that are to be written.
+ * decode, 10 MB of frames that are to be written.
  */
 int v3_restore(struct store *s, const struct restore_options *options, struct output *output,
 	struct restore_result *result, struct err *e);

@@ -15,9 +15,9 @@
 #define WRITERS_MIN 2
 #define WRITERS_MAX 4
 #define PIECES 8 /* an arena is written in so many, side by side */
-#define IOV_BYTES ((size_t)512 << 10)
+#define IOV_BYTES ((size_t)256 << 10)
 
-size_t v3_apply_bytes = (size_t)8 << 20;
+size_t v3_apply_bytes = (size_t)4 << 20;
 
 /* Frames (header and page), one behind the other as they came; or pages of a snapshot. */
 struct arena {
@@ -251,7 +251,8 @@ static int read_beginning(
 	return make_arenas(a, e);
 }
 
-/* `n_page` pages are there already; as many as fit follow. *end: there were fewer. */
+/* The next pages of the snapshot, as many as fit; `have` bytes of them were read already. *end:
+ * there were fewer. */
 static int read_pages(
 	struct v3_apply *a, struct v3_stream *content, size_t have, bool *end, struct err *e)
 {
@@ -342,29 +343,11 @@ static int flush(struct v3_apply *a, struct err *e)
 	return ERR_OK;
 }
 
-static int open_spill(struct v3_apply *a, struct err *e)
-{
-	a->spill = fs_open(a->dir, O_RDWR | O_TMPFILE, 0600);
-	if (a->spill >= 0)
-		return ERR_OK;
-	/* A file system that has no files without a name. */
-	char *name = fs_join(a->dir, ".restore-XXXXXX");
-	if (!name)
-		return err_nomem(e, "restoring");
-	a->spill = mkostemp(name, O_CLOEXEC);
-	int rc = a->spill < 0 ? err_errno(e, ERR_IO, errno, "cannot make a file in %s", a->dir) : 0;
-	if (!rc)
-		fs_unlink(name);
-	free(name);
-	return rc;
-}
-
 /* All frames are of one transaction that has not ended yet. */
 static int spill(struct v3_apply *a, struct err *e)
 {
-	int rc = a->spill < 0 ? open_spill(a, e) : ERR_OK;
-	if (rc)
-		return rc;
+	if (a->spill < 0 && (a->spill = fs_open_unnamed(a->dir)) < 0)
+		return err_errno(e, ERR_IO, errno, "cannot make a file in %s", a->dir);
 	if (fs_pwrite_full(a->spill, a->arenas[a->filling].data, a->used * a->frame_size,
 			(off_t)(a->spilled * a->frame_size)))
 		return err_errno(e, errno == ENOSPC ? ERR_FULL : ERR_IO, errno,

@@ -3,9 +3,9 @@
  * over it. Inner part of restore.
  *
  * What SQLite's checkpoint would make of each WAL, without SQLite: of each page the newest frame of
- * a committed transaction, then the size that the last one says. Frames gather in memory (8 MB);
+ * a committed transaction, then the size that the last one says. Frames gather in memory (4 MB);
  * when that is full, those that are committed are written, sorted by page and each page once, by a
- * few threads, while the next 8 MB gather. A transaction that is larger waits in an unlinked file
+ * few threads, while the next 4 MB gather. A transaction that is larger waits in an unlinked file
  * in the target's folder until its commit comes.
  */
 #ifndef RESTORE_V3APPLY_H

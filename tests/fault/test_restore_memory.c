@@ -6,7 +6,9 @@
 #include "lib/no_memory.h"
 #include "lib/restore_bed.h"
 
+#include "lib/v3_build.h"
 #include "restore/apply.h"
+#include "restore/v3apply.h"
 
 #include "base/fs.h"
 #include "conf/state.h"
@@ -89,6 +91,61 @@ static void test_every_allocation_fails(void **state)
 		sweep_in_place(&b);
 	bed_close(&b);
 }
+
+/* A database in two WALs, one transaction larger than the memory that there is for frames. */
+static uint8_t *replicate_old(struct bed *b, const char *dir, size_t *n)
+{
+	struct v3_bed app;
+	v3_bed_open(&app, b->store, dir, 512);
+	v3_bed_snapshot(&app);
+	v3_bed_sql(&app, "INSERT INTO t(b) VALUES (randomblob(9000))");
+	v3_bed_ship(&app);
+	v3_bed_restart(&app);
+	v3_bed_sql(&app, "UPDATE t SET b = randomblob(3000)");
+	v3_bed_ship(&app);
+	v3_bed_settle(&app);
+	uint8_t *expected = v3_slurp(app.reference, n);
+	v3_bed_close(&app);
+	return expected;
+}
+
+static void sweep_old(struct bed *b, const uint8_t *expected, size_t n)
+{
+	struct restore_options o = {.output = b->db};
+	unsigned failures = 0;
+	bool over = false;
+	for (fail_at = 1; !over; fail_at++) {
+		size_t m;
+		int rc = restore_once(b, &o);
+		over = calls < fail_at;
+		failures += rc != ERR_OK;
+		if (rc && (left_behind(b) || !b->e.text[0]))
+			fail_msg("allocation %u: %s, %zu names left", fail_at, b->e.text, left_behind(b));
+		if (rc)
+			continue;
+		uint8_t *got = v3_slurp(b->db, &m);
+		assert_true(n == m && memcmp(expected, got, n) == 0);
+		free(got);
+		clean_up(b);
+	}
+	assert_true(failures > 20);
+}
+
+static void test_with_old_backups(void **state)
+{
+	(void)state;
+	struct bed b;
+	size_t n, room = v3_apply_bytes;
+	bed_open(&b, NULL, 1024, true);
+	char *dir = tmpdir_new();
+	uint8_t *expected = replicate_old(&b, dir, &n);
+	v3_apply_bytes = 3000;
+	sweep_old(&b, expected, n);
+	v3_apply_bytes = room;
+	free(expected);
+	tmpdir_free(dir);
+	bed_close(&b);
+}
 #endif
 
 int main(void)
@@ -96,8 +153,13 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_allocation_fails),
 	};
+	int failed = 0;
+#if NO_MEMORY_POSSIBLE
+	const struct CMUnitTest old_backups[] = {cmocka_unit_test(test_with_old_backups)};
+	failed += cmocka_run_group_tests(old_backups, NULL, NULL);
+#endif
 	/* Small files decoded as they are read, then as large ones are: by several threads. */
-	int failed = cmocka_run_group_tests(tests, NULL, NULL);
+	failed += cmocka_run_group_tests(tests, NULL, NULL);
 	apply_raw_bytes = 0;
 	return failed + cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -439,6 +439,33 @@ static int remove_tmp(void **state)
 	return 0;
 }
 
+/* Without O_TMPFILE, too; and nothing stays in the folder. */
+static void test_a_file_without_a_name(void **state)
+{
+	(void)state;
+	char *own = fs_join(dir, "unnamed");
+	assert_int_equal(fs_mkdirs(own, 0700), 0);
+	for (int at = 0; at < 2; at++) {
+		char got[6];
+		inject(at, EOPNOTSUPP, false);
+		int fd = fs_open_unnamed(own);
+		heal();
+		assert_true(fd >= 3);
+		assert_int_equal(fs_pwrite_full(fd, "fruit", 6, 10), 0);
+		assert_int_equal(fs_pread_full(fd, got, 6, 10), 0);
+		assert_string_equal(got, "fruit");
+		assert_int_equal(rmdir(own), 0);
+		fs_close(fd);
+		assert_int_equal(fs_mkdirs(own, 0700), 0);
+	}
+	inject(1, EACCES, true);
+	assert_int_equal(fs_open_unnamed(own), -1);
+	assert_int_equal(errno, EACCES);
+	heal();
+	assert_int_equal(rmdir(own), 0);
+	free(own);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -454,6 +481,7 @@ int main(void)
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_standard_descriptors_stay_free),
 		cmocka_unit_test(test_random),
+		cmocka_unit_test(test_a_file_without_a_name),
 	};
 	return cmocka_run_group_tests(tests, make_tmp, remove_tmp);
 }

@@ -93,6 +93,22 @@ static void expect_error(struct bed *b, struct restore_target t, int code, const
 	assert_int_equal(left_behind(b), 0);
 }
 
+/* LZ4 has several ways to say the same: what was changed is noticed, or it makes no difference. */
+static void expect_error_or_same(struct bed *b, const char *text)
+{
+	size_t n, m;
+	int rc = restore(b, (struct restore_target){0});
+	if (rc) {
+		assert_true(rc == ERR_DAMAGED && strstr(b->e.text, text) && left_behind(b) == 0);
+		return;
+	}
+	uint8_t *ours = v3_slurp(b->out, &n), *theirs = v3_slurp(b->app.reference, &m);
+	assert_true(n == m && memcmp(ours, theirs, n) == 0);
+	free(ours);
+	free(theirs);
+	unlink(b->out);
+}
+
 /* Some transaction: rows come, go, change; the database shrinks; pages are freed, never written. */
 static void any_transaction(struct v3_bed *a)
 {
@@ -143,7 +159,7 @@ static void any_history(struct v3_bed *a)
 static void test_any_history(void **state)
 {
 	(void)state;
-	static const size_t rooms[] = {1, 20000, (size_t)8 << 20};
+	static const size_t rooms[] = {1, 20000, (size_t)4 << 20};
 	for (int round = 0; round < 90; round++) {
 		struct bed b;
 		bed_open(&b, 512u << rand() % 8);
@@ -152,7 +168,7 @@ static void test_any_history(void **state)
 		expect_same(&b, (struct restore_target){0}, b.app.reference);
 		bed_close(&b);
 	}
-	v3_apply_bytes = (size_t)8 << 20;
+	v3_apply_bytes = (size_t)4 << 20;
 }
 
 /* Each segment's time means the state up to it. */
@@ -273,7 +289,7 @@ static void test_damaged_objects(void **state)
 			expect_error(&b, (struct restore_target){0}, ERR_DAMAGED, name);
 			whole.data[at] ^= 0x20;
 			v3_put_raw(b.store, &f, whole.data, whole.len);
-			expect_error(&b, (struct restore_target){0}, ERR_DAMAGED, name);
+			expect_error_or_same(&b, name);
 			whole.data[at] ^= 0x20;
 		}
 		v3_put_raw(b.store, &f, "age-encryption.org/v1\n", 22);
