@@ -6,6 +6,7 @@
 extern const struct command command_ctl;
 extern const struct command command_databases;
 extern const struct command command_find;
+extern const struct command command_generations;
 extern const struct command command_job;
 extern const struct command command_ltx;
 extern const struct command command_options;
@@ -19,6 +20,7 @@ static const struct command *const commands[] = {
 	&command_ctl,
 	&command_databases,
 	&command_find,
+	&command_generations,
 	&command_job,
 	&command_ltx,
 	&command_options,

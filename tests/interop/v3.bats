@@ -95,6 +95,10 @@ under_load() {
   same_rows
   plan "$url"
   [[ "$(jq -r .generation plan.json)" != "$first" ]]
+  "$LITESTREAM" generations -json "$url" >generations.json
+  [[ "$(jq -r --arg g "$first" '.[] | select(.generation == $g) | .first_index + .last_index' generations.json)" == "00000000$last_of_first" ]]
+  [[ "$(jq 'length' generations.json)" -eq 2 ]]
+  "$LITESTREAM" generations "$url" | grep "^$first "
   same_as_peer "$url" -generation "$first"
   cmp ours.db first.db
   for ((index = 0; index <= 16#$last_of_first; index++)); do
