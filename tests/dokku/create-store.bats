@@ -63,6 +63,25 @@ create() { run dokku litestream:create store-app "$DIR" "$@"; }
   [ "$(db_status store-app state)" = replicating ]
 }
 
+@test "backups of Litestream 0.3 in the replica's place: told, left alone, restored as before" {
+  local old="$LIB_ROOT/replicas/old" before
+  host mkdir -p "$old"
+  host cp -r "$REPO/tests/data/litestream-0.3.13/generations" "$old/"
+  host chown -R 32767:32767 "$old"
+  before="$(host sh -c "cd $old && find generations -type f | sort | xargs sha256sum")"
+  create one.db "file://$old"
+  assert_success
+  assert_contains "holds backups of Litestream 0.3: they stay as they are and can be restored as before"
+  refute_contains "The replica holds a database already"
+  run dokku litestream:start store-app
+  assert_success
+  run dokku litestream:logs store-app
+  assert_contains "holds backups of Litestream 0.3"
+  dokku litestream:stop store-app
+  [ "$(host sh -c "cd $old && find generations -type f | sort | xargs sha256sum")" = "$before" ]
+  host rm -r "$old"
+}
+
 @test "a replica that holds a database: whose, what start does, how to go on" {
   local replica="file://$LIB_ROOT/replicas/one"
   dokku litestream:create store-app "$DIR" one.db "$replica"

@@ -98,6 +98,31 @@ refused() {
   refused 3 "TXID 0000000004000000 does not exist" "$COPY" one.db "$URL" --txid 4000000
 }
 
+@test "restore: what Litestream 0.3 wrote, and its generations and indexes" {
+  local old="$LIB_ROOT/replicas/old" generation=8a3ee2e0bed0ac13
+  host mkdir "$old"
+  host cp -r "$REPO/tests/data/litestream-0.3.13/generations" "$old/"
+  host chmod -R a+rX "$old"
+  run dokku litestream:restore "$COPY" old.db "file://$old"
+  assert_success
+  assert_contains "restored generation $generation of Litestream 0.3, index 00000000"
+  [ "$(host stat -c '%u:%g' "$COPY/old.db")" = 1000:1000 ]
+  [ "$(host sqlite3 "file:$COPY/old.db?immutable=1" "SELECT count(*) FROM t WHERE b LIKE 'fruit%'")" -eq 8 ]
+  host rm "$COPY/old.db"
+  run dokku litestream:restore "$COPY" old.db "file://$old" --generation "$generation" --index 0
+  assert_success
+  host rm "$COPY/old.db"
+  refused 3 "there is no generation 00000000deadbeef, only $generation" "$COPY" old.db "file://$old" --generation 00000000deadbeef
+  refused 3 "ends at index 00000000" "$COPY" old.db "file://$old" --index 7
+  refused 3 "which have no TXIDs" "$COPY" old.db "file://$old" --txid 1
+  refused 2 "is no generation of Litestream 0.3" "$COPY" old.db "file://$old" --generation nonsense
+  refused 2 "is no index of Litestream 0.3" "$COPY" old.db "file://$old" --index -1
+  refused 2 "exclude each other" "$COPY" old.db "file://$old" --index 1 --timestamp 2026-01-31T12:00:00Z
+  host rm "$old/generations/$generation/wal/00000000_00000cb0.wal.lz4"
+  refused 7 "00000000_00000cb0.wal.lz4 is missing" "$COPY" old.db "file://$old"
+  host rm -r "$old"
+}
+
 @test "restore: words that can't be" {
   refused 2 "does not exist" "$STORAGE/no-such-folder" one.db "$URL"
   refused 2 "neither below" /tmp one.db "$URL"
