@@ -196,6 +196,42 @@ def restore_near(bench):
     return found | {"objects": uploads}
 
 
+def restore_v3(bench):
+    """What the peer itself wrote, restored by both, in turns, out of a folder: 256 MB of rows that don't
+    compress and 400 increments of 100 pages, in the WALs between its checkpoints. The results are equal."""
+    if not bench.peer:
+        bench.missing("restoring what the peer wrote", "no peer")
+    megabytes, count = bench.count(256, 32), bench.count(400, 40)
+    folder, target = bench.place("file")
+    settings = {"settings": "    monitor-interval: 10ms\n", "replica_settings": "        sync-interval: 10ms\n"}
+    peer = Peer(bench, big_database(megabytes)(bench, folder), target, **settings).start()
+    try:
+        increments(peer, count, 100, 0.04)
+    finally:
+        peer.stop()
+    found = {"ours": [], "peer": []}
+    outs = {name: f"{folder}/{name}.db" for name in found}
+    commands = {
+        "ours": [bench.program, "restore", "-no-state", "-quiet", "-o", outs["ours"], target.url()],
+        "peer": peer.restore(outs["peer"]),
+    }
+    for run in range(bench.runs()):
+        for name in sorted(found, reverse=run % 2 == 0):
+            bench.remove(outs[name])
+            found[name].append(timed(commands[name], bench.env))
+    bench.output(["cmp", outs["ours"], outs["peer"]])
+    names = peer.objects()
+    wals = len({os.path.basename(n).split("_")[0] for n in names if n.endswith(".wal.lz4")})
+    t = {name: statistics.median(v) for name, v in found.items()}
+    bench.row(
+        f"restore of what the peer wrote, {megabytes} MB + {count} increments in {wals} WALs, file", f"{t['ours']:.2f} s",
+        f"{t['peer']:.2f} s", ratio=f"{times(t['ours'], t['peer'])} x peer", goal="< peer", ok=t["ours"] < t["peer"],
+    )
+    bytes_read = tree_bytes(target.place, ".lz4")[0]
+    bench.remove(folder)
+    return found | {"objects": len(names), "wals": wals, "bytes": bytes_read}
+
+
 def restore_far(bench):
     """100,000 rows in 300 increments, restored over a link of 80 ms there and back: the present, and a
     moment in the middle."""

@@ -25,6 +25,7 @@ ALL = [
     ("twenty_apps", size.twenty_apps, False, 0.8),
     ("thousand", size.thousand, False, 2.5),
     ("restore_near", back.restore_near, True, 3.5),
+    ("restore_v3", back.restore_v3, False, 1.5),
     ("restore_far", back.restore_far, True, 2.5),
     ("restart", back.restart, True, 1.5),
     ("outage", back.outage, True, 2.5),
