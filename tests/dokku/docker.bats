@@ -89,7 +89,8 @@ containers() { docker ps -q --filter label=com.dokku.app-name=boxed | wc -l; }
   assert_contains "App boxed is not started without its database"
   host test ! -e "$DB"
   [ -z "$(docker ps -aq --filter status=created)" ]
-  host mv "$LIB_ROOT/replicas/elsewhere" "$LIB_ROOT/replicas/boxed"
+  # A folder for the replica may have been made by then, as for a first start.
+  host sh -c "rmdir $LIB_ROOT/replicas/boxed; mv -T $LIB_ROOT/replicas/elsewhere $LIB_ROOT/replicas/boxed"
   run dokku ps:start boxed
   assert_success
   assert_contains "-----> Restored $DB"

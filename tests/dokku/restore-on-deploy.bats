@@ -56,7 +56,7 @@ credentials() {
 # code FILE LINE...: what the app runs. count PHASE: a command that tells how many rows that phase found, and that
 # fails without a database; it would leave an empty one behind.
 code() { host sh -c "printf '%s\n' \"\$@\" >/home/dokku/$APP/$1" sh "${@:2}"; }
-count() { echo "sqlite3 $DB 'SELECT count(*) FROM commits' >/var/tmp/count-$1"; }
+count() { echo "sqlite3 -cmd '.timeout 60000' $DB 'SELECT count(*) FROM commits' >/var/tmp/count-$1"; }
 counted() { [ "$(host cat "/var/tmp/count-$1")" -eq "$ROWS" ]; }
 lose() { host sh -c "rm -f $DIR/app.db*"; }
 restored() { grep -c -- "-----> Restored $DB" <<<"$output"; }
