@@ -294,6 +294,33 @@ static int run_discover(struct args *a, struct err *e)
 	return rc;
 }
 
+/* ---- what Litestream 0.3 left ---- */
+
+static int on_legacy_line(void *ctx, json_t *line, struct err *e)
+{
+	const json_t *result = json_object_get(line, "result");
+	(void)ctx;
+	if (!result) {
+		show_restore_line(line);
+		return ERR_OK;
+	}
+	return print_json(result, e);
+}
+
+static int run_legacy(struct args *a, struct err *e)
+{
+	if (a->argc != 5)
+		return args_usage(a, e, "litestream ctl count-legacy APP STORAGE-DIR FILE REPLICA-URL",
+			"%s needs an app, a folder, a file name and a replica URL", a->argv[0]);
+	const char *path =
+		strcmp(a->argv[0], "count-legacy") == 0 ? "/count-legacy" : "/cleanup-legacy";
+	json_t *body = target_body(a, 2, a->argv[1]);
+	int rc = body ? client_stream(socket_of(a), path, body, on_legacy_line, a, e)
+				  : err_nomem(e, "asking litestreamd");
+	json_decref(body);
+	return rc;
+}
+
 /* ---- wait ---- */
 
 /* Whether the first upload of a database is settled (or there is nothing to upload yet): 1; not
@@ -383,6 +410,8 @@ static const struct verb {
 	{"look", run_check},
 	{"restore", run_restore},
 	{"discover", run_discover},
+	{"count-legacy", run_legacy},
+	{"cleanup-legacy", run_legacy},
 };
 
 static int run(struct args *a, struct err *e)
@@ -403,14 +432,17 @@ const struct command command_ctl = {
 	.arguments = "[flags] info | list | status [APP] | reload APP | sync APP | wait APP |\n"
 				 "        accept APP DB | takeover APP DB | forget ID |\n"
 				 "        check | look APP STORAGE-DIR FILE REPLICA-URL |\n"
-				 "        restore STORAGE-DIR FILE REPLICA-URL | discover URL",
+				 "        restore STORAGE-DIR FILE REPLICA-URL | discover URL |\n"
+				 "        count-legacy | cleanup-legacy APP STORAGE-DIR FILE REPLICA-URL",
 	.summary = "Asks litestreamd",
 	.details =
 		"wait returns when the first upload of every database of the app is settled.\n"
 		"accept goes on with a database that took the place of another, takeover with one whose\n"
 		"replica another node has written to; both this once.\n"
 		"check tells, as JSON, what would keep a database from being replicated, look what is in\n"
-		"a replica, discover which replicas are below a URL.\n",
+		"a replica, discover which replicas are below a URL. count-legacy tells what Litestream "
+		"0.3\n"
+		"left in a replica that is ours now, cleanup-legacy deletes it, without a question.\n",
 	.examples = "    litestream ctl status my-app\n"
 				"    litestream ctl sync -timeout 10s my-app\n",
 	.flags = flags,

@@ -274,6 +274,8 @@ static const struct {
 	[JOB_RESTORE] = {run_restore, false},
 	[JOB_LOOK] = {jobrun_look, true},
 	[JOB_DISCOVER] = {jobrun_discover, false},
+	[JOB_COUNT_LEGACY] = {jobrun_legacy, false},
+	[JOB_CLEANUP_LEGACY] = {jobrun_legacy, false},
 };
 
 static int open_store(struct jobrun *r, struct err *e)

@@ -26,8 +26,9 @@ struct jobrun {
 int jobrun_check(struct jobrun *r, json_t **out, struct err *e);
 int jobrun_look(struct jobrun *r, json_t **out, struct err *e);
 int jobrun_discover(struct jobrun *r, json_t **out, struct err *e);
+int jobrun_legacy(struct jobrun *r, json_t **out, struct err *e);
 
-/* A restore's progress, on its way to the daemon; ctx is the job. */
+/* A job's progress in bytes, on its way to the daemon; ctx is the job. */
 void jobrun_on_progress(void *ctx, uint64_t done, uint64_t total);
 
 /* What a restore found, or would. */

@@ -6,6 +6,7 @@
 #include "conf/desired.h"
 #include "conf/names.h"
 #include "daemon/datadir.h"
+#include "daemon/report.h"
 #include "daemon/storage.h"
 #include "proto/request.h"
 #include "source/holders.h"
@@ -134,6 +135,18 @@ static void on_log(void *ctx, const char *text)
 
 /* ---- the start ---- */
 
+/* What takes as long as it takes: its client is told of it in a stream, and it ends when the client
+ * goes. */
+static bool is_long(enum job_kind kind)
+{
+	return kind != JOB_CHECK && kind != JOB_LOOK;
+}
+
+static bool is_legacy(enum job_kind kind)
+{
+	return kind == JOB_COUNT_LEGACY || kind == JOB_CLEANUP_LEGACY;
+}
+
 /* Workers let go before a restore begins; the job itself has locked the file when it asks. */
 static bool is_ours(void *ctx, pid_t pid)
 {
@@ -164,17 +177,18 @@ static int on_holders(void *ctx, struct err *e)
 	return holders_find(o->path, is_ours, o, &unsure, e);
 }
 
-/* What it may see. A check writes to a replica, the others only read it. */
+/* What it may see. A check and a clean-up write to a replica, the others only read it. */
 static int job_folders(const struct operation *o, struct confine_folders *f, struct err *e)
 {
 	f->roots = o->routes->supervisor->cfg.storage_roots;
+	bool writes = o->kind == JOB_CHECK || o->kind == JOB_CLEANUP_LEGACY;
 	int rc = confine_add_storage(
 		f, o->target.storage_dir, o->target.mount, o->storage.folder_dev, o->storage.folder_ino, e);
 	if (rc == ERR_OK && o->state_dir)
 		rc = confine_add(f, CONFINE_STATE, o->state_dir, e);
 	if (rc == ERR_OK)
-		rc = confine_add_replica(
-			f, o->kind == JOB_CHECK ? CONFINE_REPLICA : CONFINE_SOURCE, o->target.replica, e);
+		rc =
+			confine_add_replica(f, writes ? CONFINE_REPLICA : CONFINE_SOURCE, o->target.replica, e);
 	return rc;
 }
 
@@ -205,7 +219,7 @@ static int start_job(struct operation *o, struct err *e)
 		rc = job_folders(o, &folders, e);
 	if (rc == ERR_OK)
 		rc = job_start(o->routes->jobs, o->uid, o->gid, &folders, &m,
-			o->kind == JOB_RESTORE ? 0 : CHECK_TIMEOUT_MS, &events, &o->job, e);
+			is_long(o->kind) ? 0 : CHECK_TIMEOUT_MS, &events, &o->job, e);
 	confine_free(&folders);
 	secrets_free(&secrets);
 	return rc;
@@ -300,6 +314,27 @@ static int plan_restore(struct operation *o, struct err *e)
 	return ERR_OK;
 }
 
+/* Nobody's older backups are touched unless the newer ones are well. */
+static int check_well(const struct operation *o, struct err *e)
+{
+	const struct child *c = NULL;
+	struct app *app = NULL;
+	const struct desired_database *d =
+		entry_of(o->routes->supervisor, o->path, o->target.replica, &app);
+	const struct message_status_database *m = d ? report_last_word(app, d, &c) : NULL;
+	if (!d)
+		return err_set(e, ERR_NOT_FOUND, "%s is not replicated to that URL", o->path);
+	if (!c || c->state != CHILD_RUNNING || !m || strcmp(m->state, "replicating") != 0)
+		return err_set(e, ERR_FAIL, "%s is not replicating; nothing was deleted", o->path);
+	if (m->upkeep_error)
+		return err_set(e, ERR_FAIL, "the replica of %s is not well (%s); nothing was deleted",
+			o->path, m->upkeep_error);
+	if (m->snapshot_ms == 0)
+		return err_set(
+			e, ERR_FAIL, "the replica of %s has no snapshot yet; nothing was deleted", o->path);
+	return ERR_OK;
+}
+
 static int check_target(struct operation *o, struct err *e)
 {
 	const struct supervisor_config *cfg = &o->routes->supervisor->cfg;
@@ -343,12 +378,14 @@ static void begin(struct operation *o)
 	}
 	if (rc == ERR_OK && o->kind == JOB_RESTORE)
 		rc = plan_restore(o, &e);
+	else if (rc == ERR_OK && is_legacy(o->kind))
+		rc = check_well(o, &e);
 	if (rc != ERR_OK) {
 		on_end(o, &e, NULL);
 		return;
 	}
 	control_on_gone(o->request, on_gone, o);
-	if (o->kind == JOB_RESTORE) {
+	if (is_long(o->kind)) {
 		o->streaming = true;
 		control_stream_begin(o->request);
 	}

@@ -173,8 +173,7 @@ static void state_without_worker(const struct app *a, const struct verdict *v,
 	}
 }
 
-/* The worker's last word on a database; NULL when it has said nothing of it. */
-static const struct message_status_database *last_word(
+const struct message_status_database *report_last_word(
 	const struct app *a, const struct desired_database *d, const struct child **child)
 {
 	for (const struct child *c = a->children; c; c = c->next) {
@@ -195,7 +194,7 @@ static json_t *database_of(const struct app *a, size_t i, int64_t now_ms)
 {
 	const struct desired_database *d = &a->desired.databases[i];
 	const struct child *c;
-	const struct message_status_database *told = last_word(a, d, &c);
+	const struct message_status_database *told = report_last_word(a, d, &c);
 	struct message_status_database m = {0};
 	bool live = c && c->state == CHILD_RUNNING && a->verdicts[i].code == ERR_OK;
 	if (told)

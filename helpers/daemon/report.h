@@ -21,4 +21,9 @@ json_t *report_database(
  * the values of sse-customer-…), into out, of size bytes; cut where it doesn't fit. */
 void report_url(const char *url, char *out, size_t size);
 
+/* The worker's last word on a database; NULL when it has said nothing of it. *child is that worker,
+ * or NULL. */
+const struct message_status_database *report_last_word(
+	const struct app *a, const struct desired_database *d, const struct child **child);
+
 #endif

@@ -96,6 +96,16 @@ static void do_restore(struct routes *r, struct control_request *q)
 	operation_start(r, q, JOB_RESTORE);
 }
 
+static void do_count_legacy(struct routes *r, struct control_request *q)
+{
+	operation_start(r, q, JOB_COUNT_LEGACY);
+}
+
+static void do_cleanup_legacy(struct routes *r, struct control_request *q)
+{
+	operation_start(r, q, JOB_CLEANUP_LEGACY);
+}
+
 static const struct route {
 	const char *method, *path;
 	void (*run)(struct routes *r, struct control_request *q);
@@ -111,6 +121,8 @@ static const struct route {
 	{"POST", "/look", do_look},
 	{"POST", "/discover", discovery_start},
 	{"POST", "/restore", do_restore},
+	{"POST", "/count-legacy", do_count_legacy},
+	{"POST", "/cleanup-legacy", do_cleanup_legacy},
 };
 
 void routes_handle(void *ctx, struct control_request *q)

@@ -484,6 +484,8 @@ static const char *const kind_names[] = {
 	[JOB_RESTORE] = "restore",
 	[JOB_LOOK] = "look",
 	[JOB_DISCOVER] = "discover",
+	[JOB_COUNT_LEGACY] = "count-legacy",
+	[JOB_CLEANUP_LEGACY] = "cleanup-legacy",
 };
 
 static int read_kind(struct message_job *m, const char *name, struct err *e)

@@ -172,10 +172,12 @@ void message_bye_free(struct message_bye *m);
 /* ---- jobs ---- */
 
 enum job_kind {
-	JOB_CHECK,    /* the database and the store, before it is replicated there */
-	JOB_RESTORE,  /* of a database into its place */
-	JOB_LOOK,     /* what the replica holds; writes nothing */
-	JOB_DISCOVER, /* which replicas are below the URL; writes nothing, has no path */
+	JOB_CHECK,          /* the database and the store, before it is replicated there */
+	JOB_RESTORE,        /* of a database into its place */
+	JOB_LOOK,           /* what the replica holds; writes nothing */
+	JOB_DISCOVER,       /* which replicas are below the URL; writes nothing, has no path */
+	JOB_COUNT_LEGACY,   /* what Litestream 0.3 left in the replica, beside our own files */
+	JOB_CLEANUP_LEGACY, /* the same, and deletes it */
 };
 
 struct message_job {

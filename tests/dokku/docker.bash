@@ -34,6 +34,8 @@ docker_daemon_start() {
   host install -d /run/docker-test
   host groupadd -f docker
   host usermod -aG docker dokku
+  # The stand-in's own word for it knows no containers but its own.
+  host tee -a /etc/default/dokku >/dev/null <<<"export DOCKER_BIN=docker"
   enter_words
   "${ENTER[@]}" dockerd --data-root /var/lib/dokku-test-docker --exec-root /run/docker-test --pidfile /run/docker-test/pid \
     -H unix:///var/run/docker.sock --group docker --bridge none --iptables=false --ip6tables=false \

@@ -5,17 +5,19 @@
 load helper
 load docker
 load ../lib/npm
+load ../lib/peer
 
 setup_file() {
-  local status=0
-  legacy_programs
+  NO_MACHINE=""
+  peer_find
+  real_dokku && NO_MACHINE="the containers' network is this machine's: only on the stand-in"
+  [[ -z "$PEER_MISSING" ]] || NO_MACHINE="no Litestream 0.3.13 here: $PEER_MISSING"
+  [[ -n "$NO_MACHINE" ]] || "$REPO/tests/servers/ceph.sh" start "$BATS_FILE_TMPDIR/ceph" >"$BATS_FILE_TMPDIR/s3" 3>&- \
+    || NO_MACHINE="no S3 server can run here"
+  export NO_MACHINE
+  [[ -z "$NO_MACHINE" ]] || return 0
   machine_start
   docker_machine_start
-  [[ -z "$NO_MACHINE" ]] || return 0
-  real_dokku && NO_MACHINE="the containers' network is this machine's: only on the stand-in"
-  "$REPO/tests/servers/ceph.sh" start "$BATS_FILE_TMPDIR/ceph" >"$BATS_FILE_TMPDIR/s3" 3>&- || status="$?"
-  [[ "$status" -eq 0 ]] || NO_MACHINE="no S3 server can run here"
-  export NO_MACHINE
   [[ -z "$NO_MACHINE" ]] || return 0
   set -a
   # shellcheck source=/dev/null
@@ -31,16 +33,6 @@ teardown_file() {
   docker_machine_stop
   machine_stop
   [[ ! -d "$BATS_FILE_TMPDIR/ceph" ]] || "$REPO/tests/servers/ceph.sh" stop "$BATS_FILE_TMPDIR/ceph"
-}
-
-# PEER: Litestream 0.3.13, else why not in NO_MACHINE.
-legacy_programs() {
-  local dir kind
-  kind="$(uname -m)"
-  kind="${kind/x86_64/x64}"
-  dir="$(npm_package @flydotio/litestream@1.0.1 2>"$BATS_FILE_TMPDIR/npm")" || NO_MACHINE="$(cat "$BATS_FILE_TMPDIR/npm")"
-  export NO_MACHINE PEER="$dir-linux-${kind/aarch64/arm64}/litestream"
-  [[ -n "$NO_MACHINE" || -x "$PEER" ]] || NO_MACHINE="Litestream 0.3.13 is not made for this machine"
 }
 
 # What the earlier plugin's auth, create and start did, word for word, but for the network: its containers had
@@ -76,6 +68,13 @@ old_app() {
   wait_until 60 has_snapshot "$1"
 }
 
+# What Docker knows of all containers, but for what time changes.
+containers() {
+  local ids
+  mapfile -t ids < <(docker ps -aq --no-trunc | sort)
+  docker inspect "${ids[@]}" | jq -c 'map(del(.State))'
+}
+
 import() { run dokku litestream:import-legacy "$@"; }
 registered() { host test -e "$DATA/desired/$1.json"; }
 
@@ -105,7 +104,8 @@ registered() { host test -e "$DATA/desired/$1.json"; }
   docker create --name dokku.litestream.custom --volume "$STORAGE/custom--db:/data" litestream/litestream replicate -config /etc/x.yml >/dev/null
   app_create inside
   docker create --name dokku.litestream.inside litestream/litestream replicate /data/a.db "$S3/inside" >/dev/null
-  before="$(docker ps -aq --no-trunc | sort | xargs docker inspect | jq -c 'map(del(.State))')"
+  before="$(containers)"
+  [[ "$before" == *dokku.litestream.shop* ]]
   import
   assert_success
   assert_contains "shop: $STORAGE/shop--db/production.sqlite3"
@@ -117,7 +117,7 @@ registered() { host test -e "$DATA/desired/$1.json"; }
   assert_contains "dokku litestream:import-legacy  --apply"
   [ "$(dokku litestream:import-legacy --format json | jq -c 'map([.app, .state, .running])')" \
     = '[["custom","refused",false],["gone","refused",false],["inside","refused",false],["shop","ready",true]]' ]
-  [ "$(docker ps -aq --no-trunc | sort | xargs docker inspect | jq -c 'map(del(.State))')" = "$before" ]
+  [ "$(containers)" = "$before" ]
   run host find "$DATA/desired" "$DATA/secrets" -name '*.json'
   [ -z "$output" ]
   import gone --apply --yes
@@ -254,6 +254,81 @@ import_processes() { host pgrep -f 'subcommands/(import-legacy|create) litestrea
   import cut --apply --yes
   assert_success
   state_is cut replicating
+}
+
+cleanup() { run bash -c "source '$REPO/tests/dokku/helper.bash'; printf '$1' | dokku litestream:cleanup-legacy ${*:2}"; }
+level_files() { s3 ls "$LITESTREAM_TEST_S3_BUCKET" shop/0000/ | wc -l; }
+
+@test "cleanup-legacy: refused while our replication isn't well, the container runs, or somebody still writes there" {
+  local keys
+  dokku litestream:stop shop
+  cleanup '' shop
+  assert_status 1
+  assert_contains "is not replicating; nothing was deleted"
+  dokku litestream:start shop
+  old_start shop
+  cleanup '' shop --force --confirm shop
+  assert_status 1
+  assert_contains "dokku.litestream.shop runs and relies on what would be deleted"
+  docker stop -t 60 dokku.litestream.shop >/dev/null
+  # Whoever wrote this did so after all of ours.
+  echo segment >"$BATS_TEST_TMPDIR/segment"
+  s3 put "$LITESTREAM_TEST_S3_BUCKET" shop/generations/fedcba9876543210/wal/00000000_00000000.wal.lz4 "$BATS_TEST_TMPDIR/segment"
+  cleanup '' shop --force --confirm shop
+  assert_status 1
+  assert_contains "after our own last upload"
+  keys="$(old_keys shop)"
+  as 32767 "$TOOLS/writer" -w 2 -n 3 "$STORAGE/shop--db/production.sqlite3"
+  dokku litestream:sync shop
+  # Names and questions.
+  cleanup '' no-such-app
+  assert_status 20
+  cleanup '' bare
+  assert_status 1
+  cleanup '' shop no.db
+  assert_status 1
+  cleanup '' shop --force
+  assert_status 2
+  assert_contains "give both --force and --confirm shop"
+  cleanup '' shop --confirm shop
+  assert_status 2
+  cleanup '' shop --force --confirm third
+  assert_status 2
+  cleanup '' shop
+  assert_status 1
+  assert_contains "Confirmation did not match shop"
+  cleanup 'shop\nyes\n' shop
+  assert_status 1
+  assert_contains "Confirmation did not match delete"
+  [ "$(old_keys shop)" = "$keys" ]
+}
+
+@test "cleanup-legacy: what Litestream 0.3 left goes, other people's objects and ours stay" {
+  local bucket="$LITESTREAM_TEST_S3_BUCKET" ours
+  echo mine >"$BATS_TEST_TMPDIR/mine"
+  s3 put "$bucket" shop/generations/README.txt "$BATS_TEST_TMPDIR/mine"
+  s3 put "$bucket" shop/generations/0123456789abcdef/wal/notes.txt "$BATS_TEST_TMPDIR/mine"
+  s3 put "$bucket" shop-two/generations/0123456789abcdef/snapshots/00000000.snapshot.lz4 "$BATS_TEST_TMPDIR/mine"
+  ours="$(level_files)"
+  cleanup 'shop\ndelete\n' shop production.sqlite3
+  assert_success
+  assert_contains "This command will delete the backups of $STORAGE/shop--db/production.sqlite3 that Litestream 0.3 made"
+  assert_contains "2 objects in generations/ are not Litestream's, and stay"
+  [ "$(old_keys shop | wc -l)" -eq 2 ]
+  s3 get "$bucket" shop/generations/README.txt
+  s3 get "$bucket" shop/generations/0123456789abcdef/wal/notes.txt
+  s3 get "$bucket" shop-two/generations/0123456789abcdef/snapshots/00000000.snapshot.lz4
+  [ "$(level_files)" -ge "$ours" ]
+  host rm "$STORAGE/shop--db/restored.sqlite3"
+  dokku litestream:restore "$STORAGE/shop--db" restored.sqlite3 "$S3/shop"
+  [ "$(rows "$STORAGE/shop--db/restored.sqlite3")" -eq "$(rows "$STORAGE/shop--db/production.sqlite3")" ]
+  # Nothing left: no question either. And not asked at all, with both words.
+  cleanup '' shop
+  assert_success
+  assert_contains "has left nothing"
+  cleanup '' third --force --confirm third
+  assert_success
+  [ -z "$(old_keys third)" ]
 }
 
 @test "without Docker there is a reason" {
