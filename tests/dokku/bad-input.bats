@@ -76,6 +76,8 @@ hostile_share() {
   FINE="null 0 A" hostile restore "$DIR" {} "file://$LIB_ROOT/replicas/bad"
   hostile restore "$DIR" new.db "file://$LIB_ROOT/replicas/bad" --txid {}
   hostile restore "$DIR" new.db "file://$LIB_ROOT/replicas/bad" --timestamp {}
+  hostile recover "file://$LIB_ROOT/replicas" --map {}
+  hostile recover "file://$LIB_ROOT/replicas" --map "bad-app/x.db={}"
   hostile auth --region {}
   hostile auth --endpoint {}
   hostile auth --access-key-id {}
