@@ -44,7 +44,7 @@ static const struct system_part parts[] = {
 };
 
 #define PARTS (sizeof(parts) / sizeof(parts[0]))
-#define GIVEN 3
+#define GIVEN 4
 _Static_assert(PARTS + GIVEN <= SYSTEM_PARTS_MAX, "SYSTEM_PARTS_MAX is too small");
 
 /* In a tree that a child has anyway. */
@@ -59,10 +59,32 @@ static bool in_tree(const char *path)
 	return false;
 }
 
+/*
+ * Where the token is that a container's endpoint wants before it gives credentials (net/iam.h).
+ * Below /run it is a mount of its own, in which the file is exchanged while a worker runs: the
+ * folder. Elsewhere the file alone, for what else may be beside it.
+ */
+static const char *token_place(void)
+{
+	static char folder[PATH_MAX];
+	const char *file = getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE");
+	const char *below = NULL;
+	if (file && strncmp(file, "/run/", 5) == 0)
+		below = file + 5;
+	else if (file && strncmp(file, "/var/run/", 9) == 0)
+		below = file + 9;
+	if (!below || !strchr(below, '/') || strlen(file) >= sizeof(folder))
+		return file;
+	strcpy(folder, file);
+	*strrchr(folder, '/') = '\0';
+	return folder;
+}
+
 bool confine_system_next(const char *program, size_t *i, struct system_part *out)
 {
 	/* The daemon's own environment: the administrator's word, passed on to children. */
-	const char *const given[GIVEN] = {program, getenv("SSL_CERT_FILE"), getenv("SSL_CERT_DIR")};
+	const char *const given[GIVEN] = {
+		program, getenv("SSL_CERT_FILE"), getenv("SSL_CERT_DIR"), token_place()};
 	for (; *i < PARTS + GIVEN; ++*i) {
 		const char *path = *i < PARTS ? parts[*i].path : given[*i - PARTS];
 		if (!path || path[0] != '/' || (*i >= PARTS && in_tree(path)))

@@ -82,13 +82,17 @@ asked() { grep -c "$1" "$METADATA_LOG"; }
 
 @test "the credentials of a container, with its token in a file" {
   daemon_stop
-  host install -m 0644 /dev/null /var/tmp/container-token
-  host sh -c 'echo Container-Token >/var/tmp/container-token'
+  # Confined workers see this folder, so a token that takes the place of another one, too.
+  host install -d -m 0755 /run/iam-token
+  host sh -c 'echo Not-Yet >/run/iam-token/token'
   AWS_CONTAINER_CREDENTIALS_FULL_URI="$METADATA/container" \
-    AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE=/var/tmp/container-token daemon_start
+    AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE=/run/iam-token/token daemon_start
+  wait_until 60 state_is iam-app denied
+  host sh -c 'echo Container-Token >/run/iam-token/new && mv /run/iam-token/new /run/iam-token/token'
   run dokku litestream:create iam-app "$DIR" other.db "$URL-other"
   assert_success
   [ "$(asked 'GET /container')" -ge 1 ]
+  dokku litestream:restart iam-app
   wait_until 60 state_is iam-app replicating
   dokku litestream:sync iam-app
   # Keys instead: nobody asks for a role any more.
