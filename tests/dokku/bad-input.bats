@@ -39,7 +39,7 @@ same_as() {
 hostile() {
   local verb="$1"
   shift
-  run host sudo -u dokku -H env FINE="$FINE" bash "$TOOLS/hostile.bash" "$verb" bad-app app.db "$@"
+  run host sudo -u dokku -H bash "$TOOLS/hostile.bash" "$verb" bad-app app.db "$@"
   # The last line counts; every other one is a complaint.
   [[ "$status" -eq 0 && "${#lines[@]}" -eq 1 && "$output" =~ ^[1-9][0-9]*\ calls$ ]] || assert false "$output"
 }
@@ -65,7 +65,7 @@ hostile_share() {
   local before
   before="$(everything)"
   hostile create bad-app {} new.db "file://$LIB_ROOT/replicas/new"
-  FINE="null 0 A" hostile create bad-app "$DIR" {} "file://$LIB_ROOT/replicas/new"
+  hostile create bad-app "$DIR" {} "file://$LIB_ROOT/replicas/new"
   hostile create bad-app "$DIR" new.db {}
   hostile create bad-app "$DIR" new.db "file://$LIB_ROOT/replicas/new" --option {}
   hostile create bad-app "$DIR" new.db "file://$LIB_ROOT/replicas/new" --option "sync-interval={}"
@@ -73,7 +73,7 @@ hostile_share() {
   hostile set bad-app sync-interval {}
   hostile set bad-app app.db sync-interval {}
   hostile set --global sync-interval {}
-  FINE="null 0 A" hostile restore "$DIR" {} "file://$LIB_ROOT/replicas/bad"
+  hostile restore "$DIR" {} "file://$LIB_ROOT/replicas/bad"
   hostile restore "$DIR" new.db "file://$LIB_ROOT/replicas/bad" --txid {}
   hostile restore "$DIR" new.db "file://$LIB_ROOT/replicas/bad" --timestamp {}
   hostile recover "file://$LIB_ROOT/replicas" --map {}

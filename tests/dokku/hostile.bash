@@ -2,7 +2,7 @@
 # hostile.bash VERB APP DB [WORD... {} WORD...] - calls litestream:VERB with words that nobody should give, as user dokku on the
 # machine where Dokku is, and prints a line for each answer that is none: not refused, not one sentence
 # on standard error, with a wrong exit code, or with a shell's or jq's own complaint in it. Ends with the
-# number of calls. FINE: which of the words are none there. The verb's own file is called, as Dokku calls it: the dispatcher has a test of its own.
+# number of calls. The verb's own file is called, as Dokku calls it: the dispatcher has a test of its own.
 set -o pipefail
 verb="$1" app="$2" db="$3"
 lib="${DOKKU_LIB_ROOT:-/var/lib/dokku}"
@@ -19,10 +19,9 @@ calls=0
 
 letters() { printf 'a%.0s' {1..300}; }
 # shellcheck disable=SC1003 # one backslash
-words=(' ' 'a b' '*' '[a-z]*' $'a\nb' $'\e[31mred' '-' 'ünïcödé' "$(letters)" '../../etc/passwd' '..' '/' '/etc/shadow'
-"\$(touch $room/ran)" "\`touch $room/ran\`" ";touch $room/ran" '&&' '|' "'" '"' '\' '%s%n%d' 'null' '{"a":1}' '[]' '0' '-1'
-$'\xff\xfe' 'A' "$app/../$app" "--$app" '--=')
-few=('a b' '*' $'a\nb' "$(letters)" '../../etc/passwd' "\$(touch $room/ran)" $'\xff\xfe"')
+words=(' ' 'a b' '*' $'a\nb' $'\e[31mred' 'ünïcödé' "$(letters)" '../../etc/passwd' '..' '/etc/shadow'
+"\$(touch $room/ran)" ";touch $room/ran" "'\"" '\' '%s%n%d' '{"a":1}' '-1' $'\xff\xfe' "$app/../$app" '--=')
+few=('a b' $'a\nb' '../../etc/passwd' "\$(touch $room/ran)")
 
 # The codes of docs/EXIT-CODES.md that somebody's mistake can have; 20 is Dokku's own.
 is_fair() { [[ " 1 2 3 4 6 9 20 " == *" $1 "* ]]; }
@@ -73,7 +72,7 @@ try_counts() {
     if [[ "$least" -eq 0 ]]; then call any $i; else call 2 $i; fi
   done
   for ((i = 1; i < least; i++)); do call 2 "${words[@]:1:i}"; done
-  call 2 one two three four five six seven eight
+  call refused one two three four five six seven eight
   call 2 --no-such-flag
   call 2 "$app" --no-such-flag=1
 }
@@ -112,16 +111,14 @@ try_flags() {
     fi
     call 2 "$app" "$name"
     [[ "$value" =~ ^(SECONDS|NUM|FORMAT)$ ]] || continue
-    for word in "${few[@]}" "" -1 1s 99999999999999999999; do call 2 "$app" "$name" "$word"; done
+    for word in "${few[@]}" "" -1 1s; do call 2 "$app" "$name" "$word"; done
   done < <(tags F)
 }
 
 if [[ -n "$4" ]]; then
   # One command line, with each word in the place of {}.
   shift 3
-  for word in "${words[@]}"; do
-    [[ " $FINE " == *" $word "* ]] || call refused "${@//"{}"/"$word"}"
-  done
+  for word in "${words[@]}"; do call refused "${@//"{}"/"$word"}"; done
 else
   try_counts
   try_words
