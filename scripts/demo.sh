@@ -80,6 +80,7 @@ demo_dokku() {
   host install -m 0755 "$BUILD/tools/writer" /usr/local/lib/demo/
   echo "\$ sudo dokku plugin:install https://github.com/dokku-litestream/dokku-litestream.git --name litestream"
   plugin_install
+  # shellcheck disable=SC2119 # its flags may be left out
   daemon_start
   prepare_store /var/lib/dokku/backup/my-app
   [[ -n "$S3" ]] || host install -d -o 32767 -g 32767 /var/lib/dokku/backup

@@ -66,7 +66,7 @@ static void tell(const char *dir, const struct find_totals *t)
 
 static int run(struct args *a, struct err *e)
 {
-	struct find_totals t;
+	struct find_totals t = {0};
 	bool json = args_bool(a, "json");
 	json_t *databases = json_array();
 	int rc = databases ? ERR_OK : err_nomem(e, "looking for databases");

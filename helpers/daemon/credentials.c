@@ -4,6 +4,18 @@
 
 #include <string.h>
 
+struct message_credentials credentials_to_message(const struct secrets *s)
+{
+	return (struct message_credentials){
+		.access_key_id = s->access_key_id,
+		.secret_access_key = s->secret_access_key,
+		.session_token = s->session_token,
+		.region = s->region,
+		.endpoint = s->endpoint,
+		.use_iam = s->use_iam,
+	};
+}
+
 void credentials_to_store(const struct message_credentials *c, struct store_options *o)
 {
 	memset(o, 0, sizeof(*o));

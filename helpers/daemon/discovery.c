@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "conf/desired.h"
 #include "conf/names.h"
+#include "daemon/credentials.h"
 #include "proto/request.h"
 #include "store/url.h"
 
@@ -108,8 +109,7 @@ static int start_job(struct routes *r, struct discovery_call *c, struct err *e)
 		.kind = JOB_DISCOVER,
 		.path = "",
 		.replica = body->url,
-		.credentials = {secrets.access_key_id, secrets.secret_access_key, secrets.session_token,
-			secrets.region, secrets.endpoint},
+		.credentials = credentials_to_message(&secrets),
 	};
 	if (rc == ERR_OK)
 		rc = confine_add_replica(&folders, CONFINE_SOURCE, body->url, e);

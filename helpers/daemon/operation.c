@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "conf/desired.h"
 #include "conf/names.h"
+#include "daemon/credentials.h"
 #include "daemon/datadir.h"
 #include "daemon/report.h"
 #include "daemon/storage.h"
@@ -209,8 +210,7 @@ static int start_job(struct operation *o, struct err *e)
 		.timestamp_ms = o->target.timestamp_ms,
 		.generation = o->target.generation,
 		.index = o->target.index,
-		.credentials = {secrets.access_key_id, secrets.secret_access_key, secrets.session_token,
-			secrets.region, secrets.endpoint, secrets.use_iam},
+		.credentials = credentials_to_message(&secrets),
 	};
 	const struct job_events events = {
 		on_progress, on_log, o->kind == JOB_RESTORE ? on_holders : NULL, on_end, o};

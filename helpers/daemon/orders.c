@@ -3,6 +3,7 @@
 #include "base/digest.h"
 #include "base/fs.h"
 #include "base/json.h"
+#include "daemon/credentials.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -114,8 +115,7 @@ int orders_make(void *ctx, struct child *c, json_t **out, struct err *e)
 	struct message_config m = {
 		.app = c->app,
 		.shutdown_timeout_ms = s->cfg.child.shutdown_ms,
-		.credentials = {secrets.access_key_id, secrets.secret_access_key, secrets.session_token,
-			secrets.region, secrets.endpoint, secrets.use_iam},
+		.credentials = credentials_to_message(&secrets),
 	};
 	if (rc == ERR_OK && collect_databases(s, a, c, &m) != ERR_OK)
 		rc = err_nomem(e, "configuring a worker");

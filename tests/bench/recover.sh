@@ -16,6 +16,7 @@ main() {
     return 77
   fi
   trap 'machine_stop >&2; rm -rf "$daemon_files"' EXIT
+  # shellcheck disable=SC2119 # its flags may be left out
   daemon_start
   printf '%s\n' "$LITESTREAM_TEST_S3_ACCESS_KEY_ID" "$LITESTREAM_TEST_S3_SECRET_ACCESS_KEY" \
     | dokku litestream:auth --endpoint "$LITESTREAM_TEST_S3_ENDPOINT" >&2
