@@ -45,7 +45,7 @@ guest() { enter env SSH_NAME=guest SSH_ORIGINAL_COMMAND="$*" dokku </dev/null; }
     echo "$verb: $status: $output"
     [[ "$status" -eq 20 && "$output" == *"App other does not exist"* ]]
   done
-  [[ "$(db_status other state)" == replicating ]]
+  wait_until 60 state_is other replicating
 }
 
 @test "lists leave it out" {
@@ -98,6 +98,22 @@ guest() { enter env SSH_NAME=guest SSH_ORIGINAL_COMMAND="$*" dokku </dev/null; }
   run guest litestream:restore --app mine "$STORAGE/mine--db" other.db "$other"
   assert_status 6
   dokku litestream:deauth mine
+}
+
+@test "no look into another's folder, and no recovering of apps" {
+  run guest litestream:discover "$STORAGE/other--db"
+  assert_status 2
+  assert_contains "is not mounted into one of your apps"
+  run guest litestream:discover "$STORAGE"
+  assert_status 2
+  run guest litestream:discover other
+  assert_status 20
+  run guest litestream:discover mine
+  assert_success
+  refute_contains other
+  run guest litestream:recover "file://$LIB_ROOT/replicas"
+  assert_status 6
+  refute_contains other
 }
 
 @test "no registration of another's folder, nor with another's replica" {
