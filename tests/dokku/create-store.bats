@@ -110,7 +110,7 @@ create() { run dokku litestream:create store-app "$DIR" "$@"; }
   create three.db "$replica"
   assert_success
   assert_contains "before the app makes a new database: dokku litestream:restore store-app three.db"
-  refute_contains fenced
+  refute_contains "otherwise it stops as fenced"
   run dokku litestream:restore store-app three.db
   assert_success
   run dokku litestream:start store-app
