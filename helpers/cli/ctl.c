@@ -235,7 +235,7 @@ static int on_restore_line(void *ctx, json_t *line, struct err *e)
 		putchar('\n');
 		fflush(stdout);
 	} else {
-		show_restore_line(line);
+		show_job_line(line, a->argv[0]);
 	}
 	return ERR_OK;
 }
@@ -255,11 +255,12 @@ static int put_mode(struct args *a, json_t *body, struct err *e)
 	return rc == ERR_OK ? ERR_OK : err_nomem(e, "asking litestreamd");
 }
 
+/* verify and purge take the same words */
 static int run_restore(struct args *a, struct err *e)
 {
 	if (a->argc != 4)
 		return args_usage(a, e, "litestream ctl restore STORAGE-DIR FILE REPLICA-URL",
-			"restore needs a folder, a file name and a replica URL");
+			"%s needs a folder, a file name and a replica URL", a->argv[0]);
 	json_t *body = target_body(a, 1, args_string(a, "app", NULL));
 	int rc = body ? ERR_OK : ERR_NOMEM;
 	static const char *const points[] = {"txid", "timestamp", "generation", "index"};
@@ -271,8 +272,10 @@ static int run_restore(struct args *a, struct err *e)
 	if (rc == ERR_OK && args_bool(a, "only-missing"))
 		json_put_flag(body, "only_missing", true, &rc);
 	rc = rc == ERR_OK ? put_mode(a, body, e) : err_nomem(e, "asking litestreamd");
+	char path[32];
+	snprintf(path, sizeof(path), "/%.16s", a->argv[0]);
 	if (rc == ERR_OK)
-		rc = client_stream(socket_of(a), "/restore", body, on_restore_line, a, e);
+		rc = client_stream(socket_of(a), path, body, on_restore_line, a, e);
 	json_decref(body);
 	return rc;
 }
@@ -301,7 +304,7 @@ static int on_legacy_line(void *ctx, json_t *line, struct err *e)
 	const json_t *result = json_object_get(line, "result");
 	(void)ctx;
 	if (!result) {
-		show_restore_line(line);
+		show_job_line(line, "cleanup-legacy");
 		return ERR_OK;
 	}
 	return print_json(result, e);
@@ -412,6 +415,8 @@ static const struct verb {
 	{"discover", run_discover},
 	{"count-legacy", run_legacy},
 	{"cleanup-legacy", run_legacy},
+	{"verify", run_restore},
+	{"purge", run_restore},
 };
 
 static int run(struct args *a, struct err *e)
@@ -432,7 +437,7 @@ const struct command command_ctl = {
 	.arguments = "[flags] info | list | status [APP] | reload APP | sync APP | wait APP |\n"
 				 "        accept APP DB | takeover APP DB | forget ID |\n"
 				 "        check | look APP STORAGE-DIR FILE REPLICA-URL |\n"
-				 "        restore STORAGE-DIR FILE REPLICA-URL | discover URL |\n"
+				 "        restore | verify | purge STORAGE-DIR FILE REPLICA-URL | discover URL |\n"
 				 "        count-legacy | cleanup-legacy APP STORAGE-DIR FILE REPLICA-URL",
 	.summary = "Asks litestreamd",
 	.details =

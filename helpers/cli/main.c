@@ -14,6 +14,7 @@ extern const struct command command_replicate;
 extern const struct command command_restore;
 extern const struct command command_status;
 extern const struct command command_sync;
+extern const struct command command_verify;
 extern const struct command command_version;
 
 static const struct command *const commands[] = {
@@ -28,6 +29,7 @@ static const struct command *const commands[] = {
 	&command_restore,
 	&command_status,
 	&command_sync,
+	&command_verify,
 	&command_version,
 	NULL,
 };

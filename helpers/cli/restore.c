@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "cli/args.h"
 #include "cli/command.h"
+#include "cli/restore_flags.h"
 #include "cli/stop.h"
 #include "store/store.h"
 
@@ -18,7 +19,6 @@
 #include <unistd.h>
 
 #define PROGRESS_EVERY_US 200000
-#define FIRST_ANSWER_MS 28000 /* less than what one hanging request takes to be given up */
 
 struct progress {
 	int64_t next_us;
@@ -47,7 +47,7 @@ static int parse_v3_target(struct args *a, struct restore_target *t, struct err 
 	return ERR_OK;
 }
 
-static int parse_target(struct args *a, struct restore_target *t, struct err *e)
+int restore_flags_target(struct args *a, struct restore_target *t, struct err *e)
 {
 	const char *txid = args_string(a, "txid", NULL), *time = args_string(a, "timestamp", NULL);
 	if (txid && time)
@@ -82,7 +82,7 @@ static int parse(struct args *a, struct restore_options *o, struct err *e)
 			strchr(url, '@') || strchr(url, '?') ? "URL" : url);
 		return args_usage(a, e, hint, "-o is required: where the restored database is to be");
 	}
-	return parse_target(a, &o->target, e);
+	return restore_flags_target(a, &o->target, e);
 }
 
 /* ---- progress: a line that is written over, on a terminal only ---- */
@@ -307,7 +307,7 @@ static int run(struct args *a, struct err *e)
 	struct store_options settings = {
 		.connect_timeout_ms = timeout,
 		.stall_timeout_ms = timeout,
-		.first_answer_ms = timeout ? 0 : FIRST_ANSWER_MS,
+		.first_answer_ms = timeout ? 0 : RESTORE_FIRST_ANSWER_MS,
 	};
 	struct store *s;
 	rc = store_open(&s, a->argv[0], &settings, e);

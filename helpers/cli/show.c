@@ -93,44 +93,78 @@ void show_status(const json_t *answer)
 		show_app(json_array_get(apps, i));
 }
 
-static void show_progress(const json_t *progress)
+static void show_progress(const json_t *progress, bool files)
 {
 	int64_t done = json_int(progress, "done"), total = json_int(progress, "total");
 	if (!isatty(STDERR_FILENO) || total <= 0)
 		return;
-	fprintf(stderr, "\r%3" PRId64 " %% of %" PRId64 " MB", done * 100 / total, total / 1000000);
+	fprintf(stderr, "\r%3" PRId64 " %% of %" PRId64 " %s", done * 100 / total,
+		files ? total : total / 1000000, files ? "files" : "MB");
 	if (done >= total)
 		fputc('\n', stderr);
 	fflush(stderr);
 }
 
-void show_restore_line(const json_t *line)
+static void show_live(const json_t *result)
 {
-	const json_t *progress = json_object_get(line, "progress");
-	const json_t *result = json_object_get(line, "result");
-	if (progress)
-		show_progress(progress);
-	if (json_object_get(line, "log"))
-		printf("%s\n", field(line, "log"));
-	if (result && json_object_get(result, "skipped")) {
+	const char *live = json_text(result, "live"), *error = json_text(result, "live_error");
+	if (strcmp(live, "same") == 0)
+		printf("it is the live database, page by page\n");
+	else if (*live)
+		printf("the live database has moved on since, so it was not compared with it\n");
+	else if (*error)
+		printf("it could not be compared with the live database: %s\n", clean(error));
+}
+
+static void show_restored(const json_t *result, const char *verb)
+{
+	if (json_object_get(result, "skipped")) {
 		printf("nothing was restored: %s\n", strcmp(json_text(result, "skipped"), "replica") == 0
 												 ? "the replica is empty"
 												 : "there is a database already");
-	} else if (result) {
-		bool proven = strcmp(json_text(result, "proof"), "proven") == 0;
-		if (*json_text(result, "generation"))
-			printf("restored generation %s of Litestream 0.3, index %s",
-				field(result, "generation"), field(result, "index"));
-		else
-			printf("restored TXID %s", field(result, "txid"));
-		printf(" of %s, %" PRId64 " bytes", field(result, "timestamp"), json_int(result, "bytes"));
-		int64_t files = json_int(result, "files");
-		printf(" from %" PRId64 " %s%s\n", files, files == 1 ? "file" : "files",
-			proven ? ", checksum proven" : "; not proven: no checksum was recorded");
-		if (*json_text(result, "before"))
-			printf("what was there is kept beside it, its names end in .before-%s\n",
-				field(result, "before"));
+		return;
 	}
+	bool proven = strcmp(json_text(result, "proof"), "proven") == 0;
+	const char *done = strcmp(verb, "verify") == 0 ? "verified" : "restored";
+	if (*json_text(result, "generation"))
+		printf("%s generation %s of Litestream 0.3, index %s", done, field(result, "generation"),
+			field(result, "index"));
+	else
+		printf("%s TXID %s", done, field(result, "txid"));
+	printf(" of %s, %" PRId64 " bytes", field(result, "timestamp"), json_int(result, "bytes"));
+	int64_t files = json_int(result, "files");
+	printf(" from %" PRId64 " %s%s\n", files, files == 1 ? "file" : "files",
+		proven ? ", checksum proven" : "; not proven: no checksum was recorded");
+	if (*json_text(result, "before"))
+		printf("what was there is kept beside it, its names end in .before-%s\n",
+			field(result, "before"));
+	show_live(result);
+}
+
+static void show_purged(const json_t *result)
+{
+	int64_t files = json_int(result, "files");
+	printf("deleted %" PRId64 " level %s, %" PRId64 " bytes%s\n", files,
+		files == 1 ? "file" : "files", json_int(result, "bytes"),
+		json_is_true(json_object_get(result, "manifest")) ? ", and litestream.json" : "");
+	if (json_is_true(json_object_get(result, "versioned")))
+		printf("the bucket keeps versions of them, which take room and are paid for, until a "
+			   "lifecycle rule of the bucket removes noncurrent versions\n");
+}
+
+void show_job_line(const json_t *line, const char *verb)
+{
+	const json_t *progress = json_object_get(line, "progress");
+	const json_t *result = json_object_get(line, "result");
+	bool purge = strcmp(verb, "purge") == 0;
+	if (progress)
+		show_progress(progress, purge);
+	if (json_object_get(line, "log"))
+		printf("%s\n", field(line, "log"));
+	if (result && purge)
+		show_purged(result);
+	else if (result)
+		show_restored(result, verb);
 	fflush(stdout);
 }
 

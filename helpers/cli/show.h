@@ -4,12 +4,14 @@
 #define CLI_SHOW_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 void show_info(const json_t *answer);
 void show_list(const json_t *answer);
-void show_status(const json_t *answer);     /* of the daemon, or of a stand-alone replicate */
-void show_restore_line(const json_t *line); /* progress goes to stderr, on terminals only */
-void show_line(const char *text);           /* any text, as one line */
-void show_error(const char *text);          /* the same on stderr, behind "Error: " */
+void show_status(const json_t *answer); /* of the daemon, or of a stand-alone replicate */
+/* Of a job: "restore", "verify" or "purge"; progress goes to stderr, on terminals only. */
+void show_job_line(const json_t *line, const char *verb);
+void show_line(const char *text);  /* any text, as one line */
+void show_error(const char *text); /* the same on stderr, behind "Error: " */
 
 #endif

@@ -352,6 +352,14 @@ static int load(const char *file, struct state *s, struct err *e)
 	return rc;
 }
 
+int state_peek(const char *dir, struct state *s, struct err *e)
+{
+	char *file = fs_join(dir, "state.json");
+	int rc = file ? load(file, s, e) : err_nomem(e, "looking at a state");
+	free(file);
+	return rc;
+}
+
 bool state_exists(const struct state_dir *d)
 {
 	return access(d->file, F_OK) == 0;

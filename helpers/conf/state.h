@@ -81,6 +81,10 @@ const char *state_dir_path(const struct state_dir *d); /* borrowed */
  */
 int state_load(struct state_dir *d, struct state *s, bool *copied, struct err *e);
 
+/* Reads the state of a folder that another process may have locked, and writes nothing: it is what
+ * was settled at some moment just now. ERR_NOT_FOUND, ERR_DAMAGED, ERR_NOMEM. */
+int state_peek(const char *dir, struct state *s, struct err *e);
+
 /* Is there one to load? Looks only whether the file is there. */
 bool state_exists(const struct state_dir *d);
 

@@ -114,3 +114,37 @@ bool datadir_changed(const char *dir, int64_t *mtime_ns)
 	*mtime_ns = now;
 	return changed;
 }
+
+static bool mark_name(const char *state_dir, const char *id, char *name, size_t size)
+{
+	int n = snprintf(name, size, "%s/.purged-%s", state_dir, id);
+	return n > 0 && (size_t)n < size;
+}
+
+int datadir_mark_purged(const char *state_dir, const char *id, struct err *e)
+{
+	char name[4096];
+	int fd = mark_name(state_dir, id, name, sizeof(name))
+				 ? fs_open(name, O_WRONLY | O_CREAT | O_NOFOLLOW, 0600)
+				 : -1;
+	if (fd < 0 || fs_fsync_dir(state_dir) != 0) {
+		fs_close(fd);
+		return err_errno(
+			e, ERR_IO, errno, "cannot note in %s that a replica was deleted", state_dir);
+	}
+	fs_close(fd);
+	return ERR_OK;
+}
+
+bool datadir_is_purged(const char *state_dir, const char *id)
+{
+	char name[4096];
+	return mark_name(state_dir, id, name, sizeof(name)) && access(name, F_OK) == 0;
+}
+
+void datadir_unmark_purged(const char *state_dir, const char *id)
+{
+	char name[4096];
+	if (mark_name(state_dir, id, name, sizeof(name)))
+		fs_unlink(name);
+}

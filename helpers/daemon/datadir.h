@@ -25,4 +25,12 @@ int datadir_state(
 /* Whether the folder's modification time is another than *mtime_ns, which is set to it. */
 bool datadir_changed(const char *dir, int64_t *mtime_ns);
 
+/*
+ * The replica of database `id` was deleted: until its state is forgotten no worker gets it, which
+ * would upload everything again. A file of root's in state/; 0, or ERR_IO, ERR_NOMEM.
+ */
+int datadir_mark_purged(const char *state_dir, const char *id, struct err *e);
+bool datadir_is_purged(const char *state_dir, const char *id);
+void datadir_unmark_purged(const char *state_dir, const char *id);
+
 #endif

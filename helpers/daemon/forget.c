@@ -2,6 +2,7 @@
 
 #include "base/fs.h"
 #include "conf/names.h"
+#include "daemon/datadir.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -56,6 +57,8 @@ int forget_state(const struct supervisor *s, const char *id, struct err *e)
 		rc = err_errno(e, ERR_IO, errno, "cannot remove %s", dir);
 	if (rc == ERR_OK && fs_fsync_parent(dir) != 0)
 		rc = err_errno(e, ERR_IO, errno, "cannot fsync the folder of %s", dir);
+	if (rc == ERR_OK)
+		datadir_unmark_purged(s->state_dir, id);
 	if (rc == ERR_OK)
 		fs_close(fd);
 	free(dir);

@@ -74,7 +74,7 @@ static void *listen_for_stop(void *arg)
 	while (poll(p, 2, -1) < 0 && errno == EINTR)
 		;
 	if (!(p[1].revents & POLLIN)) {
-		atomic_store(&r->cancelled, true);
+		__atomic_store_n(&r->cancelled, 1, __ATOMIC_RELAXED);
 		store_cancel(r->store);
 		struct store *second = atomic_load(&r->second);
 		if (second)
@@ -217,7 +217,7 @@ static int receive_held(struct jobrun *r, struct err *e)
 	if (rc == ERR_OK)
 		rc = message_type(message, &type, e);
 	if (rc == ERR_OK && type == MESSAGE_STOP) {
-		atomic_store(&r->cancelled, true);
+		__atomic_store_n(&r->cancelled, 1, __ATOMIC_RELAXED);
 		store_cancel(r->store);
 		rc = err_set(e, ERR_CANCELLED, "the restore was stopped");
 	} else if (rc == ERR_OK) {
@@ -234,8 +234,9 @@ static int ask_holders(void *ctx, struct err *e)
 {
 	struct jobrun *r = ctx;
 	end_listening(r);
-	int rc = atomic_load(&r->cancelled) ? err_set(e, ERR_CANCELLED, "the restore was stopped")
-										: receive_held(r, e);
+	int rc = __atomic_load_n(&r->cancelled, __ATOMIC_RELAXED)
+				 ? err_set(e, ERR_CANCELLED, "the restore was stopped")
+				 : receive_held(r, e);
 	return rc == ERR_OK ? begin_listening(r, e) : rc;
 }
 
@@ -276,6 +277,8 @@ static const struct {
 	[JOB_DISCOVER] = {jobrun_discover, false},
 	[JOB_COUNT_LEGACY] = {jobrun_legacy, false},
 	[JOB_CLEANUP_LEGACY] = {jobrun_legacy, false},
+	[JOB_VERIFY] = {jobrun_verify, false},
+	[JOB_PURGE] = {jobrun_purge, false},
 };
 
 static int open_store(struct jobrun *r, struct err *e)

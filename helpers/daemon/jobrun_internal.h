@@ -18,7 +18,7 @@ struct jobrun {
 	unsigned long listener; /* … while nobody else reads the channel */
 	bool listening;
 	int64_t progress_us;
-	atomic_bool cancelled;
+	int cancelled; /* set atomically by the listener */
 };
 
 /* Each does its kind, with the store open: *out is a new object that the daemon passes on, where
@@ -27,6 +27,8 @@ int jobrun_check(struct jobrun *r, json_t **out, struct err *e);
 int jobrun_look(struct jobrun *r, json_t **out, struct err *e);
 int jobrun_discover(struct jobrun *r, json_t **out, struct err *e);
 int jobrun_legacy(struct jobrun *r, json_t **out, struct err *e);
+int jobrun_verify(struct jobrun *r, json_t **out, struct err *e);
+int jobrun_purge(struct jobrun *r, json_t **out, struct err *e);
 
 /* A job's progress in bytes, on its way to the daemon; ctx is the job. */
 void jobrun_on_progress(void *ctx, uint64_t done, uint64_t total);

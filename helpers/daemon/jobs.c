@@ -277,8 +277,13 @@ pid_t job_pid(const struct job *job)
 
 void job_cancel(struct job *job)
 {
-	struct err e = ERR_INIT;
 	job->events.end = NULL;
+	job_stop(job);
+}
+
+void job_stop(struct job *job)
+{
+	struct err e = ERR_INIT;
 	json_t *stop = message_plain(MESSAGE_STOP);
 	if (stop)
 		channel_send(&job->channel, stop, &e);

@@ -49,6 +49,9 @@ pid_t job_pid(const struct job *job); /* 0: it has ended */
 /* It is asked to stop, and killed if it doesn't within 10 s; nothing more is told. */
 void job_cancel(struct job *job);
 
+/* The same, but its end is told. */
+void job_stop(struct job *job);
+
 void jobs_prepare(struct jobs *j, struct pollset *p);
 bool jobs_child_exited(struct jobs *j, pid_t pid, int status);
 bool jobs_any(const struct jobs *j);

@@ -12,6 +12,7 @@
 #include "proto/request.h"
 #include "source/holders.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,6 +24,7 @@ struct operation {
 	struct control_request *request; /* NULL: its client has gone, or has its answer */
 	enum job_kind kind;
 	bool over, streaming;
+	bool live; /* verify: a worker follows the database */
 	struct request_target target;
 	struct storage_answer storage;
 	uid_t uid; /* who it is done as */
@@ -35,12 +37,23 @@ struct operation {
 
 /* ---- the end ---- */
 
+/* A job that was killed leaves its folder, which is its owner's. */
+static void remove_test(const struct operation *o)
+{
+	char *folder = o->state_dir ? fs_join(o->state_dir, "verify") : NULL;
+	if (folder && fs_remove_tree(folder) != 0)
+		log_warn("cannot remove %s: %s", folder, strerror(errno));
+	free(folder);
+}
+
 static void finish(struct operation *o)
 {
 	if (o->over)
 		return;
 	o->over = true;
 	o->job = NULL;
+	if (o->kind == JOB_VERIFY)
+		remove_test(o);
 	struct app *a = o->paused[0] ? supervisor_find(o->routes->supervisor, o->paused) : NULL;
 	if (a)
 		supervisor_resume(o->routes->supervisor, a);
@@ -76,9 +89,20 @@ static json_t *check_answer(const struct operation *o, json_t *found)
 	return NULL;
 }
 
+/* Before the workers come back. What can't be noted is uploaded again, which loses nothing. */
+static void note_purged(const struct operation *o)
+{
+	struct err e = ERR_INIT;
+	if (datadir_mark_purged(o->routes->supervisor->state_dir, fs_basename(o->state_dir), &e) !=
+		ERR_OK)
+		log_warn("%s", e.text);
+}
+
 static void on_end(void *ctx, const struct err *e, json_t *result)
 {
 	struct operation *o = ctx;
+	if (o->kind == JOB_PURGE && e->code == ERR_OK)
+		note_purged(o);
 	if (o->request && o->streaming)
 		end_stream(o, e, result);
 	else if (o->request && e->code != ERR_OK)
@@ -93,6 +117,11 @@ static void on_gone(void *ctx)
 {
 	struct operation *o = ctx;
 	o->request = NULL;
+	/* Its folder is removed, or its worker comes back, when it has ended. */
+	if (o->job && o->kind != JOB_RESTORE) {
+		job_stop(o->job);
+		return;
+	}
 	if (o->job)
 		job_cancel(o->job);
 	/* The job may run for some seconds more; its workers come back when it is over, and meanwhile
@@ -178,11 +207,11 @@ static int on_holders(void *ctx, struct err *e)
 	return holders_find(o->path, is_ours, o, &unsure, e);
 }
 
-/* What it may see. A check and a clean-up write to a replica, the others only read it. */
+/* What it may see. A check, a purge and a clean-up write to a replica, the others only read it. */
 static int job_folders(const struct operation *o, struct confine_folders *f, struct err *e)
 {
 	f->roots = o->routes->supervisor->cfg.storage_roots;
-	bool writes = o->kind == JOB_CHECK || o->kind == JOB_CLEANUP_LEGACY;
+	bool writes = o->kind == JOB_CHECK || o->kind == JOB_PURGE || o->kind == JOB_CLEANUP_LEGACY;
 	int rc = confine_add_storage(
 		f, o->target.storage_dir, o->target.mount, o->storage.folder_dev, o->storage.folder_ino, e);
 	if (rc == ERR_OK && o->state_dir)
@@ -203,6 +232,7 @@ static int start_job(struct operation *o, struct err *e)
 		.path = o->path,
 		.replica = o->target.replica,
 		.state_dir = o->state_dir,
+		.live = o->live,
 		.in_place = o->target.force,
 		.only_missing = o->target.only_missing,
 		.mode = o->target.mode,
@@ -248,7 +278,8 @@ void routes_prepare(struct routes *r)
 		struct app *a =
 			o->paused[0] && !o->over && !o->job ? supervisor_find(r->supervisor, o->paused) : NULL;
 		if (a && supervisor_quiet(a)) {
-			tell_unshipped(o, a);
+			if (o->kind == JOB_RESTORE)
+				tell_unshipped(o, a);
 			start_or_fail(o);
 		}
 	}
@@ -335,6 +366,61 @@ static int check_well(const struct operation *o, struct err *e)
 	return ERR_OK;
 }
 
+static bool is_followed(const struct app *a, const struct desired_database *d)
+{
+	const struct child *c = a->children;
+	while (c && c->uid != d->uid)
+		c = c->next;
+	for (size_t i = 0; c && c->state == CHILD_RUNNING && i < c->status.n_databases; i++)
+		if (strcmp(c->status.databases[i].id, d->id) == 0)
+			return strcmp(c->status.databases[i].state, "replicating") == 0;
+	return false;
+}
+
+/* What concerns a registered database, one such thing at a time; *app and *d are its. */
+static int plan_registered(
+	struct operation *o, struct app **app, const struct desired_database **d, struct err *e)
+{
+	struct supervisor *s = o->routes->supervisor;
+	*d = entry_of(s, o->path, o->target.replica, app);
+	if (o->target.force || o->target.only_missing)
+		return err_set(e, ERR_USAGE, "this replaces no database");
+	if (!*d || (*d)->uid != o->uid)
+		return err_set(e, ERR_NOT_FOUND, "%s is not registered with that replica", o->path);
+	for (const struct operation *other = o->next; other; other = other->next)
+		if (!other->over && other->state_dir && strcmp(other->path, o->path) == 0)
+			return err_set(
+				e, ERR_AGAIN, "%s is being verified, restored or purged already", o->path);
+	int rc =
+		datadir_state(s->state_dir, (*d)->id, (*d)->uid, (*d)->gid, s->cfg.child.run_as_self, e);
+	if (rc == ERR_OK && !(o->state_dir = fs_join(s->state_dir, (*d)->id)))
+		rc = err_nomem(e, "starting");
+	return rc;
+}
+
+/* A test restore goes below the state folder of the database. */
+static int plan_verify(struct operation *o, struct err *e)
+{
+	struct app *app = NULL;
+	const struct desired_database *d;
+	int rc = plan_registered(o, &app, &d, e);
+	o->live = rc == ERR_OK && !o->target.txid && !o->target.timestamp_ms && is_followed(app, d);
+	return rc;
+}
+
+/* The worker ends first, with its last upload, and holds the state folder no more. */
+static int plan_purge(struct operation *o, struct err *e)
+{
+	struct app *app = NULL;
+	const struct desired_database *d;
+	int rc = plan_registered(o, &app, &d, e);
+	if (rc == ERR_OK && app->desired.running) {
+		strcpy(o->paused, app->name); /* both have 64 bytes */
+		supervisor_pause(o->routes->supervisor, app);
+	}
+	return rc;
+}
+
 static int check_target(struct operation *o, struct err *e)
 {
 	const struct supervisor_config *cfg = &o->routes->supervisor->cfg;
@@ -380,6 +466,10 @@ static void begin(struct operation *o)
 		rc = plan_restore(o, &e);
 	else if (rc == ERR_OK && is_legacy(o->kind))
 		rc = check_well(o, &e);
+	else if (rc == ERR_OK && o->kind == JOB_VERIFY)
+		rc = plan_verify(o, &e);
+	else if (rc == ERR_OK && o->kind == JOB_PURGE)
+		rc = plan_purge(o, &e);
 	if (rc != ERR_OK) {
 		on_end(o, &e, NULL);
 		return;
@@ -407,8 +497,9 @@ void operation_start(struct routes *r, struct control_request *q, enum job_kind 
 	o->kind = kind;
 	o->next = r->operations;
 	r->operations = o;
-	int rc = kind == JOB_RESTORE ? request_restore_decode(&o->target, control_body(q), &e)
-								 : request_check_decode(&o->target, control_body(q), &e);
+	bool with_point = kind == JOB_RESTORE || kind == JOB_VERIFY || kind == JOB_PURGE;
+	int rc = with_point ? request_restore_decode(&o->target, control_body(q), &e)
+						: request_check_decode(&o->target, control_body(q), &e);
 	if (rc == ERR_OK)
 		begin(o);
 	else

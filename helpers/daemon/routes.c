@@ -91,6 +91,16 @@ static void do_look(struct routes *r, struct control_request *q)
 	operation_start(r, q, JOB_LOOK);
 }
 
+static void do_verify(struct routes *r, struct control_request *q)
+{
+	operation_start(r, q, JOB_VERIFY);
+}
+
+static void do_purge(struct routes *r, struct control_request *q)
+{
+	operation_start(r, q, JOB_PURGE);
+}
+
 static void do_restore(struct routes *r, struct control_request *q)
 {
 	operation_start(r, q, JOB_RESTORE);
@@ -123,6 +133,8 @@ static const struct route {
 	{"POST", "/restore", do_restore},
 	{"POST", "/count-legacy", do_count_legacy},
 	{"POST", "/cleanup-legacy", do_cleanup_legacy},
+	{"POST", "/verify", do_verify},
+	{"POST", "/purge", do_purge},
 };
 
 void routes_handle(void *ctx, struct control_request *q)

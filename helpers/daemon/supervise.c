@@ -51,6 +51,10 @@ static int judge(struct supervisor *s, const struct app *a, const struct desired
 	struct verdict *v, struct err *e)
 {
 	struct storage_answer st;
+	if (datadir_is_purged(s->state_dir, d->id))
+		return err_set(e, ERR_FAIL,
+			"the replica of %s was deleted: destroy the replication, and create it anew to go on",
+			d->path);
 	int rc = check_free(s, a, d, e);
 	if (rc != ERR_OK)
 		return rc;

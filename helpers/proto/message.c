@@ -150,6 +150,7 @@ static const struct member job_members[] = {
 	TEXT(struct message_job, "path", path, TEXT_MAX + 200),
 	TEXT(struct message_job, "replica", replica, TEXT_MAX),
 	MAYBE(struct message_job, "state_dir", state_dir, 4096),
+	FLAG(struct message_job, "live", live),
 	FLAG(struct message_job, "in_place", in_place),
 	FLAG(struct message_job, "only_missing", only_missing),
 	COUNT(struct message_job, "mode", mode, 0666),
@@ -486,6 +487,8 @@ static const char *const kind_names[] = {
 	[JOB_DISCOVER] = "discover",
 	[JOB_COUNT_LEGACY] = "count-legacy",
 	[JOB_CLEANUP_LEGACY] = "cleanup-legacy",
+	[JOB_VERIFY] = "verify",
+	[JOB_PURGE] = "purge",
 };
 
 static int read_kind(struct message_job *m, const char *name, struct err *e)

@@ -178,13 +178,17 @@ enum job_kind {
 	JOB_DISCOVER,       /* which replicas are below the URL; writes nothing, has no path */
 	JOB_COUNT_LEGACY,   /* what Litestream 0.3 left in the replica, beside our own files */
 	JOB_CLEANUP_LEGACY, /* the same, and deletes it */
+	JOB_VERIFY,         /* a test restore, of which nothing stays */
+	JOB_PURGE,          /* delete the replica that the state folder shows to be ours */
 };
 
 struct message_job {
 	enum job_kind kind;
 	char *path;        /* of the database */
 	char *replica;     /* URL */
-	char *state_dir;   /* restore: "" or NULL = leave none behind */
+	char *state_dir;   /* restore: "" or NULL = leave none behind; verify: its place is below it;
+						  purge: whose the replica is */
+	bool live;         /* verify: `path` is followed, compare with it too */
 	bool in_place;     /* restore: what is at path is renamed aside */
 	bool only_missing; /* in_place, and only where nothing is or an empty file */
 	uint64_t mode;     /* restore: of a new file; 0 = as the folder has it */

@@ -129,9 +129,22 @@ static int check_size(struct run *r, const struct ltx_header *h, struct err *e)
 	return name_file(r, &r->files[0], e);
 }
 
+/* A test must not fill the disk that databases are on. */
+static int check_room(const struct run *r, const struct ltx_header *h, struct err *e)
+{
+	uint64_t need = (uint64_t)h->commit * h->page_size + RESTORE_SPARE, have;
+	if (!r->options->examine || fs_free_bytes(r->output.dir, &have) || have >= need)
+		return ERR_OK;
+	return err_set(e, ERR_FULL,
+		"a test restore needs %" PRIu64 " MiB of free space at %s, %" PRIu64 " MiB are there",
+		need >> 20, r->output.dir, have >> 20);
+}
+
 static int start_apply(struct run *r, const struct ltx_header *h, struct err *e)
 {
 	int rc = check_size(r, h, e);
+	if (!rc)
+		rc = check_room(r, h, e);
 	if (rc)
 		return rc;
 	r->newest = *h;
@@ -379,6 +392,9 @@ static int leave_state(struct run *r, struct err *e)
 static int finish(struct run *r, struct err *e)
 {
 	struct err why = ERR_INIT;
+	const struct restore_options *o = r->options;
+	if (o->examine)
+		return o->examine(o->examine_ctx, r->output.fd, r->checksum, r->result, e);
 	int rc = leave_state(r, e);
 	if (!rc)
 		rc = output_settle(&r->output, e);

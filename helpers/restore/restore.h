@@ -85,6 +85,10 @@ const char *restore_label(const struct ltx_file *f, char out[RESTORE_LABEL_SIZE]
 
 /* ---- the whole of it ---- */
 
+#define RESTORE_SPARE (UINT64_C(64) << 20) /* a test leaves at least that to everybody else */
+
+struct restore_result;
+
 struct restore_options {
 	struct restore_target target;
 	const char *output;    /* path of the database file */
@@ -101,6 +105,14 @@ struct restore_options {
 	/* Called from one thread with what has been done of what is planned; may be NULL. */
 	void (*progress)(void *ctx, uint64_t bytes_done, uint64_t bytes_total);
 	void *progress_ctx;
+	/*
+	 * A test: the restored file, whole and checked, is handed over instead of being put in place,
+	 * and gone after the call. Beside it RESTORE_SPARE bytes stay free: ERR_FULL otherwise, before
+	 * anything is written. The code that this returns becomes the restore's. NULL: no test.
+	 */
+	int (*examine)(
+		void *ctx, int fd, uint64_t checksum, const struct restore_result *result, struct err *e);
+	void *examine_ctx;
 	const int *cancelled; /* set to 1 by anyone to stop before the file is in place; may be NULL */
 };
 

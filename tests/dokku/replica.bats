@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # The commands that reach into a replica, on a real S3 server: accept and takeover, a person's word on a
-# database that is replaced or fenced, good for one time.
+# database that is replaced or fenced, good for one time; verify, a test restore.
 load helper
 
 setup_file() {
@@ -12,9 +12,10 @@ setup_file() {
   daemon_start
   app_create word-app
   app_create other-app
+  app_create proof-app
   printf '%s\n' "$LITESTREAM_TEST_S3_ACCESS_KEY_ID" "$LITESTREAM_TEST_S3_SECRET_ACCESS_KEY" \
     | dokku litestream:auth --endpoint "$LITESTREAM_TEST_S3_ENDPOINT"
-  export DIR="$STORAGE/word-app--db" OTHER="$STORAGE/other-app--db" URL="s3://$LITESTREAM_TEST_S3_BUCKET/reach"
+  export DIR="$STORAGE/word-app--db" OTHER="$STORAGE/other-app--db" PROOF="$STORAGE/proof-app--db" URL="s3://$LITESTREAM_TEST_S3_BUCKET/reach"
   dokku storage:ensure-directory --chown 32767 word-copy
   export COPY="$STORAGE/word-copy"
 }
@@ -25,6 +26,12 @@ teardown_file() {
 setup() {
   need_machine
   [[ -z "$NO_S3" ]] || skip "$NO_S3"
+}
+
+# No test leaves the server standing still for the next one.
+teardown() {
+  [[ -z "$NO_S3" && -z "$NO_MACHINE" ]] || return 0
+  kill -CONT "$(cat "$LITESTREAM_TEST_S3_GATEWAY_PIDFILE")"
 }
 
 # database APP DB: replicated, with a hundred rows.
@@ -166,4 +173,225 @@ replace() {
   [ "$(in_replica two.db)" -eq 20 ]
   run host grep -rlE 'takeover|accept' "$DATA/desired"
   assert_status 1
+}
+
+# left_behind: what a test restore could have left.
+left_behind() { host find "$DATA/state" "$PROOF" -name 'verify*' -o -name '*.tmp-*'; }
+
+@test "verify: says what was proved, by checksum and by the live database, and leaves nothing" {
+  database proof-app proof.db
+  as 32767 "$TOOLS/writer" -n 10 "$PROOF/proof.db"
+  dokku litestream:sync proof-app
+  run dokku litestream:verify proof-app proof.db
+  assert_success
+  assert_contains "Verifying the replica of $PROOF/proof.db"
+  assert_contains "verified TXID"
+  assert_contains "checksum proven"
+  assert_contains "it is the live database, page by page"
+  [ -z "$(left_behind)" ]
+  run dokku litestream:verify proof-app proof.db --format json --txid 1
+  assert_success
+  [ "$(jq -r '[.path, .exit, .result.txid, .result.proof] | join(" ")' <<<"$output")" = "$PROOF/proof.db 0 0000000000000001 proven" ]
+  # An older state is not that of the live database.
+  [ "$(jq -r '.result | has("live")' <<<"$output")" = false ]
+  # A stopped replication is no hindrance.
+  dokku litestream:stop proof-app
+  as 32767 "$TOOLS/writer" -n 1 "$PROOF/proof.db"
+  run dokku litestream:verify proof-app proof.db
+  assert_success
+  refute_contains "live database"
+  dokku litestream:start proof-app
+}
+
+@test "verify: what can't be, and words that are wrong" {
+  run dokku litestream:verify proof-app proof.db --txid 4000000
+  assert_status 3
+  run dokku litestream:verify proof-app proof.db --timestamp nonsense
+  assert_status 2
+  run dokku litestream:verify proof-app none.db
+  assert_status 1
+  run dokku litestream:verify no-such-app
+  assert_status 20
+  # Only what is registered, and nothing is replaced by it.
+  run host "$LIBDIR/litestream" ctl verify "$PROOF" proof.db "$URL/other"
+  assert_status 1
+  assert_contains "is not registered with that replica"
+  run host "$LIBDIR/litestream" ctl verify -force "$PROOF" proof.db "$URL/proof.db"
+  assert_status 2
+  [ -z "$(left_behind)" ]
+}
+
+@test "verify: a damaged replica is exit 7, for the plugin and for the program" {
+  local key
+  key="reach/proof.db/$("$REPO/tests/servers/s3.py" ls "$LITESTREAM_TEST_S3_BUCKET" reach/proof.db/0000/ | sed -n '1s/ .*//; 1s#.*/##; 1s#^#0000/#; 1p')"
+  "$REPO/tests/servers/s3.py" get "$LITESTREAM_TEST_S3_BUCKET" "$key" >"$BATS_TEST_TMPDIR/good"
+  cp "$BATS_TEST_TMPDIR/good" "$BATS_TEST_TMPDIR/bad"
+  printf x | dd of="$BATS_TEST_TMPDIR/bad" bs=1 seek=200 conv=notrunc status=none
+  "$REPO/tests/servers/s3.py" put "$LITESTREAM_TEST_S3_BUCKET" "$key" "$BATS_TEST_TMPDIR/bad"
+  run dokku litestream:verify proof-app proof.db --txid 1
+  assert_status 7
+  assert_contains "${key##*/}"
+  run env AWS_ACCESS_KEY_ID="$LITESTREAM_TEST_S3_ACCESS_KEY_ID" AWS_SECRET_ACCESS_KEY="$LITESTREAM_TEST_S3_SECRET_ACCESS_KEY" \
+    "$BUILD/bin/litestream" verify -txid 1 "$URL/proof.db?endpoint=$LITESTREAM_TEST_S3_ENDPOINT"
+  assert_status 7
+  [ -z "$(left_behind)" ]
+  "$REPO/tests/servers/s3.py" put "$LITESTREAM_TEST_S3_BUCKET" "$key" "$BATS_TEST_TMPDIR/good"
+  run env AWS_ACCESS_KEY_ID="$LITESTREAM_TEST_S3_ACCESS_KEY_ID" AWS_SECRET_ACCESS_KEY="$LITESTREAM_TEST_S3_SECRET_ACCESS_KEY" \
+    "$BUILD/bin/litestream" verify -json "$URL/proof.db?endpoint=$LITESTREAM_TEST_S3_ENDPOINT"
+  assert_success
+  [ "$(jq -r .proven <<<"$output")" = true ]
+}
+
+@test "verify: a job that is killed, and one whose caller goes, leave nothing" {
+  local gateway job pid
+  gateway="$(cat "$LITESTREAM_TEST_S3_GATEWAY_PIDFILE")"
+  kill -STOP "$gateway"
+  dokku litestream:verify proof-app proof.db >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
+  pid="$!"
+  wait_until 60 host test -d "$DATA/state/$(db_id proof.db)/verify"
+  run dokku litestream:verify proof-app proof.db
+  [ "$status" -ne 0 ]
+  assert_contains "is being verified, restored or purged already"
+  job="$(host pgrep -u 32767 -f 'litestream job')"
+  host kill -KILL "$job"
+  kill -CONT "$gateway"
+  ! wait "$pid"
+  grep -q "killed by signal 9" "$BATS_TEST_TMPDIR/out"
+  [ -z "$(left_behind)" ]
+
+  kill -STOP "$gateway"
+  enter timeout -s KILL 5 "$LIBDIR/litestream" ctl verify -app proof-app "$PROOF" proof.db "$URL/proof.db" 3>&- || true
+  kill -CONT "$gateway"
+  wait_until 60 nothing_left
+}
+nothing_left() { [[ -z "$(left_behind)" ]]; }
+db_id() { host jq -r --arg file "$1" '.databases[] | select(.file == $file) | .id' "$DATA/desired/proof-app.json"; }
+
+@test "verify: refused where there is not enough room" {
+  host mkdir -p /mnt/small
+  host mount -t tmpfs -o size=8m small /mnt/small
+  run env AWS_ACCESS_KEY_ID="$LITESTREAM_TEST_S3_ACCESS_KEY_ID" AWS_SECRET_ACCESS_KEY="$LITESTREAM_TEST_S3_SECRET_ACCESS_KEY" \
+    nsenter --target "$STANDIN_PID" --mount -- "$LIBDIR/litestream" verify -dir /mnt/small "$URL/proof.db?endpoint=$LITESTREAM_TEST_S3_ENDPOINT"
+  assert_status 1
+  assert_contains "a test restore needs"
+  assert_contains "at /mnt/small"
+}
+
+# keys DB: what lies below that replica's URL.
+keys() { "$REPO/tests/servers/s3.py" ls "$LITESTREAM_TEST_S3_BUCKET" "reach/$1/" | sed 's/ .*//'; }
+# strange KEY: an object that is none of ours.
+strange() {
+  echo mine >"$BATS_TEST_TMPDIR/mine"
+  "$REPO/tests/servers/s3.py" put "$LITESTREAM_TEST_S3_BUCKET" "$1" "$BATS_TEST_TMPDIR/mine"
+}
+registered() { host jq -r '.databases[].file' "$DATA/desired/purge-app.json" 2>/dev/null || true; }
+
+@test "destroy --purge-replica: asks twice, deletes level files and the manifest and nothing else" {
+  local left
+  app_create purge-app
+  local dir="$STORAGE/purge-app--db"
+  database purge-app keep.db
+  database purge-app gone.db
+  as 32767 "$TOOLS/writer" -n 30 "$dir/gone.db"
+  dokku litestream:sync purge-app
+  strange reach/gone.db/notes.txt
+  strange reach/gone.db/0000/readme.txt
+  strange reach/gone.db/0000/0000000000000001-0000000000000002.ltx.old
+  strange reach/gone.db/generations/0123456789abcdef/snapshots/00000000.snapshot.lz4
+  strange reach/gone.db-other/0000/0000000000000001-0000000000000001.ltx
+
+  run dokku litestream:destroy purge-app gone.db --purge-replica <<<"purge-app"
+  assert_status 1
+  assert_contains "Its replica will be deleted, too."
+  assert_contains "$URL/gone.db will be deleted: every state of gone.db that could be restored."
+  assert_contains "Confirmation did not match delete the replica. Aborted."
+  [ "$(registered | sort | tr '\n' ' ')" = "gone.db keep.db " ]
+  [ "$(keys gone.db | grep -c '/litestream.json$')" -eq 1 ]
+
+  run dokku litestream:destroy purge-app gone.db --purge-replica <<<$'purge-app\ndelete the replica'
+  assert_success
+  assert_contains "level files"
+  assert_contains "and litestream.json"
+  assert_contains "has ended; its replica was deleted"
+  left="$(keys gone.db | sort | tr '\n' ' ')"
+  [ "$(wc -w <<<"$left")" -eq 4 ]
+  [[ "$left" == *notes.txt* && "$left" == *readme.txt* && "$left" == *.ltx.old* && "$left" == *snapshot.lz4* ]]
+  [ "$("$REPO/tests/servers/s3.py" ls "$LITESTREAM_TEST_S3_BUCKET" reach/gone.db-other/ | wc -l)" -eq 1 ]
+  run host find "$DATA/state" -name '.purged*'
+  [ -z "$output" ]
+  # The neighbour was not touched, and goes on.
+  [ "$(registered)" = keep.db ]
+  [ "$(rows "$dir/gone.db")" -eq 130 ]
+  as 32767 "$TOOLS/writer" -n 3 "$dir/keep.db"
+  wait_until 60 state_of purge-app keep.db replicating
+  dokku litestream:sync purge-app
+  [ "$(in_replica keep.db)" -eq 103 ]
+}
+
+keys_other_than() { [[ "$(keys "$1")" != "$2" ]]; }
+
+@test "destroy --purge-replica: what is fenced, or another's, is refused and stays as it is" {
+  local before dir="$STORAGE/purge-app--db"
+  before="$(keys two.db)"
+  wait_until 60 state_of word-app two.db fenced
+  run dokku --force litestream:destroy word-app two.db --purge-replica
+  assert_status 8
+  assert_contains "is not deleted"
+  assert_contains "still registered"
+  [ "$(keys two.db)" = "$before" ]
+  host jq -e '.databases[] | select(.file == "two.db")' "$DATA/desired/word-app.json"
+
+  # Another node has written, and the local state doesn't know yet.
+  database purge-app taken.db
+  dokku litestream:stop purge-app
+  host install -d -o 32767 -g 32767 /var/tmp/taken
+  host cp -a "$dir/taken.db" /var/tmp/taken/
+  before="$(keys taken.db)"
+  as 32767 env AWS_ACCESS_KEY_ID="$LITESTREAM_TEST_S3_ACCESS_KEY_ID" AWS_SECRET_ACCESS_KEY="$LITESTREAM_TEST_S3_SECRET_ACCESS_KEY" \
+    "$LIBDIR/litestream" replicate -takeover /var/tmp/taken/taken.db "$URL/taken.db?endpoint=$LITESTREAM_TEST_S3_ENDPOINT" \
+    >"$BATS_TEST_TMPDIR/other" 2>&1 3>&- &
+  wait_until 60 keys_other_than taken.db "$before"
+  host pkill -TERM -u 32767 -f 'replicate -takeover'
+  wait || true
+  before="$(keys taken.db)"
+  run dokku --force litestream:destroy purge-app taken.db --purge-replica
+  assert_status 8
+  [ "$(keys taken.db)" = "$before" ]
+}
+
+@test "destroy --purge-replica: goes on after an interruption, when it is run again" {
+  local gateway dir="$STORAGE/proof-app--db" job
+  as 32767 "$TOOLS/writer" -n 5 "$dir/proof.db"
+  dokku litestream:sync proof-app
+  dokku litestream:stop proof-app
+  # Some of the files are gone already: what an interrupted run leaves.
+  "$REPO/tests/servers/s3.py" rm "$LITESTREAM_TEST_S3_BUCKET" "$(keys proof.db | grep -m 1 '0000000000000001-0000000000000001.ltx$')"
+  gateway="$(cat "$LITESTREAM_TEST_S3_GATEWAY_PIDFILE")"
+  kill -STOP "$gateway"
+  dokku --force litestream:destroy proof-app --purge-replica >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
+  wait_until 60 host pgrep -u 32767 -f 'litestream job'
+  job="$(host pgrep -u 32767 -f 'litestream job')"
+  host kill -KILL "$job"
+  kill -CONT "$gateway"
+  ! wait "$!"
+  grep -q "run this command again" "$BATS_TEST_TMPDIR/out"
+  [ -n "$(keys proof.db)" ]
+  run dokku --force litestream:destroy proof-app --purge-replica
+  assert_success
+  [ -z "$(keys proof.db)" ]
+  run host test -e "$DATA/desired/proof-app.json"
+  assert_status 1
+}
+
+@test "destroy --purge-replica: an empty replica, and no daemon" {
+  app_create bare-app
+  as 32767 "$TOOLS/writer" -n 5 "$STORAGE/bare-app--db/bare.db"
+  dokku litestream:create bare-app "$STORAGE/bare-app--db" bare.db "$URL/bare.db"
+  daemon_stop
+  run dokku --force litestream:destroy bare-app --purge-replica
+  assert_status 1
+  daemon_start
+  run dokku --force litestream:destroy bare-app --purge-replica
+  assert_success
+  assert_contains "deleted 0 level files"
 }
