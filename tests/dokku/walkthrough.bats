@@ -108,6 +108,7 @@ stalled() {
 
 # A versioned bucket takes every PUT, so nothing refuses a second writer: create says so.
 weak() {
+  export LITESTREAM_TEST_S3_ENDPOINT LITESTREAM_TEST_S3_ACCESS_KEY_ID LITESTREAM_TEST_S3_SECRET_ACCESS_KEY
   "$REPO/tests/servers/s3.py" mb weak-bucket
   "$REPO/tests/servers/s3.py" versioning weak-bucket
   run dokku litestream:create s3-refused "$STORAGE/s3-refused--db" weak.db s3://weak-bucket/x
@@ -119,6 +120,8 @@ weak() {
 @test "the whole way on S3, and what is refused there" {
   s3_start
   [[ -z "$NO_S3" ]] || skip "$NO_S3"
+  # The secret is looked for in every process's environment: none of this test's own may have it.
+  export -n "${!LITESTREAM_TEST_S3_@}"
   local url="s3://$LITESTREAM_TEST_S3_BUCKET/dokku" secret="$LITESTREAM_TEST_S3_SECRET_ACCESS_KEY"
 
   app_create s3-refused
