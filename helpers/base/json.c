@@ -141,7 +141,10 @@ struct append_ctx {
 static int append_part(const char *data, size_t n, void *arg)
 {
 	struct append_ctx *ctx = arg;
-	ctx->rc = buf_append(ctx->out, data, n);
+	/* jansson goes on after some failures: without the part that failed it would be another text.
+	 */
+	if (ctx->rc == ERR_OK)
+		ctx->rc = buf_append(ctx->out, data, n);
 	return ctx->rc == ERR_OK ? 0 : -1;
 }
 
@@ -149,7 +152,8 @@ int json_append(struct buf *out, const json_t *value)
 {
 	struct append_ctx ctx = {out, ERR_OK};
 	size_t before = out->len;
-	if (value && json_dump_callback(value, append_part, &ctx, JSON_COMPACT) == 0)
+	if (value && json_dump_callback(value, append_part, &ctx, JSON_COMPACT) == 0 &&
+		ctx.rc == ERR_OK)
 		return ERR_OK;
 	if (out->data)
 		out->data[out->len = before] = '\0';
@@ -162,11 +166,39 @@ void json_put(json_t *object, const char *key, json_t *value, int *rc)
 		*rc = ERR_NOMEM;
 }
 
+/* Bytes of the sequence that begins with this one, 0 for none. */
+static int sequence(unsigned char first)
+{
+	if (first < 0x80)
+		return 1;
+	if (first >= 0xc2 && first <= 0xdf)
+		return 2;
+	if (first >= 0xe0 && first <= 0xef)
+		return 3;
+	return first >= 0xf0 && first <= 0xf4 ? 4 : 0;
+}
+
+bool json_is_utf8(const char *text)
+{
+	for (const unsigned char *p = (const unsigned char *)text; *p;) {
+		int n = sequence(*p);
+		/* What is too long for its value, a surrogate, or past the last character. */
+		bool bad = (*p == 0xe0 && p[1] < 0xa0) || (*p == 0xed && p[1] > 0x9f) ||
+				   (*p == 0xf0 && p[1] < 0x90) || (*p == 0xf4 && p[1] > 0x8f);
+		if (n == 0 || bad)
+			return false;
+		for (p++; --n > 0; p++)
+			if ((*p & 0xc0) != 0x80)
+				return false;
+	}
+	return true;
+}
+
 /* Error texts hold paths, and those may be any bytes. */
 static json_t *lenient_string(const char *text)
 {
 	json_t *s = json_string(text);
-	if (s)
+	if (s || json_is_utf8(text))
 		return s;
 	char *copy = strdup(text);
 	if (!copy)

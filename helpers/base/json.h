@@ -58,6 +58,9 @@ void json_put_text(json_t *object, const char *key, const char *text, int *rc);
 void json_put_int(json_t *object, const char *key, int64_t value, int *rc);
 void json_put_flag(json_t *object, const char *key, bool value, int *rc);
 
+/* Is it UTF-8 (RFC 3629)? jansson says NULL to text that isn't, and for want of memory too. */
+bool json_is_utf8(const char *text);
+
 /* Borrowed text of a key, "" when it is absent or no text; for answers that are shown. */
 const char *json_text(const json_t *object, const char *key);
 int64_t json_int(const json_t *object, const char *key); /* 0 when absent */

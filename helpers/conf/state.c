@@ -8,6 +8,7 @@
 #include "conf/state.h"
 
 #include "base/fs.h"
+#include "base/json.h"
 #include "conf/inplace.h"
 
 #include <dirent.h>
@@ -393,10 +394,14 @@ static json_t *make_u64(uint64_t v)
 	return json_string(text);
 }
 
+/* For want of memory nothing else may be written in a text's place: another replica's name would
+ * make the next start give the state up. */
 static json_t *make_text(const char *text)
 {
 	json_t *v = json_string(text);
-	return v ? v : json_string("(not UTF-8)");
+	if (v || json_is_utf8(text))
+		return v;
+	return json_string("(not UTF-8)");
 }
 
 static json_t *make_member(const struct member *m, const void *at)
@@ -418,16 +423,18 @@ static json_t *make_member(const struct member *m, const void *at)
 	return NULL;
 }
 
-static char *make_json(const struct state *s)
+/* By json_append, which notices when memory was wanting for a part of the text: jansson's
+ * json_dumps leaves out the key it was wanting for. */
+static int make_json(const struct state *s, struct buf *out)
 {
 	json_t *root = json_object();
 	int rc = json_object_set_new(root, "version", json_integer(STATE_VERSION));
 	for (size_t i = 0; !rc && i < sizeof(members) / sizeof(members[0]); i++)
 		rc = json_object_set_new(
 			root, members[i].name, make_member(&members[i], (const char *)s + members[i].offset));
-	char *text = rc ? NULL : json_dumps(root, JSON_INDENT(2));
+	rc = rc ? ERR_NOMEM : json_append(out, root);
 	json_decref(root);
-	return text;
+	return rc;
 }
 
 static int save(struct state_dir *d, const char *file, struct state *s, struct err *e)
@@ -435,11 +442,11 @@ static int save(struct state_dir *d, const char *file, struct state *s, struct e
 	int rc = fill_identity(d, s, e);
 	if (rc)
 		return rc;
-	char *text = make_json(s);
-	if (!text)
-		return err_nomem(e, "writing the state");
-	rc = fs_replace_file(file, text, strlen(text), 0600, e);
-	free(text);
+	struct buf text;
+	buf_init(&text, STATE_FILE_MAX);
+	rc = make_json(s, &text) ? err_nomem(e, "writing the state")
+							 : fs_replace_file(file, text.data, text.len, 0600, e);
+	buf_free(&text);
 	return rc;
 }
 

@@ -1,0 +1,86 @@
+/*
+ * A state that is saved while allocations fail is saved whole, or the old one stays: each
+ * allocation in turn. (Not under a sanitizer, which has an allocator of its own.)
+ */
+#include "lib/no_memory.h"
+#include "lib/tmpdir.h"
+
+#include "base/fs.h"
+#include "conf/state.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+#if !NO_MEMORY_POSSIBLE
+static void test_saved_whole_or_not(void **state)
+{
+	(void)state;
+	skip();
+}
+#else
+
+static void fill(struct state *s, uint64_t txid)
+{
+	memset(s, 0, sizeof(*s));
+	snprintf(s->replica, sizeof(s->replica), "s3://bucket/my-app");
+	snprintf(s->database, sizeof(s->database), "/app/production.sqlite3");
+	snprintf(s->reason, sizeof(s->reason), "a sentence");
+	s->txid = txid;
+}
+
+static void check(struct state_dir *d, uint64_t txid)
+{
+	struct state s;
+	struct err e = ERR_INIT;
+	bool copied;
+	if (state_load(d, &s, &copied, &e))
+		fail_msg("%s", e.text);
+	assert_false(copied);
+	assert_string_equal(s.replica, "s3://bucket/my-app");
+	assert_string_equal(s.database, "/app/production.sqlite3");
+	assert_string_equal(s.reason, "a sentence");
+	assert_int_equal(s.txid, txid);
+}
+
+static void test_saved_whole_or_not(void **state)
+{
+	(void)state;
+	struct err e = ERR_INIT;
+	struct state_dir *d = NULL;
+	struct state s;
+	uint64_t saved = 1;
+	char *dir = tmpdir_new();
+	assert_int_equal(state_dir_open(&d, dir, &e), 0);
+	fill(&s, saved);
+	assert_int_equal(state_save(d, &s, &e), 0);
+	unsigned failed = 0;
+	for (unsigned at = 1;; at++) {
+		fill(&s, saved + 1);
+		err_clear(&e);
+		calls = 0;
+		fail_at = at;
+		armed = true;
+		int rc = state_save(d, &s, &e);
+		armed = false;
+		saved += rc == 0;
+		failed += rc != 0;
+		check(d, saved);
+		if (calls < at)
+			break;
+	}
+	assert_true(failed > 50);
+	state_dir_close(d);
+	tmpdir_free(dir);
+}
+#endif
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_saved_whole_or_not)};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
