@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # litestream:auth and deauth: where secrets come from, where they lie, and where they never are.
+# plain
 load helper
 
 setup_file() {

@@ -3,6 +3,7 @@
 # Bad input: every command with too few, too many, wrong and hostile words; no daemon, or one of another
 # version; two commands at once. One sentence, the right exit code, and nothing half done: data, storage
 # and replicas are the same afterwards. What is called is every file of subcommands/.
+# plain
 load helper
 
 setup_file() {
@@ -39,7 +40,7 @@ same_as() {
 hostile() {
   local verb="$1"
   shift
-  run host sudo -u dokku -H bash "$TOOLS/hostile.bash" "$verb" bad-app app.db "$@"
+  run host sudo -u dokku -H FULL="$FULL" bash "$TOOLS/hostile.bash" "$verb" bad-app app.db "$@"
   # The last line counts; every other one is a complaint.
   [[ "$status" -eq 0 && "${#lines[@]}" -eq 1 && "$output" =~ ^[1-9][0-9]*\ calls$ ]] || assert false "$output"
 }

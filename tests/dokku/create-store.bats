@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # litestream:create: what it tells of the store and of what is in it, briefly, and registers all the same.
+# plain
 load helper
 
 setup_file() {

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # litestream:create, list and destroy: what is registered, and what is refused with nothing changed.
+# plain
 load helper
 
 setup_file() {

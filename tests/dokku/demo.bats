@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # make demo: it ends with "identical", as root and without.
+# plain
 
 REPO="$(cd "$BATS_TEST_DIRNAME/../.." && pwd)"
 BUILD="$(realpath -m "${BUILD:-$REPO/build}")"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # discover: the databases in an app's storage, by their headers, and the lines that replicate them.
+# plain
 load helper
 
 setup_file() {

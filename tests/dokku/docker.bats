@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # An app in a real Docker container, as the user that Dokku's buildpacks give it, writing through deploys.
 # Skips where no Docker daemon can run.
+# plain
 load helper
 load docker
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # exists; sync of an app with several databases of which some can't be uploaded.
+# plain
 load helper
 
 setup_file() {

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # Help and the README's commands come from the same tags.
+# plain
 load helper
 
 setup_file() {

@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # auth --use-iam: the credentials of a role instead of keys, on a real S3 server. The metadata services are
 # stand-ins, because no machine of EC2 can be had here; what they say is what the server's user has.
+# plain
 load helper
 
 setup_file() {

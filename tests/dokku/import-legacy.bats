@@ -2,6 +2,7 @@
 # litestream:import-legacy: containers as the earlier plugin made them, with Litestream 0.3.13 in them, on a
 # real S3 server and in a real Docker; taken over, given back, told of. Skips where one of the three is missing.
 # long
+# plain
 load helper
 load docker
 load ../lib/npm

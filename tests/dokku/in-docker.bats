@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # Dokku inside Docker: folders as its image has them, on a volume behind links, and mounts with the host's
 # paths. What the host has under other names is mapped, what can't be seen is refused with the reason.
+# plain
 load helper
 
 setup_file() {

@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # litestream:info and litestream:set: what a person sees of databases and replicas, and how options come
 # to the worker.
+# plain
 load helper
 
 setup_file() {

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # The install, update and uninstall triggers, and what they leave on the machine.
+# plain
 load helper
 
 setup_file() {

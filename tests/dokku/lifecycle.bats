@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # What happens to the replication when Dokku renames, clones or destroys the app; report.
+# plain
 load helper
 
 setup_file() {

@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # A host dies under its apps, and another one brings their databases back from a real S3 server and
 # goes on. Then the first one returns.
+# plain
 load helper
 load hosts
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # litestream:recover on a host that has nothing yet: what is shown, what is made, what is refused of
 # litestream.json files that somebody else wrote, and going on after an interruption.
+# plain
 load helper
 
 setup_file() {

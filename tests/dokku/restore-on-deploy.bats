@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # restore-on-deploy: a database that is missing is back before the first process of the app sees the folder, in
 # whatever phase of a deploy that is; and no process sees an empty one. On a real S3 server.
+# plain
 load helper
 
 setup_file() {

@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # Callers over ssh who may see some of the apps only (the trigger user-auth-app, as a plugin of the
 # administrator brings it): no command tells or touches anything of the others.
+# plain
 load helper
 
 setup_file() {

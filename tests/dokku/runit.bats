@@ -2,6 +2,7 @@
 # The daemon as a runit service, as in Dokku's Docker image: installed while nothing is started yet, crashed,
 # upgraded, stopped, the image's container stopped with transactions that were not shipped, and started again.
 # Apps are containers beside that one: they go on through all of it.
+# plain
 load helper
 load init
 

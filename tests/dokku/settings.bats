@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # set for all apps, an app and a database; report; enable and disable.
+# plain
 load helper
 
 setup_file() {

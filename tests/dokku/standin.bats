@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # Is the machine under the other tests like a Dokku? What is checked here holds for a real one too,
 # unless the test says that it is about the stand-in.
+# plain
 load helper
 
 setup_file() {

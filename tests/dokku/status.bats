@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # status: what it shows, and its exit code; start, stop and restart of all apps; commands over ssh.
+# plain
 load helper
 
 setup_file() {

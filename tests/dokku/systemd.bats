@@ -2,6 +2,7 @@
 # The daemon as a service of a really booted systemd: installed, crashed, hung, upgraded, stopped, the host shut
 # down with transactions that were not shipped, and booted again.
 # The app is what docker.service runs there: it starts after the daemon and stops before it.
+# plain
 load helper
 load init
 

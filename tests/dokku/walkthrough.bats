@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # The way that the README tells, whole: an app on Dokku, its database replicated, lost, brought back
 # into a new folder, and compared byte for byte. On a folder and on a real S3 server.
+# plain
 load helper
 
 setup_file() {
