@@ -103,8 +103,8 @@ programs() {
 is_alone() { grep -qx '# alone' "$1"; }
 is_long() { grep -qx '# long' "$1"; }
 
-# Files that say "# plain" test the plugin's bash more than the programs: of a sanitised build they are
-# left out, which is told, unless EVERYTHING=1.
+# Files that say "# plain" test the plugin's bash more than the programs, or go ways that other files go
+# too: of a sanitised build they are left out, which is told, unless EVERYTHING=1.
 is_left_out() { [[ -n "$SANITISED" && -z "$EVERYTHING" ]] && grep -qx '# plain' "$1"; }
 
 bats_files() {
@@ -146,7 +146,7 @@ main() {
   [[ "$number" -eq "$(cat "$WORK"/*.counts 2>/dev/null | wc -l)" ]] || echo "1 1 0 the test runner itself" >"$WORK/0.counts"
   echo
   awk '$2 > 0 { $1 = $3 = ""; print "FAILED:" $0 }' "$WORK"/*.counts 2>/dev/null
-  [[ "$kind" != all || -z "$SANITISED" ]] || echo "left out of a sanitised build: $(bats_files left-out | wc -l) files that test bash (EVERYTHING=1 runs them)"
+  [[ "$kind" != all || -z "$SANITISED" ]] || echo "left out of a sanitised build: $(bats_files left-out | wc -l) files that say # plain (EVERYTHING=1 runs them)"
   echo "all of it took$(since "$start")"
   awk '{ p += $1; f += $2; s += $3 } END { printf "%d passed, %d failed, %d skipped\n", p, f, s; exit !(f == 0 && p > 0) }' \
     "$WORK"/*.counts 2>/dev/null

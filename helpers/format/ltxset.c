@@ -1,5 +1,7 @@
 #include "format/ltxset.h"
 
+#include "base/array.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,21 +22,12 @@ void ltxset_free(struct ltx_set *s)
 
 int ltxset_add(struct ltx_set *s, const struct ltx_file *f)
 {
-	if (s->count == s->cap) {
-		size_t cap = s->cap ? 2 * s->cap : 64;
-		struct ltx_file *files = reallocarray(s->files, cap, sizeof(*files));
-		if (!files)
-			return ERR_NOMEM;
-		s->files = files;
-		s->cap = cap;
-	}
+	struct ltx_file *files = array_room(s->files, s->count, &s->cap, sizeof(*files));
+	if (!files)
+		return ERR_NOMEM;
+	s->files = files;
 	s->files[s->count++] = *f;
 	return ERR_OK;
-}
-
-static int compare_u64(uint64_t a, uint64_t b)
-{
-	return (a > b) - (a < b);
 }
 
 static int compare_names(const struct ltx_file *a, const struct ltx_file *b)

@@ -15,6 +15,8 @@
  */
 #include "format/v3.h"
 
+#include "base/array.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,21 +39,12 @@ void v3_set_free(struct v3_set *s)
 
 int v3_set_add(struct v3_set *s, const struct v3_file *f)
 {
-	if (s->count == s->cap) {
-		size_t cap = s->cap ? 2 * s->cap : 64;
-		struct v3_file *files = reallocarray(s->files, cap, sizeof(*files));
-		if (!files)
-			return ERR_NOMEM;
-		s->files = files;
-		s->cap = cap;
-	}
+	struct v3_file *files = array_room(s->files, s->count, &s->cap, sizeof(*files));
+	if (!files)
+		return ERR_NOMEM;
+	s->files = files;
 	s->files[s->count++] = *f;
 	return ERR_OK;
-}
-
-static int compare_u64(uint64_t a, uint64_t b)
-{
-	return (a > b) - (a < b);
 }
 
 static int compare_names(const struct v3_file *a, const struct v3_file *b)

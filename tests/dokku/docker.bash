@@ -66,7 +66,7 @@ docker_image() {
   local name="$1" root program
   local -r entrypoint="/usr/local/bin/$(basename "$2")"
   shift
-  root="$(mktemp -d "$BATS_FILE_TMPDIR/image.XXXXXX")"
+  root="$(mktemp -d -p "$BATS_FILE_TMPDIR")"
   chmod 0755 "$root"
   mkdir -p "$root"/{tmp,etc,usr/local/bin}
   chmod 1777 "$root/tmp"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # litestream:restore by an app's name, in place of its database: an older state and back again.
+# plain
 load helper
 
 setup_file() {

@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # The commands that reach into a replica, on a real S3 server: accept and takeover, a person's word on a
 # database that is replaced or fenced, good for one time; verify, a test restore.
+# plain
 load helper
 
 setup_file() {

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # start, stop, restart, sync, status, logs: one app with two databases on a file replica.
+# plain
 load helper
 
 setup_file() {

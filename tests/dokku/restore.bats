@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # litestream:restore: targets, points in time, what is refused, whose the file is.
+# plain
 load helper
 
 setup_file() {

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # Each exit code of docs/EXIT-CODES.md, produced by the command line.
+# plain
 
 load ../lib/scenario
 

@@ -8,6 +8,7 @@
 # others keep the replicator from the processor for 100 ms. Of a sanitised build nothing of that is demanded:
 # there the replicator is several times slower and SQLite in the writers is not.
 # alone
+# plain
 
 load ../lib/scenario
 

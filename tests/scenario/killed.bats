@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # kill -9 for each part in turn, while an app writes: nothing acknowledged before a sync is lost, nothing is
 # shipped twice over, and the replica stays one unbroken line.
+# plain
 
 load ../lib/scenario
 

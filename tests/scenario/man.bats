@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # The man page: generated from the program, so that they can't disagree; well-formed, and installed.
+# plain
 load ../lib/scenario
 
 ROOT="$BATS_TEST_DIRNAME/../.."

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # Databases of every shape that SQLite allows, changed while the replicator runs, restored identically.
+# plain
 
 load ../lib/scenario
 
