@@ -148,16 +148,25 @@ static int append_part(const char *data, size_t n, void *arg)
 	return ctx->rc == ERR_OK ? 0 : -1;
 }
 
-int json_append(struct buf *out, const json_t *value)
+static int append_as(struct buf *out, const json_t *value, size_t flags)
 {
 	struct append_ctx ctx = {out, ERR_OK};
 	size_t before = out->len;
-	if (value && json_dump_callback(value, append_part, &ctx, JSON_COMPACT) == 0 &&
-		ctx.rc == ERR_OK)
+	if (value && json_dump_callback(value, append_part, &ctx, flags) == 0 && ctx.rc == ERR_OK)
 		return ERR_OK;
 	if (out->data)
 		out->data[out->len = before] = '\0';
 	return ctx.rc != ERR_OK ? ctx.rc : ERR_NOMEM;
+}
+
+int json_append(struct buf *out, const json_t *value)
+{
+	return append_as(out, value, JSON_COMPACT);
+}
+
+int json_append_lines(struct buf *out, const json_t *value)
+{
+	return append_as(out, value, JSON_INDENT(2));
 }
 
 void json_put(json_t *object, const char *key, json_t *value, int *rc)

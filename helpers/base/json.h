@@ -48,6 +48,9 @@ int json_read_fields(const json_t *object, const struct json_field *fields, size
 /* Appends the object in one line, without a line feed. ERR_OK, ERR_FULL or ERR_NOMEM. */
 int json_append(struct buf *out, const json_t *value);
 
+/* The same with a member a line, for files that people look at. */
+int json_append_lines(struct buf *out, const json_t *value);
+
 /*
  * The same, built: each sets object[key] and keeps the first failure in *rc, so that a message is
  * built without a test behind every line. Text that is NULL becomes null; text that is no UTF-8

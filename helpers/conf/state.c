@@ -423,7 +423,7 @@ static json_t *make_member(const struct member *m, const void *at)
 	return NULL;
 }
 
-/* By json_append, which notices when memory was wanting for a part of the text: jansson's
+/* By json_append_lines, which notices when memory was wanting for a part of the text: jansson's
  * json_dumps leaves out the key it was wanting for. */
 static int make_json(const struct state *s, struct buf *out)
 {
@@ -432,7 +432,7 @@ static int make_json(const struct state *s, struct buf *out)
 	for (size_t i = 0; !rc && i < sizeof(members) / sizeof(members[0]); i++)
 		rc = json_object_set_new(
 			root, members[i].name, make_member(&members[i], (const char *)s + members[i].offset));
-	rc = rc ? ERR_NOMEM : json_append(out, root);
+	rc = rc ? ERR_NOMEM : json_append_lines(out, root);
 	json_decref(root);
 	return rc;
 }

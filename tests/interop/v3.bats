@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # What Litestream 0.3.13 wrote under load is restored: byte for byte what its own restore makes of it.
+# plain
 
 load ../lib/scenario
 load ../lib/npm
