@@ -211,6 +211,7 @@ static void test_what_may_not_be_read(void **state)
 	/* A network that breaks: half of a list would look like all of it. */
 	store_fault_heal("f");
 	deny("secret/", ERR_UNREACHABLE);
+	discovery_free(&found);
 	assert_int_equal(discover(replicas, self, &found, &e), ERR_UNREACHABLE);
 	discovery_free(&found);
 	store_fault_heal("f");
