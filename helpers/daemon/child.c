@@ -22,6 +22,7 @@
 
 struct child_ask {
 	struct child_ask *next;
+	json_t *held; /* for the process that comes; NULL = said */
 	uint64_t id;
 	int64_t deadline_us;
 	child_done_fn done;
@@ -52,15 +53,21 @@ static void finish_ask(struct child *c, struct child_ask **link, const struct er
 	struct child_ask *s = *link;
 	*link = s->next;
 	s->done(s->ctx, result);
+	json_decref(s->held);
 	free(s);
 }
 
-static void fail_asks(struct child *c, const char *why)
+/* Those that its process was asked; with `held` those, too, that wait for the next one. */
+static void fail_asks(struct child *c, bool held, const char *why)
 {
 	struct err e = ERR_INIT;
 	err_set(&e, ERR_FAIL, "%s", why);
-	while (c->asks)
-		finish_ask(c, &c->asks, &e);
+	for (struct child_ask **link = &c->asks; *link;) {
+		if (held || !(*link)->held)
+			finish_ask(c, link, &e);
+		else
+			link = &(*link)->next;
+	}
 }
 
 static void expire_asks(struct child *c, int64_t now)
@@ -72,6 +79,18 @@ static void expire_asks(struct child *c, int64_t now)
 			finish_ask(c, link, &e);
 		else
 			link = &(*link)->next;
+	}
+}
+
+/* What was asked while it started. What can't be said now ends with it, or with its time. */
+static void say_held(struct child *c)
+{
+	for (struct child_ask *s = c->asks; s; s = s->next) {
+		struct err e = ERR_INIT;
+		if (s->held && channel_send(&c->channel, s->held, &e) != ERR_OK)
+			log_warn("%s: cannot ask the worker: %s", c->app, e.text);
+		json_decref(s->held);
+		s->held = NULL;
 	}
 }
 
@@ -90,7 +109,7 @@ void child_free(struct child *c)
 {
 	if (!c)
 		return;
-	fail_asks(c, "the worker is gone");
+	fail_asks(c, true, "the worker is gone");
 	if (c->pid > 0)
 		kill(c->pid, SIGKILL);
 	drop_process(c);
@@ -150,6 +169,7 @@ static void start(struct child *c)
 	drop_process(c);
 	snprintf(c->trouble, sizeof(c->trouble), "%.299s", e.text);
 	log_error("%s: cannot start a worker: %s", c->app, e.text);
+	fail_asks(c, true, e.text);
 	wait_for_restart(c);
 }
 
@@ -217,7 +237,7 @@ void child_exited(struct child *c, int status)
 	c->pid = 0;
 	on_channel(c, 0); /* what it said last may not have been read yet */
 	drop_process(c);
-	fail_asks(c, "the worker ended before it answered");
+	fail_asks(c, !asked || !c->wanted, "the worker ended before it answered");
 	if (asked) {
 		c->state = CHILD_STOPPED;
 		log_info("%s: worker ended", c->app);
@@ -278,6 +298,7 @@ static int take_status(struct child *c, const json_t *message, struct err *e)
 	if (c->state == CHILD_STARTING) {
 		c->state = CHILD_RUNNING;
 		c->trouble[0] = '\0';
+		say_held(c);
 	}
 	return ERR_OK;
 }
@@ -420,6 +441,13 @@ void child_prepare(struct child *c, struct pollset *p)
 		pollset_wake_at(p, s->deadline_us);
 }
 
+/* It will run without anybody's doing: it starts, for the first time or anew with other settings.
+ */
+static bool comes_soon(const struct child *c)
+{
+	return c->state == CHILD_STARTING || (c->state == CHILD_STOPPING && c->wanted);
+}
+
 /* `message` is a new object, NULL when out of memory. */
 static uint64_t ask(
 	struct child *c, json_t *message, int64_t timeout_ms, child_done_fn done, void *ctx)
@@ -429,19 +457,22 @@ static uint64_t ask(
 	int rc = ERR_OK;
 	if (!s || !message)
 		rc = err_nomem(&e, "asking a worker");
-	else if (c->state != CHILD_RUNNING)
+	else if (c->state == CHILD_RUNNING)
+		rc = channel_send(&c->channel, message, &e);
+	else if (!comes_soon(c))
 		rc = err_set(&e, ERR_FAIL, "the worker of %s is not running (%s)%s%s", c->app,
 			child_state_name(c), c->trouble[0] ? ": " : "", c->trouble);
-	else
-		rc = channel_send(&c->channel, message, &e);
-	json_decref(message);
 	if (rc != ERR_OK) {
+		json_decref(message);
 		free(s);
 		done(ctx, &e);
 		return 0;
 	}
+	json_t *held = comes_soon(c) ? message : NULL;
+	if (!held)
+		json_decref(message);
 	*s = (struct child_ask){
-		c->asks, c->next_ask, clock_mono_us() + (timeout_ms + ASK_MARGIN_MS) * MS, done, ctx};
+		c->asks, held, c->next_ask, clock_mono_us() + (timeout_ms + ASK_MARGIN_MS) * MS, done, ctx};
 	c->asks = s;
 	return s->id;
 }
@@ -466,6 +497,7 @@ void child_ask_cancel(struct child *c, uint64_t ticket)
 		if ((*link)->id == ticket) {
 			struct child_ask *s = *link;
 			*link = s->next;
+			json_decref(s->held);
 			free(s);
 			return;
 		}

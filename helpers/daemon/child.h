@@ -101,7 +101,9 @@ void child_exited(struct child *c, int status);
 /*
  * Asks for a sync of one database (id or path; NULL = all); if_there as in schedule.h. done is
  * called once, later or before the call returns, with ERR_OK or why not; never after
- * child_ask_cancel. Returns a ticket for that, 0 when done was called.
+ * child_ask_cancel. A worker that starts, or is started anew with other settings, is asked when it
+ * runs; one that is to be started again after it failed is not waited for (ERR_FAIL). Returns a
+ * ticket for that, 0 when done was called.
  */
 uint64_t child_sync(struct child *c, const char *database, bool if_there, int64_t timeout_ms,
 	child_done_fn done, void *ctx);

@@ -445,6 +445,29 @@ load ../lib/daemon
   ctl info
 }
 
+@test "sync: a worker that starts, or starts anew, is waited for; not one that failed" {
+  app one $ALICE
+  daemon
+  ctl sync one
+  # Seven times, because a worker is quick.
+  for ms in 11 12 13 14 15 16 17; do
+    desire one $ALICE true "{\"sync-interval\": \"${ms}ms\"}"
+    sql one $ALICE "INSERT INTO t VALUES ($ms)"
+    ctl reload one
+    ctl sync one
+    [[ "$(restored one 'SELECT max(n) FROM t')" == "$ms" ]]
+  done
+  # A program that can't be started at all.
+  local pid
+  pid="$(worker_of one)"
+  mv "$ROOT/bin/litestream" "$ROOT/bin/gone"
+  kill -9 "$pid"
+  waits() { [[ "$("$ROOT/bin/gone" ctl -socket "$ROOT/run/control.sock" status -json one | jq -r '.apps[0].worker')" == restarting ]]; }
+  poll waits
+  run "$ROOT/bin/gone" ctl -socket "$ROOT/run/control.sock" sync one
+  [[ "$status" -eq 1 && "$output" == *"is not running (restarting)"* ]]
+}
+
 @test "without root, for one's own databases" {
   app one $ALICE
   app two $BOB
