@@ -6,9 +6,6 @@ load helper
 setup_file() {
   machine_start
 }
-teardown_file() {
-  machine_stop
-}
 teardown() {
   [[ -z "$NO_MACHINE" ]] || return 0
   host sh -c "rm -f $DATA/secrets/*.json"
@@ -48,7 +45,7 @@ secrets() { host jq -r "$2" "$DATA/secrets/$1.json"; }
 }
 
 @test "auth: lines that end in CR, and a last line without an end" {
-  run bash -c "source '$REPO/tests/dokku/helper.bash'; printf 'ID\r\nsecret' | dokku litestream:auth"
+  run dokku litestream:auth < <(printf 'ID\r\nsecret')
   assert_success
   [ "$(secrets --global .access_key_id)" = ID ]
   [ "$(secrets --global .secret_access_key)" = secret ]
@@ -86,8 +83,7 @@ secrets() { host jq -r "$2" "$DATA/secrets/$1.json"; }
   run auth auth-app
   assert_success
   [ "$(secrets auth-app .access_key_id)" = APPKEY ]
-  LINES_IN=(APPKEY2 appsecret)
-  run bash -c "source '$REPO/tests/dokku/helper.bash'; printf 'APPKEY2\nappsecret\n' | dokku --app auth-app litestream:auth"
+  run dokku --app auth-app litestream:auth <<<$'APPKEY2\nappsecret'
   assert_success
   [ "$(secrets auth-app .access_key_id)" = APPKEY2 ]
   run host test -e "$DATA/secrets/--global.json"

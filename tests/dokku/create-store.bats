@@ -4,17 +4,9 @@
 load helper
 
 setup_file() {
-  machine_start
+  machine_with_app store-app
   [[ -z "$NO_MACHINE" ]] || return 0
-  tools_install
-  daemon_start
-  app_create store-app
-  host install -d -o 32767 -g 32767 "$LIB_ROOT/replicas"
-  export DIR="$STORAGE/store-app--db"
   as 32767 "$TOOLS/writer" -n 20 "$DIR/one.db"
-}
-teardown_file() {
-  machine_stop
 }
 teardown() {
   [[ -z "$NO_MACHINE" ]] || return 0

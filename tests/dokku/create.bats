@@ -4,16 +4,9 @@
 load helper
 
 setup_file() {
-  machine_start
+  machine_with_app create-app
   [[ -z "$NO_MACHINE" ]] || return 0
-  daemon_start
-  app_create create-app
-  host install -d -o 32767 -g 32767 "$LIB_ROOT/replicas"
-  export DIR="$STORAGE/create-app--db"
   as 32767 sqlite3 "$DIR/production.sqlite3" 'PRAGMA journal_mode=WAL; CREATE TABLE t(a); INSERT INTO t VALUES (1)'
-}
-teardown_file() {
-  machine_stop
 }
 teardown() {
   [[ -z "$NO_MACHINE" ]] || return 0
@@ -96,11 +89,11 @@ refused() {
 
 @test "destroy asks for the app's name" {
   dokku litestream:create create-app "$DIR" production.sqlite3 "$REPLICA"
-  run bash -c "source '$REPO/tests/dokku/helper.bash'; echo nope | dokku litestream:destroy create-app"
+  run dokku litestream:destroy create-app <<<nope
   assert_status 1
   assert_contains "Aborted"
   [ "$(desired .app)" = '"create-app"' ]
-  run bash -c "source '$REPO/tests/dokku/helper.bash'; echo create-app | dokku litestream:destroy create-app"
+  run dokku litestream:destroy create-app <<<create-app
   assert_success
   run host test -e "$DATA/desired/create-app.json"
   assert_status 1

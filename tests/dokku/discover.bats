@@ -4,13 +4,8 @@
 load helper
 
 setup_file() {
-  machine_start
+  machine_with_app disc-app
   [[ -z "$NO_MACHINE" ]] || return 0
-  tools_install
-  daemon_start
-  app_create disc-app
-  host install -d -o 32767 -g 32767 "$LIB_ROOT/replicas"
-  export DIR="$STORAGE/disc-app--db"
   as 32767 "$TOOLS/writer" -n 5 "$DIR/one.db"
   as 32767 mkdir -p "$DIR/deep/er" "$DIR/.hidden" "$DIR/private"
   as 32767 "$TOOLS/writer" -n 5 "$DIR/deep/er/no-ending"
@@ -22,9 +17,6 @@ setup_file() {
   as 32767 mkfifo "$DIR/pipe.db"
   as 32767 ln -s one.db "$DIR/link.db"
   as 32767 ln -s deep "$DIR/link-dir"
-}
-teardown_file() {
-  machine_stop
 }
 
 @test "discover an app: what is a database by its header, and nothing else" {

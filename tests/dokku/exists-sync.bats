@@ -4,18 +4,10 @@
 load helper
 
 setup_file() {
-  machine_start
+  machine_with_app many-app
   [[ -z "$NO_MACHINE" ]] || return 0
-  tools_install
-  daemon_start
-  app_create many-app
-  host install -d -o 32767 -g 32767 "$LIB_ROOT/replicas"
-  export DIR="$STORAGE/many-app--db"
   as 32767 "$TOOLS/writer" -n 10 "$DIR/one.db"
   dokku litestream:create many-app "$DIR" one.db "file://$LIB_ROOT/replicas/one"
-}
-teardown_file() {
-  machine_stop
 }
 
 # state_of DB STATE

@@ -6,9 +6,6 @@ load helper
 setup_file() {
   machine_start
 }
-teardown_file() {
-  machine_stop
-}
 
 verbs() { ls "$REPO/subcommands"; }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# shellcheck disable=SC2154 # status and output are bats'
+# shellcheck disable=SC2154,SC2119,SC2120 # status and output are bats', the flags of daemon_start the tests'
 # What the Dokku tests share. They talk to Dokku through three words only:
 #   dokku …     the command, as root
 #   host …      any other command on the machine where Dokku is
@@ -98,6 +98,19 @@ machine_start() {
   fi
   plugin_install >&2
 }
+# machine_with_app [APP...]: the same with the test programs, a daemon, a folder where app users' replicas can
+# be, and these apps. DIR is the mounted folder of the first one. What comes behind it in setup_file needs
+# `[[ -z "$NO_MACHINE" ]] || return 0` before it.
+machine_with_app() {
+  local app
+  machine_start
+  [[ -z "$NO_MACHINE" ]] || return 0
+  tools_install
+  daemon_start
+  host install -d -o 32767 -g 32767 "$LIB_ROOT/replicas"
+  for app in "$@"; do app_create "$app"; done
+  [[ "$#" -eq 0 ]] || export DIR="$STORAGE/$1--db"
+}
 need_machine() { [[ -z "$NO_MACHINE" ]] || skip "$NO_MACHINE"; }
 setup() { need_machine; }
 machine_stop() {
@@ -105,6 +118,7 @@ machine_stop() {
   daemon_stop
   real_dokku || standin_stop
 }
+teardown_file() { machine_stop; }
 
 # The daemon in the foreground of this part, with its output and its process id in files: tests of a
 # file are processes of their own, and any of them may stop and start it: daemon_start [FLAG...].
@@ -163,6 +177,9 @@ wait_until() {
     sleep 0.1
   done
 }
+
+# For wait_until, whose command can't begin with "!".
+not() { ! "$@"; }
 
 # An app with a mounted folder that belongs to its user: app_create APP [UID].
 app_create() {

@@ -37,7 +37,7 @@ setup() {
 asked() { grep -c "$1" "$METADATA_LOG"; }
 
 @test "auth --use-iam stores no key and reads none" {
-  run bash -c "source '$REPO/tests/dokku/helper.bash'; echo unread | dokku litestream:auth --use-iam --endpoint $LITESTREAM_TEST_S3_ENDPOINT"
+  run dokku litestream:auth --use-iam --endpoint "$LITESTREAM_TEST_S3_ENDPOINT" <<<unread
   assert_success
   assert_contains "The IAM role of this machine is used for all apps"
   [ "$(host jq -c . "$DATA/secrets/--global.json")" = "{\"use_iam\":true,\"endpoint\":\"$LITESTREAM_TEST_S3_ENDPOINT\"}" ]

@@ -27,9 +27,6 @@ setup_file() {
   daemon_start
   host install -d -o 32767 -g 32767 "$LIB_ROOT/data/replicas"
 }
-teardown_file() {
-  machine_stop
-}
 
 # app NAME HOST-PATH: an app that mounts the host's folder of that name.
 app() {

@@ -4,20 +4,13 @@
 load helper
 
 setup_file() {
-  machine_start
+  machine_with_app place-app
   [[ -z "$NO_MACHINE" ]] || return 0
-  tools_install
-  daemon_start
-  app_create place-app
-  host install -d -o 32767 -g 32767 "$LIB_ROOT/replicas"
-  export DIR="$STORAGE/place-app--db" URL="file://$LIB_ROOT/replicas/place"
+  export URL="file://$LIB_ROOT/replicas/place"
   as 32767 "$TOOLS/writer" -n 2000 "$DIR/one.db"
   dokku litestream:create place-app "$DIR" one.db "$URL"
   dokku litestream:start place-app
   dokku litestream:sync place-app
-}
-teardown_file() {
-  machine_stop
 }
 
 before_files() { host sh -c "ls -d $DIR/one.db.before-* 2>/dev/null | grep -vE -- '-(wal|shm)\$'"; }

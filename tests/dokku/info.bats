@@ -5,18 +5,10 @@
 load helper
 
 setup_file() {
-  machine_start
+  machine_with_app info-app
   [[ -z "$NO_MACHINE" ]] || return 0
-  tools_install
-  daemon_start
-  app_create info-app
-  host install -d -o 32767 -g 32767 "$LIB_ROOT/replicas"
-  export DIR="$STORAGE/info-app--db"
   as 32767 "$TOOLS/writer" -n 20 "$DIR/one.db"
   dokku litestream:create info-app "$DIR" one.db "file://$LIB_ROOT/replicas/one"
-}
-teardown_file() {
-  machine_stop
 }
 
 info() { dokku litestream:info info-app --format json | jq -r ".databases[${2:-0}].$1"; }
@@ -40,8 +32,8 @@ row() { grep -qE "^ +$1: +$2\$" <<<"$output" || assert false "$1: $2"; }
   as 32767 "$TOOLS/writer" -n 5 "$DIR/one.db"
   dokku litestream:sync info-app
   # The status of the replica's files comes with the next one of the worker.
-  wait_until 60 bash -c "source '$REPO/tests/dokku/helper.bash'
-    dokku litestream:info info-app --format json | jq -e '.databases[0] | .latest_txid != null and .latest_txid == .txid'"
+  latest_is_told() { [[ "$(info latest_txid)" != null && "$(info latest_txid)" == "$(info txid)" ]]; }
+  wait_until 60 latest_is_told
   run dokku litestream:info info-app
   assert_success
   row Replication started

@@ -6,9 +6,6 @@ load helper
 setup_file() {
   machine_start
 }
-teardown_file() {
-  machine_stop
-}
 
 @test "install: folders with the owners and modes of docs/CONTROL.md, programs that are root's" {
   [ "$(host stat -c '%a %U %G' "$DATA")" = "711 dokku dokku" ]

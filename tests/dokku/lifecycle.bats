@@ -4,20 +4,13 @@
 load helper
 
 setup_file() {
-  machine_start
+  machine_with_app life
   [[ -z "$NO_MACHINE" ]] || return 0
-  tools_install
-  daemon_start
-  host install -d -o 32767 -g 32767 "$LIB_ROOT/replicas"
-  app_create life
-  export DIR="$STORAGE/life--db" URL="file://$LIB_ROOT/replicas/life"
+  export URL="file://$LIB_ROOT/replicas/life"
   as 32767 "$TOOLS/writer" -n 20 "$DIR/life.db"
   printf 'LIFEKEY\nlife-Secret\n' | dokku litestream:auth life
   dokku litestream:create life "$DIR" life.db "$URL"
   dokku litestream:start life
-}
-teardown_file() {
-  machine_stop
 }
 
 @test "report: a masked summary, part of dokku report" {
@@ -190,7 +183,7 @@ restored_rows() {
   assert_contains "Keeping the replica $URL"
   run host test -e "$DATA/desired/living.json" -o -e "$DATA/secrets/living.json"
   assert_status 1
-  wait_until 60 bash -c "source '$REPO/tests/dokku/helper.bash'; ! host pgrep -u 32767 -f 'litestream replicate'"
+  wait_until 60 not host pgrep -u 32767 -f 'litestream replicate'
   wait_until 60 host test ! -e "$DATA/state/$id"
   restored_rows 1 25
 }
@@ -230,8 +223,8 @@ restored_rows() {
 }
 
 @test "triggers leave the stdin of others alone" {
-  run bash -c "source '$REPO/tests/dokku/helper.bash'
-    printf 'web=1\n' | host sudo -u dokku env PLUGIN_PATH=$LIB_ROOT/plugins sh -c '$LIB_ROOT/plugins/enabled/litestream/post-delete no-such-app x; cat'"
+  run host sudo -u dokku env "PLUGIN_PATH=$LIB_ROOT/plugins" \
+    sh -c "$LIB_ROOT/plugins/enabled/litestream/post-delete no-such-app x; cat" <<<web=1
   assert_success
   [ "$output" = web=1 ]
 }

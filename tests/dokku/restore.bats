@@ -4,13 +4,9 @@
 load helper
 
 setup_file() {
-  machine_start
+  machine_with_app restore-app
   [[ -z "$NO_MACHINE" ]] || return 0
-  tools_install
-  daemon_start
-  app_create restore-app
-  host install -d -o 32767 -g 32767 "$LIB_ROOT/replicas"
-  export DIR="$STORAGE/restore-app--db" URL="file://$LIB_ROOT/replicas/one"
+  export URL="file://$LIB_ROOT/replicas/one"
   # Large enough that the second file alone is not the whole database.
   as 32767 "$TOOLS/writer" -n 2000 "$DIR/one.db"
   dokku litestream:create restore-app "$DIR" one.db "$URL"
@@ -22,9 +18,6 @@ setup_file() {
   # The replica belongs to 32767; who restores reads it as another user.
   host chmod -R a+rX "$LIB_ROOT/replicas"
   export COPY="$STORAGE/restore-copy"
-}
-teardown_file() {
-  machine_stop
 }
 teardown() {
   [[ -z "$NO_MACHINE" ]] || return 0

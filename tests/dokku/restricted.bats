@@ -5,9 +5,8 @@
 load helper
 
 setup_file() {
-  machine_start
+  machine_with_app mine other
   [[ -z "$NO_MACHINE" ]] || return 0
-  daemon_start
   host mkdir -p "$LIB_ROOT/plugins/available/acl"
   # Of guests only what begins with "mine"; of everybody else all.
   host sh -c 'cd "$1" && cat >user-auth-app && chmod 755 user-auth-app && printf "[plugin]\ndescription = \"acl\"\nversion = \"1\"\n[plugin.config]\n" >plugin.toml &&
@@ -19,17 +18,14 @@ for app in "$@"; do
   [[ "$name" == guest && "$app" != mine* ]] || echo "$app"
 done
 TRIGGER
-  host install -d -o 32767 -g 32767 "$LIB_ROOT/replicas"
   local app
   for app in mine other; do
-    app_create "$app"
     as 32767 sqlite3 "$STORAGE/$app--db/app.db" "PRAGMA journal_mode=WAL; CREATE TABLE t(a); INSERT INTO t VALUES ('$app')" >/dev/null
     dokku litestream:create "$app" "$STORAGE/$app--db" app.db "file://$LIB_ROOT/replicas/$app"
     dokku litestream:start "$app"
   done
   dokku storage:ensure-directory --chown 32767 nobody--db >/dev/null
 }
-teardown_file() { machine_stop; }
 
 # guest WORD...: over ssh, with the key of that name.
 guest() { enter env SSH_NAME=guest SSH_ORIGINAL_COMMAND="$*" dokku </dev/null; }

@@ -4,20 +4,12 @@
 load helper
 
 setup_file() {
-  machine_start
+  machine_with_app set-app
   [[ -z "$NO_MACHINE" ]] || return 0
-  tools_install
-  daemon_start
-  app_create set-app
-  host install -d -o 32767 -g 32767 "$LIB_ROOT/replicas"
-  export DIR="$STORAGE/set-app--db"
   as 32767 "$TOOLS/writer" -n 20 "$DIR/one.db"
   as 32767 "$TOOLS/writer" -n 20 "$DIR/two.db"
   dokku litestream:create set-app "$DIR" one.db "file://$LIB_ROOT/replicas/one"
   dokku litestream:create set-app "$DIR" two.db "file://$LIB_ROOT/replicas/two"
-}
-teardown_file() {
-  machine_stop
 }
 
 report() { dokku litestream:report set-app "--litestream-$1"; }
@@ -51,9 +43,8 @@ desired() { host jq -c "$1" "$DATA/desired/${2:-set-app}.json"; }
   dokku litestream:start set-app
   # The first upload after a quiet time is made at once, the second waits for the interval.
   as 32767 "$TOOLS/writer" -n 1 "$DIR/one.db"
-  wait_until 60 bash -c "source '$REPO/tests/dokku/helper.bash'
-    as 32767 '$TOOLS/writer' -n 1 '$DIR/one.db'
-    [[ \"\$(db_status set-app pending_transactions)\" -ge 1 ]]"
+  one_waits() { as 32767 "$TOOLS/writer" -n 1 "$DIR/one.db" && [[ "$(db_status set-app pending_transactions)" -ge 1 ]]; }
+  wait_until 60 one_waits
   run dokku litestream:status set-app
   assert_success
   assert_contains "Lag:"
@@ -64,8 +55,8 @@ desired() { host jq -c "$1" "$DATA/desired/${2:-set-app}.json"; }
   assert_contains "of all apps has its default: 1s"
   run host test -e "$DATA/desired/--global.json"
   assert_status 1
-  wait_until 60 bash -c "source '$REPO/tests/dokku/helper.bash'
-    state_is set-app replicating && [[ \"\$(db_status set-app pending_bytes)\" -eq 0 ]]"
+  none_waits() { state_is set-app replicating && [[ "$(db_status set-app pending_bytes)" -eq 0 ]]; }
+  wait_until 60 none_waits
 }
 
 @test "set: bad words change nothing" {

@@ -7,9 +7,6 @@ load helper
 setup_file() {
   machine_start
 }
-teardown_file() {
-  machine_stop
-}
 
 # A plugin that tells how it was called: probe_plugin NAME.
 probe_plugin() {
@@ -33,7 +30,7 @@ probe_remove() { host rm -rf "$LIB_ROOT/plugins/enabled/probe" "$LIB_ROOT/plugin
   assert_contains "args=[probe:say a b c] count=3"
   run dokku probe:fail
   assert_status 37
-  run bash -c "source '$REPO/tests/dokku/helper.bash'; echo hello | dokku probe:cat"
+  run dokku probe:cat <<<hello
   assert_contains hello
   probe_remove
 }

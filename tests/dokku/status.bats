@@ -4,21 +4,15 @@
 load helper
 
 setup_file() {
-  machine_start
+  machine_with_app stat-a stat-b
   [[ -z "$NO_MACHINE" ]] || return 0
-  tools_install
-  daemon_start
   local app
-  host install -d -o 32767 -g 32767 "$LIB_ROOT/replicas"
   for app in stat-a stat-b; do
-    app_create "$app"
     as 32767 "$TOOLS/writer" -n 20 "$STORAGE/$app--db/app.db"
     dokku litestream:create "$app" "$STORAGE/$app--db" app.db "file://$LIB_ROOT/replicas/$app"
   done
 }
-teardown_file() {
-  machine_stop
-}
+
 health() { dokku litestream:status "$@" --format json; }
 
 @test "status of what was not started is 11, of nothing at all 0" {
@@ -49,8 +43,8 @@ health() { dokku litestream:status "$@" --format json; }
   as 32767 "$TOOLS/writer" -n 5 "$STORAGE/stat-a--db/app.db"
   dokku litestream:sync stat-a
   # The status of the replica's files comes with the next one of the worker.
-  wait_until 60 bash -c "source '$REPO/tests/dokku/helper.bash'
-    dokku litestream:status stat-a | grep -qE 'Next snapshot: +[0-9T:.+-]+ at the latest'"
+  next_is_told() { grep -qE 'Next snapshot: +[0-9T:.+-]+ at the latest' <<<"$(dokku litestream:status stat-a)"; }
+  wait_until 60 next_is_told
   run dokku litestream:status stat-a
   assert_success
   [[ "$output" =~ Lag:\ +none ]]
@@ -91,7 +85,7 @@ health() { dokku litestream:status "$@" --format json; }
 @test "restart and stop --all: one that fails doesn't keep the others from it" {
   run dokku litestream:restart --all --no-wait
   assert_success
-  wait_until 60 bash -c "source '$REPO/tests/dokku/helper.bash'; dokku litestream:status"
+  wait_until 60 dokku litestream:status
   host sh -c "echo broken >$DATA/desired/stat-a.json"
   run dokku litestream:stop --all
   assert_status 1
@@ -120,10 +114,10 @@ health() { dokku litestream:status "$@" --format json; }
   run ssh_run "litestream:create stat-b '$STORAGE/two words' app.db s3://b/p"
   assert_status 2
   assert_contains "The folder '$STORAGE/two words' does not exist"
-  run bash -c "source '$REPO/tests/dokku/helper.bash'; printf 'KEY\nsecret\n' | enter env SSH_ORIGINAL_COMMAND='litestream:auth stat-b' dokku"
+  run ssh_run "litestream:auth stat-b" <<<$'KEY\nsecret'
   assert_success
   [ "$(host jq -r .access_key_id "$DATA/secrets/stat-b.json")" = KEY ]
-  run bash -c "source '$REPO/tests/dokku/helper.bash'; echo stat-b | enter env SSH_ORIGINAL_COMMAND='litestream:destroy stat-b' dokku"
+  run ssh_run "litestream:destroy stat-b" <<<stat-b
   assert_success
   run ssh_run "litestream:list"
   assert_contains "no replicated databases"

@@ -5,10 +5,7 @@
 load helper
 
 setup_file() {
-  machine_start
-  [[ -z "$NO_MACHINE" ]] || return 0
-  tools_install
-  daemon_start
+  machine_with_app
 }
 teardown_file() {
   s3_stop
