@@ -150,7 +150,7 @@ secrets() { host jq -r "$2" "$DATA/secrets/$1.json"; }
 }
 
 @test "auth: the watcher of the test before can find something" {
-  host bash -c 'exec -a "x NEEDLEtwo" sleep 20' 3>&- &
+  host bash -c 'exec -a "x NEEDLEtwo" sleep 60' 3>&- &
   local sleeper="$!"
   wait_until 60 host bash -c 'for p in /proc/[0-9]*; do tr "\0" "\n" <$p/cmdline; done 2>/dev/null | grep -q "^x NEEDLE[t]wo"'
   kill "$sleeper"

@@ -47,7 +47,7 @@ containers() { docker ps -q --filter label=com.dokku.app-name=boxed | wc -l; }
   assert_success
   run dokku litestream:start boxed
   assert_success
-  state_is boxed replicating
+  wait_until 60 state_is boxed replicating
 }
 
 @test "deploys: the old container writes on while the new one starts, and all goes on being replicated" {
@@ -60,7 +60,7 @@ containers() { docker ps -q --filter label=com.dokku.app-name=boxed | wc -l; }
   overlaps 2
   dokku ps:restart boxed
   [ "$(containers)" -eq 1 ]
-  state_is boxed replicating
+  wait_until 60 state_is boxed replicating
   [ "$(dokku litestream:status boxed --format json | jq .restarts)" -eq 0 ]
 }
 

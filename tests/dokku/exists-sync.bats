@@ -46,7 +46,7 @@ state_of() {
   dokku litestream:create many-app "$DIR" two.db "file://$LIB_ROOT/replicas/two"
   dokku litestream:start many-app
   dokku litestream:destroy many-app two.db --force
-  host sh -c "rm $DIR/two.db*"
+  host sh -c "rm -f $DIR/two.db*"
   as 32767 sqlite3 "$DIR/two.db" 'PRAGMA journal_mode=WAL; CREATE TABLE other(x)'
   dokku litestream:create many-app "$DIR" two.db "file://$LIB_ROOT/replicas/two"
   wait_until 60 state_of two.db fenced

@@ -132,7 +132,7 @@ daemon_start() {
   pid="$!"
   echo "$pid" >"$daemon_files/litestreamd.pid"
   # The one that answers must be this one, not one that did not end.
-  for ((i = 0; i < 200; i++)); do
+  for ((i = 0; i < 1200; i++)); do
     has_ended "$pid" && break
     ! host "$LIBDIR/litestream" ctl info >/dev/null 2>&1 || return 0
     sleep 0.05
@@ -238,7 +238,7 @@ app_start() {
     host sh -c "echo '$uid $TOOLS/writer $* $db' >/home/dokku/$app/CONTAINERS"
     dokku ps:start "$app"
   fi
-  wait_until 10 rows_at_least "$db" 1
+  wait_until 60 rows_at_least "$db" 1
 }
 app_stop() {
   if real_dokku; then

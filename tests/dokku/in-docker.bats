@@ -71,7 +71,7 @@ create() { run dokku litestream:create "$1" "$2" app.db "file://$LIB_ROOT/data/r
     = "/mnt/dokku/home/dokku/home-db /app/db/litestream" ]
   run dokku litestream:start home
   assert_success
-  state_is home replicating
+  wait_until 60 state_is home replicating
 }
 
 @test "a mount that names the container's folder is the host's other one: refused, with the line that is right" {

@@ -22,19 +22,24 @@ now() {
   sleep 0.01
 }
 
+# hold FILE: a process "sleep" of the app's user, in HOLDER, that has it open. It is called so once it has.
+hold() {
+  host rm -f /var/tmp/holder
+  as 32767 sh -c "echo \$\$ >/var/tmp/holder; exec sleep 600 3<$1" 3>&- &
+  wait_until 60 host sh -c 'grep -qx sleep "/proc/$(cat /var/tmp/holder)/comm"'
+  HOLDER="$(host cat /var/tmp/holder)"
+}
+
 @test "in place: refused while the app has it open, and the app is named" {
-  local pid
-  as 32767 sh -c "echo \$\$ >/var/tmp/holder; exec sleep 60 3<$DIR/one.db" 3>&- &
-  wait_until 60 host test -s /var/tmp/holder
-  pid="$(host cat /var/tmp/holder)"
+  hold "$DIR/one.db"
   run dokku litestream:restore place-app --force
   assert_status 9
-  assert_contains "process $pid (sleep) has $DIR/one.db open"
+  assert_contains "process $HOLDER (sleep) has $DIR/one.db open"
   assert_contains "dokku ps:stop place-app"
   # Nothing was touched, the worker neither.
   state_is place-app replicating
   [ -z "$(before_files)" ]
-  host kill "$pid"
+  host kill "$HOLDER"
 }
 
 @test "in place: an earlier time; the worker ships what is new first and goes on from there" {
@@ -91,7 +96,7 @@ now() {
   # One that is lost needs no --force.
   dokku litestream:start place-app
   dokku litestream:stop place-app
-  host sh -c "rm $DIR/two.db*"
+  host sh -c "rm -f $DIR/two.db*"
   dokku litestream:restore place-app two.db
   [ "$(rows "$DIR/two.db")" -eq 5 ]
 }
@@ -101,7 +106,7 @@ now() {
   dokku litestream:create place-app "$DIR" three.db "file://$LIB_ROOT/replicas/three"
   dokku litestream:start place-app
   dokku litestream:destroy place-app three.db --force
-  host sh -c "rm $DIR/three.db*"
+  host sh -c "rm -f $DIR/three.db*"
   as 32767 sqlite3 "$DIR/three.db" 'PRAGMA journal_mode=WAL; CREATE TABLE other(x)'
   dokku litestream:create place-app "$DIR" three.db "file://$LIB_ROOT/replicas/three"
   run dokku litestream:start place-app
@@ -153,17 +158,15 @@ containers() { host sh -c "ls $LIB_ROOT/data/scheduler-docker-local/$1/*.pid 2>/
 
 @test "in place: the app comes back when the restore fails, also while another process has the file" {
   real_dokku && skip "a real Dokku would need an image for the app"
-  local dir="$STORAGE/live-app--db" pid
+  local dir="$STORAGE/live-app--db"
   run dokku litestream:restore live-app --txid 4000000 --force
   assert_status 3
   assert_contains "Starting app live-app"
   [ "$(containers live-app)" -eq 1 ]
 
-  as 32767 sh -c "echo \$\$ >/var/tmp/second-holder; exec sleep 600 3<$dir/live.db" 3>&- &
-  wait_until 60 host test -s /var/tmp/second-holder
-  pid="$(host cat /var/tmp/second-holder)"
+  hold "$dir/live.db"
   run dokku litestream:restore live-app --force
-  host kill "$pid"
+  host kill "$HOLDER"
   assert_status 9
   assert_contains "(sleep) has $dir/live.db open"
   assert_contains "Starting app live-app"

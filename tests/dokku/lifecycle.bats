@@ -103,7 +103,9 @@ code() { host sh -c "printf '32767 %s\\n' \"\$1\" >/home/dokku/living/CONTAINERS
   dokku ps:stop living
   wait_until 60 host sh -c "! ls $DIR/life.db-wal $DIR/life.db-shm"
   state_is living replicating
-  [ "$(db_status living unshipped)" = false ]
+  # The daemon has it from the worker's next status.
+  all_shipped() { [[ "$(db_status living unshipped)" == false ]]; }
+  wait_until 60 all_shipped
   code "$TOOLS/writer -w 8 -n 30 $DIR/life.db"
   dokku ps:start living
   wait_until 60 wrote 8 30
@@ -260,7 +262,7 @@ restored_rows() {
   dokku litestream:start fence-app
   dokku litestream:destroy fence-app --force
   # A new host: the app made a database of its own before anybody restored.
-  host sh -c "rm $dir/a.db*"
+  host sh -c "rm -f $dir/a.db*"
   as 32767 sqlite3 "$dir/a.db" 'PRAGMA journal_mode=WAL; CREATE TABLE other(x)'
   dokku litestream:create fence-app "$dir" a.db "$url"
   run dokku litestream:start fence-app
@@ -271,7 +273,7 @@ restored_rows() {
   assert_success
   assert_contains "Not everything of $dir/a.db was uploaded: the replica holds"
   [ "$(dokku litestream:status fence-app --format json | jq -r '.databases[0].unshipped')" = true ]
-  host sh -c "rm $dir/a.db*"
+  host sh -c "rm -f $dir/a.db*"
   dokku litestream:restore "$dir" a.db "$url"
   run dokku litestream:restore "$dir" a.db "$url"
   assert_status 4
