@@ -77,6 +77,35 @@ refused() {
   assert_status 1
 }
 
+@test "create --start: registered and replicated when it returns, also by dokku --app" {
+  run dokku litestream:create create-app "$DIR" production.sqlite3 "$REPLICA" --start
+  assert_success
+  assert_contains "is registered with the replica $REPLICA"
+  assert_contains "App create-app is replicated"
+  refute_contains "Start the replication: "
+  [ "$(db_status create-app state)" = replicating ]
+  # A second one of an app that runs.
+  as 32767 sqlite3 "$DIR/third.db" 'PRAGMA journal_mode=WAL; CREATE TABLE t(a)'
+  run dokku --quiet --app create-app litestream:create "$DIR" third.db "file://$LIB_ROOT/replicas/two" --start
+  assert_success
+  [ -z "$output" ]
+  [ "$(dokku litestream:status create-app --format json | jq -r '[.databases[].state] | join(" ")')" = "replicating replicating" ]
+  dokku --force litestream:destroy create-app
+  host sh -c "rm -rf $LIB_ROOT/replicas/*"
+  # What can't be registered isn't started; what can't be started stays registered, and the code says so.
+  run dokku litestream:create create-app "$DIR" production.sqlite3 s3://bucket/x --start
+  [ "$status" -ne 0 ]
+  run host test -e "$DATA/desired/create-app.json"
+  assert_status 1
+  dokku litestream:create create-app "$DIR" third.db "file://$LIB_ROOT/replicas/two" --start
+  dokku --force litestream:destroy create-app
+  run dokku litestream:create create-app "$DIR" production.sqlite3 "file://$LIB_ROOT/replicas/two" --start
+  assert_status 8
+  assert_contains "is registered with the replica"
+  assert_contains "dokku litestream:takeover create-app"
+  [ "$(desired .running)" = true ]
+}
+
 @test "list: none is a message and an empty array" {
   run dokku litestream:list
   assert_success
