@@ -169,6 +169,11 @@ restored_rows() {
   dokku plugin:enable litestream
   run dokku litestream:status unseen
   assert_status 20
+  run dokku litestream:list
+  assert_success
+  assert_contains "No app any more, and still registered: unseen; to end it: dokku litestream:destroy <app>"
+  assert_contains "$dir/a.db"
+  [ "$(dokku litestream:list --format json | jq -c 'map([.app, .left_over])')" = '[["unseen",true],["living",false]]' ]
   run dokku litestream:destroy unseen --force
   assert_success
   run host test -e "$DATA/desired/unseen.json"

@@ -120,12 +120,27 @@ guest() { enter env SSH_NAME=guest SSH_ORIGINAL_COMMAND="$*" dokku </dev/null; }
   run guest litestream:create mine "$STORAGE/mine--db" second.db "file://$LIB_ROOT/replicas/other"
   assert_status 6
   refute_contains "app other"
+  # What he may name all the same is registered by somebody whose name he may not learn.
+  dokku storage:mount mine "$STORAGE/other--db:/shared"
+  printf 'KEY\nsecret\n' | dokku litestream:auth mine
+  run guest litestream:create mine "$STORAGE/other--db" app.db s3://bucket/x
+  assert_status 1
+  assert_contains "is registered already, by another app"
+  refute_contains "app other"
+  refute_contains replicas
+  run guest litestream:discover mine
+  assert_contains "$STORAGE/other--db/app.db is replicated already, for another app"
+  refute_contains "app other"
+  dokku storage:unmount mine "$STORAGE/other--db:/shared"
+  dokku litestream:deauth mine
   [[ "$(host jq '.databases | length' "$DATA/desired/mine.json")" == 1 ]]
 }
 
 @test "what a destroyed app left is not theirs to end" {
   host cp -p "$DATA/desired/other.json" /tmp/gone.json
   host sh -c "sed 's/other/gone/g' /tmp/gone.json >$DATA/desired/gone.json && chown dokku:dokku $DATA/desired/gone.json && chmod 0600 $DATA/desired/gone.json"
+  run guest litestream:list
+  refute_contains gone
   run guest --force litestream:destroy gone
   assert_status 20
   host test -e "$DATA/desired/gone.json"
