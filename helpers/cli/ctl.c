@@ -33,6 +33,8 @@ static const struct flag flags[] = {
 	{"timestamp", FLAG_STRING, "TIME", "restore: the state at this time (RFC 3339)"},
 	{"generation", FLAG_STRING, "GENERATION", "restore: of Litestream 0.3's backups this one"},
 	{"index", FLAG_STRING, "INDEX", "restore: of Litestream 0.3's backups up to this WAL"},
+	{"seen", FLAG_STRING, "TEXT",
+		"accept, takeover: only of the file that look told of in these words"},
 	{NULL, FLAG_BOOL, NULL, NULL},
 };
 
@@ -186,8 +188,8 @@ static int run_decide(struct args *a, struct err *e)
 		return args_usage(a, e, "litestream ctl accept APP DB",
 			"%s needs an app and the path of its database", a->argv[0]);
 	return post(a, "/decide",
-		json_pack(
-			"{s:s,s:s,s:s}", "app", a->argv[1], "database", a->argv[2], "decision", a->argv[0]),
+		json_pack("{s:s,s:s,s:s,s:s*}", "app", a->argv[1], "database", a->argv[2], "decision",
+			a->argv[0], "seen", args_string(a, "seen", NULL)),
 		DECIDE_TIMEOUT_MS, e);
 }
 
@@ -235,7 +237,7 @@ static int on_restore_line(void *ctx, json_t *line, struct err *e)
 		putchar('\n');
 		fflush(stdout);
 	} else {
-		show_job_line(line, a->argv[0]);
+		show_job_line(line, a->argv[0], stdout);
 	}
 	return ERR_OK;
 }
@@ -303,8 +305,8 @@ static int on_legacy_line(void *ctx, json_t *line, struct err *e)
 {
 	const json_t *result = json_object_get(line, "result");
 	(void)ctx;
-	if (!result) {
-		show_job_line(line, "cleanup-legacy");
+	if (!result) { /* standard output is for what the job found */
+		show_job_line(line, "cleanup-legacy", stderr);
 		return ERR_OK;
 	}
 	return print_json(result, e);

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "cli/args.h"
 #include "cli/command.h"
+#include "cli/progress.h"
 #include "cli/restore_flags.h"
 #include "cli/stop.h"
 #include "store/store.h"
@@ -16,14 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
-
-#define PROGRESS_EVERY_US 200000
-
-struct progress {
-	int64_t next_us;
-	bool shown;
-};
 
 /* ---- arguments ---- */
 
@@ -85,25 +78,9 @@ static int parse(struct args *a, struct restore_options *o, struct err *e)
 	return restore_flags_target(a, &o->target, e);
 }
 
-/* ---- progress: a line that is written over, on a terminal only ---- */
-
 static void show_progress(void *ctx, uint64_t done, uint64_t total)
 {
-	struct progress *p = ctx;
-	int64_t now = clock_mono_us();
-	if (now < p->next_us)
-		return;
-	p->next_us = now + PROGRESS_EVERY_US;
-	p->shown = true;
-	double percent = total ? 100.0 * (double)done / (double)total : 100.0;
-	fprintf(stderr, "\rrestoring: %.1f of %.1f MB (%.0f %%) ", (double)done / 1e6,
-		(double)total / 1e6, percent);
-}
-
-static void end_progress(const struct progress *p)
-{
-	if (p->shown)
-		fprintf(stderr, "\r%60s\r", "");
+	progress_show(ctx, stderr, done, total, NULL);
 }
 
 /* ---- what is printed ---- */
@@ -258,7 +235,7 @@ static int restore(struct args *a, struct store *s, const struct restore_options
 	struct progress progress = {0};
 	struct restore_options options = *o;
 	options.cancelled = stop_flag();
-	if (!args_bool(a, "quiet") && isatty(STDERR_FILENO)) {
+	if (!args_bool(a, "quiet")) {
 		options.progress = show_progress;
 		options.progress_ctx = &progress;
 	}
@@ -269,7 +246,7 @@ static int restore(struct args *a, struct store *s, const struct restore_options
 		return rc;
 	rc = restore_run(s, &options, &r, e);
 	stop_end();
-	end_progress(&progress);
+	progress_end(&progress);
 	if (rc == ERR_CANCELLED)
 		err_set(e, ERR_CANCELLED, "interrupted: nothing was restored");
 	if (rc == ERR_NO_BACKUP && r.empty_replica && args_bool(a, "if-replica-exists")) {

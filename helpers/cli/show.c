@@ -1,11 +1,11 @@
 #include "cli/show.h"
 
 #include "base/json.h"
+#include "cli/progress.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 /* Up to three texts of one printf, made harmless. */
 static const char *clean(const char *text)
@@ -93,18 +93,6 @@ void show_status(const json_t *answer)
 		show_app(json_array_get(apps, i));
 }
 
-static void show_progress(const json_t *progress, bool files)
-{
-	int64_t done = json_int(progress, "done"), total = json_int(progress, "total");
-	if (!isatty(STDERR_FILENO) || total <= 0)
-		return;
-	fprintf(stderr, "\r%3" PRId64 " %% of %" PRId64 " %s", done * 100 / total,
-		files ? total : total / 1000000, files ? "files" : "MB");
-	if (done >= total)
-		fputc('\n', stderr);
-	fflush(stderr);
-}
-
 static void show_live(const json_t *result)
 {
 	const char *live = json_text(result, "live"), *error = json_text(result, "live_error");
@@ -152,20 +140,25 @@ static void show_purged(const json_t *result)
 			   "lifecycle rule of the bucket removes noncurrent versions\n");
 }
 
-void show_job_line(const json_t *line, const char *verb)
+void show_job_line(const json_t *line, const char *verb, FILE *out)
 {
-	const json_t *progress = json_object_get(line, "progress");
+	static struct progress progress; /* a process shows one job */
+	const json_t *at = json_object_get(line, "progress");
 	const json_t *result = json_object_get(line, "result");
 	bool purge = strcmp(verb, "purge") == 0;
-	if (progress)
-		show_progress(progress, purge);
+	if (at) {
+		int64_t done = json_int(at, "done"), total = json_int(at, "total");
+		progress_show(&progress, out, (uint64_t)done, (uint64_t)total, purge ? "files" : NULL);
+		return;
+	}
+	progress_end(&progress);
 	if (json_object_get(line, "log"))
-		printf("%s\n", field(line, "log"));
+		fprintf(out, "%s\n", field(line, "log"));
 	if (result && purge)
 		show_purged(result);
 	else if (result)
 		show_restored(result, verb);
-	fflush(stdout);
+	fflush(out);
 }
 
 void show_error(const char *text)

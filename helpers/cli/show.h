@@ -5,12 +5,14 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdio.h>
 
 void show_info(const json_t *answer);
 void show_list(const json_t *answer);
 void show_status(const json_t *answer); /* of the daemon, or of a stand-alone replicate */
-/* Of a job: "restore", "verify" or "purge"; progress goes to stderr, on terminals only. */
-void show_job_line(const json_t *line, const char *verb);
+/* A line of a job's stream: "restore", "verify" or "purge". Logs, results and lines of progress go
+ * to `out` (progress.h). */
+void show_job_line(const json_t *line, const char *verb, FILE *out);
 void show_line(const char *text);  /* any text, as one line */
 void show_error(const char *text); /* the same on stderr, behind "Error: " */
 

@@ -484,10 +484,10 @@ uint64_t child_sync(struct child *c, const char *database, bool if_there, int64_
 	return ask(c, message_sync_encode(&m), timeout_ms, done, ctx);
 }
 
-uint64_t child_decide(
-	struct child *c, const char *database, bool takeover, child_done_fn done, void *ctx)
+uint64_t child_decide(struct child *c, const char *database, bool takeover, const char *seen,
+	child_done_fn done, void *ctx)
 {
-	const struct message_decide m = {++c->next_ask, (char *)database, takeover};
+	const struct message_decide m = {++c->next_ask, (char *)database, takeover, (char *)seen};
 	return ask(c, message_decide_encode(&m), DECIDE_MS, done, ctx);
 }
 

@@ -109,9 +109,10 @@ uint64_t child_sync(struct child *c, const char *database, bool if_there, int64_
 	child_done_fn done, void *ctx);
 
 /* The same for a person's word on one database: replication begins anew with it, once. ERR_FAIL:
- * the database is in no state that asks for it. */
-uint64_t child_decide(
-	struct child *c, const char *database, bool takeover, child_done_fn done, void *ctx);
+ * the database is in no state that asks for it, or another file stands there than was `seen` (NULL:
+ * any will do). */
+uint64_t child_decide(struct child *c, const char *database, bool takeover, const char *seen,
+	child_done_fn done, void *ctx);
 
 void child_ask_cancel(struct child *c, uint64_t ticket);
 

@@ -51,7 +51,7 @@ static int start(
 		return err_nomem(e, "deciding");
 	call->request = q;
 	control_on_gone(q, on_gone, call);
-	child_decide(c, d->id, body->takeover, on_done, call);
+	child_decide(c, d->id, body->takeover, body->seen, on_done, call);
 	return ERR_OK;
 }
 

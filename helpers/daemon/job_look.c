@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "daemon/jobrun_internal.h"
+#include "daemon/seen.h"
 #include "replicate/survey.h"
 
 #include <errno.h>
@@ -14,7 +15,7 @@
 static int put_database(json_t *o, const char *path, struct err *e)
 {
 	struct stat st, wal;
-	char name[4096], at[32];
+	char name[4096], at[32], seen[SEEN_SIZE];
 	int rc = ERR_OK;
 	if (stat(path, &st) != 0 && errno != ENOENT)
 		return err_errno(e, ERR_DATABASE, errno, "cannot look at %s", path);
@@ -31,6 +32,7 @@ static int put_database(json_t *o, const char *path, struct err *e)
 		return err_nomem(e, "telling a result");
 	json_put_int(database, "bytes", st.st_size, &rc);
 	json_put_text(database, "modified", at, &rc);
+	json_put_text(database, "seen", seen_text(&st, seen), &rc);
 	json_put(o, "database", database, &rc);
 	return rc;
 }

@@ -8,6 +8,7 @@
 #include "daemon/spawn.h"
 #include "daemon/status_message.h"
 #include "daemon/worker_internal.h"
+#include "replicate/advice.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -68,15 +69,19 @@ static void fill_config(
 	credentials_to_store(&w->config.credentials, &c->store);
 }
 
-void worker_add(struct worker *w, size_t i, enum decision decision)
+void worker_add(struct worker *w, size_t i, const struct decided *decided)
 {
 	const struct message_database *d = &w->config.databases[i];
 	struct refused *r = &w->refused[i];
 	struct replicator_config c;
 	struct err e = ERR_INIT;
 	fill_config(w, d, &c);
-	c.accept = decision == DECISION_ACCEPT;
-	c.takeover = decision == DECISION_TAKEOVER;
+	if (decided) {
+		c.accept = decided->what == DECISION_ACCEPT;
+		c.takeover = decided->what == DECISION_TAKEOVER;
+		c.seen_dev = decided->dev;
+		c.seen_ino = decided->ino;
+	}
 	int rc = schedule_add(w->schedule, d->id, &c, &e);
 	if (rc != ERR_OK && (!r->is || strcmp(r->reason, e.text) != 0))
 		log_error("not replicating %s: %s", d->path, e.text);
@@ -96,7 +101,7 @@ static void add_all(struct worker *w)
 	for (size_t i = 0; i < w->config.n_databases; i++) {
 		if (schedule_stopping(w->schedule))
 			break;
-		worker_add(w, i, DECISION_NONE);
+		worker_add(w, i, NULL);
 		/* A thousand on a slow disk may take longer than the watchdog waits. */
 		if (clock_mono_us() >= w->alive_us)
 			say_alive(w, clock_mono_us());
@@ -111,7 +116,7 @@ static void retry_refused(struct worker *w, int64_t now)
 	w->retry_us = now + RETRY_US;
 	for (size_t i = 0; i < w->config.n_databases; i++) {
 		if (w->refused[i].is)
-			worker_add(w, i, DECISION_NONE);
+			worker_add(w, i, NULL);
 	}
 }
 
@@ -279,6 +284,7 @@ static int begin(struct worker *w, struct err *e)
 	if (rc != ERR_OK)
 		return rc;
 	credentials_hide(&w->config.credentials);
+	advice_set_app(w->config.app);
 	size_t n = w->config.n_databases + 1;
 	w->refused = calloc(n, sizeof(*w->refused));
 	w->told = calloc(n, sizeof(*w->told));

@@ -29,7 +29,8 @@ enum decision { DECISION_NONE, DECISION_ACCEPT, DECISION_TAKEOVER };
 /* One that is being carried out: the database is let go, and then opened with it. */
 struct decided {
 	enum decision what;
-	uint64_t id; /* of the message that waits for an answer */
+	uint64_t id;       /* of the message that waits for an answer */
+	uint64_t dev, ino; /* of the file that it is about */
 };
 
 struct worker {
@@ -52,9 +53,9 @@ struct worker {
 /* Takes the message; NULL = out of memory. False: it could not be said. */
 bool worker_say(struct worker *w, json_t *message);
 
-/* Adds database i of the configuration to the schedule; failing that it is noted as refused, and
- * tried again from time to time, then without the decision. */
-void worker_add(struct worker *w, size_t i, enum decision decision);
+/* Adds database i of the configuration to the schedule, by a person's word or NULL; failing that it
+ * is noted as refused, and tried again from time to time, then without the decision. */
+void worker_add(struct worker *w, size_t i, const struct decided *decided);
 
 /* Says what changed since it was told last. */
 void worker_tell_changes(struct worker *w, int64_t now);

@@ -1,11 +1,14 @@
 /* What a worker is told, and what it answers. */
 #include "base/clock.h"
 #include "base/log.h"
+#include "daemon/seen.h"
 #include "daemon/worker_internal.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- syncs ---- */
@@ -98,10 +101,10 @@ static void on_let_go(void *ctx, const char *id, const struct replicator_status 
 	size_t i = find_database(w, id);
 	struct decided d = w->decided[i];
 	(void)last;
-	w->decided[i] = (struct decided){DECISION_NONE, 0};
+	w->decided[i] = (struct decided){.what = DECISION_NONE};
 	for (size_t k = 0; k < schedule_count(w->schedule); k++)
 		w->index[k] = find_database(w, schedule_id(w->schedule, k));
-	worker_add(w, i, d.what);
+	worker_add(w, i, &d);
 	worker_tell_changes(w, clock_mono_us());
 	answer(w, MESSAGE_DECIDED, d.id, w->refused[i].code, w->refused[i].reason);
 }
@@ -122,6 +125,21 @@ static int check_state(
 		what == DECISION_TAKEOVER ? "take over" : "accept");
 }
 
+/* Does it still stand there that the word is about? Another file may have come since, which nobody
+ * has seen. */
+static int check_seen(
+	const struct message_decide *m, const char *path, struct stat *st, struct err *e)
+{
+	char now[SEEN_SIZE];
+	if (stat(path, st) != 0)
+		return err_errno(e, ERR_FAIL, errno, "cannot %s what is not there: %s",
+			m->takeover ? "take over with" : "accept", path);
+	if (!m->seen || strcmp(m->seen, seen_text(st, now)) == 0)
+		return ERR_OK;
+	return err_set(e, ERR_FAIL,
+		"%s has changed since it was looked at, so nothing was decided: look at it again", path);
+}
+
 static int start_decision(struct worker *w, const struct message_decide *m, struct err *e)
 {
 	enum decision what = m->takeover ? DECISION_TAKEOVER : DECISION_ACCEPT;
@@ -133,13 +151,16 @@ static int start_decision(struct worker *w, const struct message_decide *m, stru
 		return err_set(e, ERR_AGAIN, "%s is being let go: try again in a moment", d->path);
 	if (!find_scheduled(w, d->id, &k))
 		return err_set(e, (enum err_code)w->refused[i].code, "%s", w->refused[i].reason);
+	struct stat st;
 	int rc = check_state(w, d->path, k, what, e);
+	if (rc == ERR_OK)
+		rc = check_seen(m, d->path, &st, e);
 	if (rc != ERR_OK)
 		return rc;
 	log_info("%s: %s by a person's word", d->path, m->takeover ? "taking over" : "accepted");
 	rc = schedule_remove(w->schedule, d->id, 0, on_let_go, w, e);
 	if (rc == ERR_OK)
-		w->decided[i] = (struct decided){what, m->id};
+		w->decided[i] = (struct decided){what, m->id, st.st_dev, st.st_ino};
 	return rc;
 }
 

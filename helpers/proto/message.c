@@ -102,6 +102,7 @@ static const struct member decide_members[] = {
 	COUNT(struct message_decide, "id", id, 0),
 	TEXT(struct message_decide, "database", database, TEXT_MAX + 200),
 	FLAG(struct message_decide, "takeover", takeover),
+	MAYBE(struct message_decide, "seen", seen, 64),
 };
 
 static const struct member answer_members[] = {

@@ -102,6 +102,7 @@ struct message_decide {
 	uint64_t id;
 	char *database; /* path or id */
 	bool takeover;  /* of a fenced one (F7); else: accept what took the database's place */
+	char *seen;     /* only if that file stands there (daemon/seen.h); NULL: whatever does */
 };
 json_t *message_decide_encode(const struct message_decide *m);
 int message_decide_decode(struct message_decide *m, const json_t *message, struct err *e);

@@ -28,6 +28,7 @@ static const struct member sync_members[] = {
 static const struct member decide_members[] = {
 	{"app", JSON_FIELD_TEXT, false, offsetof(struct request_decide, app), 63},
 	{"database", JSON_FIELD_TEXT, false, offsetof(struct request_decide, database), TEXT_MAX + 130},
+	{"seen", JSON_FIELD_TEXT, true, offsetof(struct request_decide, seen), 64},
 };
 
 static const struct member target_members[] = {

@@ -38,6 +38,7 @@ void request_sync_free(struct request_sync *r);
 struct request_decide {
 	char *app, *database; /* path or id */
 	bool takeover;        /* "takeover"; false: "accept" */
+	char *seen;           /* of the answer to /look: about that file only; NULL: about any */
 };
 int request_decide_decode(struct request_decide *r, const json_t *body, struct err *e);
 void request_decide_free(struct request_decide *r);

@@ -11,6 +11,7 @@
 #include "base/endian.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "replicate/advice.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -60,9 +61,8 @@ int64_t become_replaced(struct replicator *r, const char *what)
 {
 	struct err e;
 	err_set(&e, ERR_FAIL,
-		"%s: nothing is shipped until this is accepted (start once with -accept), or the former "
-		"database is put back",
-		what);
+		"%s: nothing is shipped until this is accepted (%s), or the former database is put back",
+		what, advice_accept());
 	detach_and_drop(r, 0);
 	replicator_set_phase(r, PHASE_STOPPED);
 	replicator_trouble(r, HEALTH_SOURCE, REPLICATOR_REPLACED, &e);
@@ -72,15 +72,17 @@ int64_t become_replaced(struct replicator *r, const char *what)
 	return INT64_MAX;
 }
 
-/* Is the file that stands there another one than the one that was shipped? */
+/* Is the file that stands there another one than the one that was shipped, or than the one that a
+ * person's word was about? */
 static bool is_other_file(struct replicator *r, const struct stat *st)
 {
 	pthread_mutex_lock(&r->lock);
 	const struct shared *s = &r->shared;
 	bool known = s->ino != 0 && !s->accept && !s->whole;
 	bool other = s->ino != st->st_ino || (s->same_boot && s->dev != st->st_dev);
+	bool unseen = s->seen_ino && (s->seen_ino != st->st_ino || s->seen_dev != st->st_dev);
 	pthread_mutex_unlock(&r->lock);
-	return known && other;
+	return (known && other) || unseen;
 }
 
 /* A first snapshot takes the database's size twice beside it for a while: staged and frozen. */
@@ -93,8 +95,8 @@ static int check_space(struct replicator *r, const struct stat *st, struct err *
 		return ERR_OK;
 	return err_set(e, ERR_FULL,
 		"the first upload needs %" PRIu64 " MiB of free space at %s, %" PRIu64
-		" MiB are there: free some, or move the state elsewhere (-meta-path)",
-		need >> 20, state_dir_path(r->dir), have >> 20);
+		" MiB are there: free some%s",
+		need >> 20, state_dir_path(r->dir), have >> 20, advice_space());
 }
 
 void note_lineage(struct replicator *r)

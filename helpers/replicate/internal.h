@@ -90,7 +90,9 @@ struct shared {
 	bool prove;  /* compare with prove_checksum and prove_n_page first */
 	bool judge;  /* after a comparison ask whether this is still the same database */
 	bool accept; /* a person's word for what stands there now: good for one upload */
-	bool proven; /* the turn found the checksum; the table is in turn.proof */
+	uint64_t seen_dev,
+		seen_ino; /* that word, or the one to take over, is about this file; 0 = any */
+	bool proven;  /* the turn found the checksum; the table is in turn.proof */
 	uint64_t prove_checksum;
 	uint32_t prove_n_page, prove_page_size;
 	uint64_t base_txid;

@@ -172,6 +172,8 @@ int replicator_open(struct replicator **out, const struct replicator_config *cfg
 		return rc;
 	}
 	r->shared.accept = cfg->accept;
+	r->shared.seen_dev = cfg->seen_dev;
+	r->shared.seen_ino = cfg->seen_ino;
 	r->shared.had_state = state_exists(r->dir);
 	*out = r;
 	return ERR_OK;

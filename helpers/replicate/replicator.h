@@ -43,6 +43,9 @@ struct replicator_config {
 	bool takeover; /* F7: a person's word, for this start only */
 	bool accept; /* state `replaced`: a person accepted the database that stands there now; another
 					one after the next upload has to be accepted anew */
+	/* Device and inode of the file that this word is about; inode 0: whatever stands there. Another
+	 * one is `replaced`. */
+	uint64_t seen_dev, seen_ino;
 
 	/* For the manifest (litestream.json); NULL / 0 for what is unknown. */
 	const char *app, *storage_name, *container_path;

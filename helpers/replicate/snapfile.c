@@ -4,6 +4,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "format/ltxset.h"
+#include "replicate/advice.h"
 #include "replicate/fence.h"
 #include "replicate/ltxfile.h"
 #include "replicate/putltx.h"
@@ -193,8 +194,8 @@ static int look_at_it(struct store *s, const struct frozen *f, struct err *e)
 	return err_set(e, ERR_FENCED,
 		"another node wrote a snapshot of TXID %016" PRIx64
 		" of the replica, of another database than ours; nothing more is shipped from here: stop "
-		"the other one and restore from the replica, or start once with -takeover",
-		f->txid);
+		"the other one and restore from the replica, or %s",
+		f->txid, advice_takeover());
 }
 
 int snapfile_put(struct store *s, const char *path, bool weak, bool *unconditional,

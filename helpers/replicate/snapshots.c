@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "replicate/advice.h"
 #include "replicate/snapfile.h"
 
 #include <errno.h>
@@ -100,9 +101,8 @@ static bool is_room(struct replicator *r, uint64_t db_bytes)
 			why, sizeof(why), "cannot look at %s: %s", state_dir_path(r->dir), strerror(errno));
 	else if (have < need)
 		snprintf(why, sizeof(why),
-			"it needs %" PRIu64 " MiB of free space at %s, %" PRIu64
-			" MiB are there: free some, or move the state elsewhere (-meta-path)",
-			need >> 20, state_dir_path(r->dir), have >> 20);
+			"it needs %" PRIu64 " MiB of free space at %s, %" PRIu64 " MiB are there: free some%s",
+			need >> 20, state_dir_path(r->dir), have >> 20, advice_space());
 	else
 		return true;
 	put_off(r, ERR_FULL, why);

@@ -1,5 +1,7 @@
 #include "replicate/start.h"
 
+#include "replicate/advice.h"
+
 #include <inttypes.h>
 #include <string.h>
 
@@ -38,12 +40,9 @@ static bool is_restored(const struct start_facts *f)
 	return s->txid < of || !recorded || !s->checksum || recorded == s->checksum;
 }
 
-static const char *advice(void)
-{
-	return "stop the other one and restore from the replica here, or start litestream replicate "
-		   "once with -takeover "
-		   "to replace its state by this database";
-}
+#define ADVICE                                                                                  \
+	"stop the other one and restore from the replica here, or %s to replace its state by this " \
+	"database"
 
 static void explain(const struct start_facts *f, struct err *why)
 {
@@ -51,26 +50,25 @@ static void explain(const struct start_facts *f, struct err *why)
 	if (f->frozen_there && !f->frozen_same)
 		err_set(why, ERR_FENCED,
 			"another node wrote TXID %016" PRIx64 " of the replica, which this one was about to "
-			"write; it got as far as %016" PRIx64 ": %s",
-			f->frozen_txid, f->max_txid, advice());
+			"write; it got as far as %016" PRIx64 ": " ADVICE,
+			f->frozen_txid, f->max_txid, advice_takeover());
 	else if (s && !f->copied && s->txid > f->max_txid)
 		err_set(why, ERR_FENCED,
 			"the replica ends at TXID %016" PRIx64 ", but this node had written up to %016" PRIx64
-			": files were removed, or this is another replica's place; start litestream replicate "
-			"once with -takeover "
-			"to write the whole database there",
-			f->max_txid, s->txid);
+			": files were removed, or this is another replica's place; %s to write the whole "
+			"database there",
+			f->max_txid, s->txid, advice_takeover());
 	else if (s && !f->copied && s->txid)
 		err_set(why, ERR_FENCED,
 			"the replica goes on to TXID %016" PRIx64 " (node %016" PRIx64
 			"), this node stopped at "
-			"%016" PRIx64 ": %s",
-			f->max_txid, f->last.node_id, s->txid, advice());
+			"%016" PRIx64 ": " ADVICE,
+			f->max_txid, f->last.node_id, s->txid, advice_takeover());
 	else
 		err_set(why, ERR_FENCED,
 			"the replica holds another node's data up to TXID %016" PRIx64 " and this database is "
-			"not shown to be the same%s: %s",
-			f->max_txid, f->copied ? " (the state folder is a copy)" : "", advice());
+			"not shown to be the same%s: " ADVICE,
+			f->max_txid, f->copied ? " (the state folder is a copy)" : "", advice_takeover());
 }
 
 static enum start_kind decide(const struct start_facts *f, struct start_plan *p)

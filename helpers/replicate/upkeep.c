@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "replicate/advice.h"
 #include "replicate/fence.h"
 #include "replicate/snapshots.h"
 
@@ -89,8 +90,8 @@ int upkeep_judge_tail(
 		"another node wrote TXID %016" PRIx64
 		" of the replica, and this one had written up to %016" PRIx64
 		"; nothing more is shipped from here: stop the other one and restore from the replica, or "
-		"start once with -takeover",
-		next, settled);
+		"%s",
+		next, settled, advice_takeover());
 }
 
 int upkeep_gate(struct replicator *r, struct err *e)

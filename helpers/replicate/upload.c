@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "replicate/advice.h"
 #include "replicate/fence.h"
 #include "replicate/table.h"
 
@@ -267,8 +268,8 @@ static int refuse(const struct frozen *f, struct err *e)
 	return err_set(e, ERR_FENCED,
 		"another node wrote TXID %016" PRIx64
 		" of the replica with other bytes; nothing more is shipped from here: stop the other one "
-		"and restore from the replica, or start once with -takeover",
-		f->txid);
+		"and restore from the replica, or %s",
+		f->txid, advice_takeover());
 }
 
 /* F3: is what stands there ours? */
@@ -411,6 +412,7 @@ static void tell_settled(struct replicator *r)
 		s->ino = w->cut.ino;
 		s->same_boot = true;
 		s->accept = false;
+		s->seen_ino = 0;
 	}
 	health_claimed(&s->health, r->cfg.database);
 	pthread_mutex_unlock(&r->lock);

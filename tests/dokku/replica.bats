@@ -122,6 +122,42 @@ replace() {
   [ "$(in_replica one.db)" -eq 5 ]
 }
 
+# The answer to the question comes when another file stands there.
+late() {
+  { wait_until 60 grep -q "To proceed" "$1" && replace one.db 12 >/dev/null && echo word-app; } | dokku litestream:accept word-app 2>"$1"
+}
+
+@test "accept: what came after the question was asked is not what was accepted" {
+  local said="$BATS_TEST_TMPDIR/said"
+  replace one.db 11
+  wait_until 60 state_of word-app one.db replaced
+  # Its reason names what Dokku's users type.
+  run dokku litestream:status word-app
+  assert_contains "until this is accepted (run dokku litestream:accept word-app)"
+  refute_contains "start once"
+  : >"$said"
+  run late "$said"
+  assert_status 1
+  grep -F "$DIR/one.db has changed since it was looked at" "$said"
+  state_of word-app one.db replaced
+  # Words that are wrong are no word.
+  run host "$LIBDIR/litestream" ctl accept -seen 1-2-3 word-app "$DIR/one.db"
+  assert_status 1
+  assert_contains "has changed since it was looked at"
+  # Nothing there: nothing to accept.
+  host mv "$DIR/one.db" "$DIR/one.away"
+  run dokku --force litestream:accept word-app one.db
+  assert_status 1
+  assert_contains "There is no database at $DIR/one.db"
+  run host "$LIBDIR/litestream" ctl accept word-app "$DIR/one.db"
+  assert_status 1
+  assert_contains "cannot accept what is not there: $DIR/one.db"
+  host mv "$DIR/one.away" "$DIR/one.db"
+  run dokku --force litestream:accept word-app one.db
+  assert_success
+  [ "$(in_replica one.db)" -eq 12 ]
+}
+
 @test "takeover: names the other node and its last transaction, and writes the database behind it" {
   local latest host
   # Another app, which stands for another host, has written to the replica.

@@ -45,6 +45,23 @@ refused() {
   assert_success
 }
 
+@test "restore: a bar on a terminal, none elsewhere; nothing at all with --quiet" {
+  enter_words
+  run "$REPO/tests/dokku/on_terminal.py" -- "${ENTER[@]}" dokku litestream:restore "$COPY" one.db "$URL"
+  assert_success
+  assert_contains "[==============================] 100 % of "
+  assert_contains "restored TXID"
+  run dokku litestream:restore "$COPY" two.db "$URL"
+  assert_success
+  refute_contains "%"
+  run dokku --quiet litestream:restore "$COPY" three.db "$URL"
+  assert_success
+  [ -z "$output" ]
+  run dokku --quiet litestream:restore "$COPY" three.db "$URL"
+  assert_status 4
+  assert_contains "output path already exists: $COPY/three.db"
+}
+
 @test "restore: an earlier transaction" {
   run dokku litestream:restore "$COPY" one.db "$URL" --txid 1
   assert_success

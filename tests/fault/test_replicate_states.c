@@ -420,6 +420,42 @@ static void test_another_database_waits_for_a_person(void **state)
 	check_same(b);
 }
 
+/* What a person saw and accepted is not what stands there by now. */
+static void test_a_word_is_about_one_file(void **state)
+{
+	struct bed *b = *state;
+	struct stat seen;
+	char other[300];
+	start(b);
+	check_same(b);
+	for (int i = 0; i < 2; i++) {
+		snprintf(other, sizeof(other), "%s/other%d.db", b->dir, i);
+		app_create(other, 10);
+	}
+	move(b, "app.db", "kept.db");
+	move(b, "other0.db", "app.db");
+	assert_true(ship_until(&b->s, REPLICATOR_REPLACED));
+	assert_int_equal(stat(b->db, &seen), 0);
+	b->cfg.accept = true;
+	b->cfg.seen_dev = seen.st_dev;
+	b->cfg.seen_ino = seen.st_ino;
+	move(b, "app.db", "seen.db");
+	move(b, "other1.db", "app.db");
+	restart(b);
+	assert_true(ship_until(&b->s, REPLICATOR_REPLACED));
+	assert_int_equal(ship_max_txid(b->inner), 1);
+	move(b, "app.db", "other1.db");
+	move(b, "seen.db", "app.db");
+	restart(b);
+	check_same(b);
+	assert_int_equal(ship_max_txid(b->inner), 2);
+	/* It was for one upload: the next one has to be accepted anew. */
+	move(b, "app.db", "seen.db");
+	move(b, "other1.db", "app.db");
+	assert_true(ship_until(&b->s, REPLICATOR_REPLACED));
+	assert_int_equal(ship_max_txid(b->inner), 2);
+}
+
 static void test_the_former_database_comes_back(void **state)
 {
 	struct bed *b = *state;
@@ -672,6 +708,7 @@ int main(void)
 		TEST(test_every_write_fails_once),
 		TEST(test_disk_is_full_once),
 		TEST(test_another_database_waits_for_a_person),
+		TEST(test_a_word_is_about_one_file),
 		TEST(test_the_former_database_comes_back),
 		TEST(test_an_emptied_database_is_another_one),
 		TEST(test_another_page_size),
