@@ -15,6 +15,11 @@ static int sys_openat(int dirfd, const char *path, int flags, mode_t mode)
 	return openat(dirfd, path, flags, mode);
 }
 
+static int sys_fstatat(int dirfd, const char *path, struct stat *st, int flags)
+{
+	return fstatat(dirfd, path, st, flags);
+}
+
 static int sys_renameat(int olddir, const char *from, int newdir, const char *to)
 {
 	return renameat(olddir, from, newdir, to);
@@ -41,6 +46,7 @@ const struct fs_ops fs_system_ops = {
 	.mkdirat = mkdirat,
 	.fallocate = fallocate,
 	.statvfs = statvfs,
+	.fstatat = sys_fstatat,
 };
 
 static const struct fs_ops *ops = &fs_system_ops;
@@ -69,25 +75,6 @@ int fs_openat(int dirfd, const char *path, int flags, mode_t mode)
 int fs_open(const char *path, int flags, mode_t mode)
 {
 	return fs_openat(AT_FDCWD, path, flags, mode);
-}
-
-int fs_open_unnamed(const char *dir)
-{
-	int fd = fs_open(dir, O_RDWR | O_TMPFILE, 0600);
-	if (fd >= 0)
-		return fd;
-	uint64_t random;
-	char name[32];
-	fs_random(&random, sizeof(random));
-	snprintf(name, sizeof(name), ".tmp-%016" PRIx64, random);
-	char *path = fs_join(dir, name);
-	if (!path)
-		return errno = ENOMEM, -1;
-	fd = fs_open(path, O_RDWR | O_CREAT | O_EXCL, 0600);
-	if (fd >= 0)
-		fs_unlink(path);
-	free(path);
-	return fd;
 }
 
 void fs_close(int fd)
@@ -183,13 +170,18 @@ int fs_rename(const char *from, const char *to)
 	return fs_renameat(AT_FDCWD, from, AT_FDCWD, to);
 }
 
-int fs_rename_new(const char *from, const char *to)
+int fs_rename_new_at(int dirfd, const char *from, const char *to)
 {
-	int rc = ops->renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
+	int rc = ops->renameat2(dirfd, from, dirfd, to, RENAME_NOREPLACE);
 	if (!rc || (errno != EINVAL && errno != ENOSYS))
 		return rc;
-	rc = fs_link(from, to);
-	return rc ? rc : fs_unlink(from);
+	rc = ops->linkat(dirfd, from, dirfd, to, 0);
+	return rc ? rc : fs_unlinkat(dirfd, from);
+}
+
+int fs_rename_new(const char *from, const char *to)
+{
+	return fs_rename_new_at(AT_FDCWD, from, to);
 }
 
 int fs_link(const char *from, const char *to)
@@ -197,16 +189,43 @@ int fs_link(const char *from, const char *to)
 	return ops->linkat(AT_FDCWD, from, AT_FDCWD, to, 0);
 }
 
-int fs_link_fd(int fd, const char *to)
+int fs_link_fd_at(int fd, int dirfd, const char *to)
 {
 	char from[32];
 	snprintf(from, sizeof(from), "/proc/self/fd/%d", fd);
-	return ops->linkat(AT_FDCWD, from, AT_FDCWD, to, AT_SYMLINK_FOLLOW);
+	return ops->linkat(AT_FDCWD, from, dirfd, to, AT_SYMLINK_FOLLOW);
+}
+
+int fs_link_fd(int fd, const char *to)
+{
+	return fs_link_fd_at(fd, AT_FDCWD, to);
+}
+
+int fs_unlinkat(int dirfd, const char *name)
+{
+	return ops->unlinkat(dirfd, name, 0);
 }
 
 int fs_unlink(const char *path)
 {
-	return ops->unlinkat(AT_FDCWD, path, 0);
+	return fs_unlinkat(AT_FDCWD, path);
+}
+
+int fs_statat(int dirfd, const char *name, struct stat *st)
+{
+	return ops->fstatat(dirfd, name, st, AT_SYMLINK_NOFOLLOW);
+}
+
+int fs_mkdirat(int dirfd, const char *name, mode_t mode)
+{
+	return ops->mkdirat(dirfd, name, mode);
+}
+
+int fs_fsync_folder(int fd)
+{
+	int rc = fs_fsync(fd);
+	/* A file system that can't fsync folders: nothing more can be done. */
+	return rc && errno == EINVAL ? 0 : rc;
 }
 
 int fs_fsync_dir(const char *dir)
@@ -214,10 +233,7 @@ int fs_fsync_dir(const char *dir)
 	int fd = fs_open(dir, O_RDONLY | O_DIRECTORY, 0);
 	if (fd < 0)
 		return -1;
-	int rc = fs_fsync(fd);
-	if (rc &&
-		errno == EINVAL) /* a file system that can't fsync folders: nothing more can be done */
-		rc = 0;
+	int rc = fs_fsync_folder(fd);
 	fs_close(fd);
 	return rc;
 }
@@ -327,48 +343,18 @@ static int remove_children(int dirfd, int depth)
 	return rc;
 }
 
+int fs_remove_tree_at(int dirfd, const char *name)
+{
+	return remove_entry(dirfd, name, 16);
+}
+
 int fs_remove_tree(const char *dir)
 {
-	return remove_entry(AT_FDCWD, dir, 16);
+	return fs_remove_tree_at(AT_FDCWD, dir);
 }
 
-static int write_aside(const char *tmp, const void *data, size_t n, mode_t mode, struct err *e)
+int fs_read_rest(int fd, const char *path, struct buf *out, struct err *e)
 {
-	int fd = fs_open(tmp, O_WRONLY | O_CREAT | O_EXCL, mode);
-	if (fd < 0)
-		return err_errno(e, ERR_IO, errno, "cannot create %s", tmp);
-	int rc = ERR_OK;
-	if (fs_write_full(fd, data, n) || fs_fsync(fd))
-		rc = err_errno(e, ERR_IO, errno, "cannot write %s", tmp);
-	fs_close(fd);
-	return rc;
-}
-
-int fs_replace_file(const char *path, const void *data, size_t n, mode_t mode, struct err *e)
-{
-	uint64_t salt;
-	fs_random(&salt, sizeof(salt));
-	char tmp[4096];
-	if (snprintf(tmp, sizeof(tmp), "%s.tmp-%016" PRIx64, path, salt) >= (int)sizeof(tmp))
-		return err_set(e, ERR_IO, "path too long: %s", path);
-	int rc = write_aside(tmp, data, n, mode, e);
-	if (!rc && fs_rename(tmp, path))
-		rc = err_errno(e, ERR_IO, errno, "cannot rename %s to %s", tmp, path);
-	if (rc) {
-		fs_unlink(tmp);
-		return rc;
-	}
-	if (fs_fsync_parent(path))
-		return err_errno(e, ERR_IO, errno, "cannot fsync the folder of %s", path);
-	return ERR_OK;
-}
-
-int fs_read_file(const char *path, struct buf *out, struct err *e)
-{
-	int fd = fs_open(path, O_RDONLY, 0);
-	if (fd < 0)
-		return err_errno(
-			e, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, errno, "cannot open %s", path);
 	int rc = ERR_OK;
 	char chunk[16384];
 	for (;;) {
@@ -387,6 +373,16 @@ int fs_read_file(const char *path, struct buf *out, struct err *e)
 			break;
 		}
 	}
+	return rc;
+}
+
+int fs_read_file(const char *path, struct buf *out, struct err *e)
+{
+	int fd = fs_open(path, O_RDONLY, 0);
+	if (fd < 0)
+		return err_errno(
+			e, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, errno, "cannot open %s", path);
+	int rc = fs_read_rest(fd, path, out, e);
 	fs_close(fd);
 	return rc;
 }

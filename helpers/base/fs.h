@@ -31,6 +31,7 @@ struct fs_ops {
 	int (*mkdirat)(int dirfd, const char *path, mode_t mode);
 	int (*fallocate)(int fd, int mode, off_t off, off_t n);
 	int (*statvfs)(const char *path, struct statvfs *st);
+	int (*fstatat)(int dirfd, const char *path, struct stat *st, int flags);
 };
 
 /* The table of the system's calls: what a test copies and changes. */
@@ -43,10 +44,6 @@ void fs_set_ops(const struct fs_ops *ops);
 /* As openat(2), O_CLOEXEC added. A descriptor of at least 3, or -1 with errno. */
 int fs_openat(int dirfd, const char *path, int flags, mode_t mode);
 int fs_open(const char *path, int flags, mode_t mode);
-
-/* A new file in `dir` that has no name, for reading and writing; where the file system can't do
- * that, one that had a name for a moment. As fs_open. */
-int fs_open_unnamed(const char *dir);
 
 /* close(2) where fd >= 0. Never for a database or its -shm while SQLite has it open. */
 void fs_close(int fd);
@@ -68,6 +65,14 @@ int fs_link(const char *from, const char *to);
 int fs_link_fd(int fd, const char *to); /* names an O_TMPFILE file; needs /proc */
 int fs_unlink(const char *path);
 
+/* The same in an opened folder (base/folder.h). fs_statat looks at a link itself. */
+int fs_rename_new_at(int dirfd, const char *from, const char *to);
+int fs_link_fd_at(int fd, int dirfd, const char *to);
+int fs_unlinkat(int dirfd, const char *name);
+int fs_statat(int dirfd, const char *name, struct stat *st);
+int fs_mkdirat(int dirfd, const char *name, mode_t mode);
+int fs_fsync_folder(int fd); /* 0 also where the file system can't */
+
 /* Gives the disk back that n bytes from `off` on take; they read as zeros, the size stays. 0, or -1
  * with errno: not every file system can (EOPNOTSUPP). */
 int fs_punch(int fd, off_t off, off_t n);
@@ -87,6 +92,7 @@ int fs_mkdirs(const char *dir, mode_t mode);
 /* rm -r of what is below and including `dir`, not following links, at most 16 levels deep. A
  * missing one is success. */
 int fs_remove_tree(const char *dir);
+int fs_remove_tree_at(int dirfd, const char *name);
 
 /*
  * Puts a whole file in place: written to "<path>.tmp-<random>" (O_EXCL), fsynced, renamed, the
@@ -98,6 +104,8 @@ int fs_replace_file(const char *path, const void *data, size_t n, mode_t mode, s
 /* Appends the whole file to out (which must be initialised: its max is the limit). ERR_NOT_FOUND
  * when there is none, ERR_FULL when it is larger, ERR_IO otherwise. */
 int fs_read_file(const char *path, struct buf *out, struct err *e);
+/* From where an opened file is; `path` is for messages. */
+int fs_read_rest(int fd, const char *path, struct buf *out, struct err *e);
 
 /* "<dir>/<name>" as a new string (free), NULL when out of memory. One slash between them. */
 char *fs_join(const char *dir, const char *name);

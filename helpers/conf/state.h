@@ -18,6 +18,7 @@
 #define CONF_STATE_H
 
 #include "base/err.h"
+#include "base/folder.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -70,8 +71,12 @@ struct state_dir; /* an opened, locked state folder */
  * the errors of state_settle_restored.
  */
 int state_dir_open(struct state_dir **out, const char *dir, struct err *e);
+/* The folder of that name in an opened one, in which others may write: ERR_DATABASE for a link. */
+int state_dir_open_in(
+	struct state_dir **out, const struct folder *in, const char *name, struct err *e);
 void state_dir_close(struct state_dir *d);             /* unlocks; NULL is fine */
 const char *state_dir_path(const struct state_dir *d); /* borrowed */
+const struct folder *state_dir_folder(const struct state_dir *d);
 
 /*
  * Reads state.json. ERR_NOT_FOUND when there is none, ERR_DAMAGED when it is unreadable (torn,
@@ -102,6 +107,7 @@ int state_save(struct state_dir *d, struct state *s, struct err *e);
 int state_save_restored(struct state_dir *d, struct state *s, struct err *e);
 int state_settle_restored(struct state_dir *d, struct err *e);
 int state_drop_restored(struct state_dir *d, struct err *e); /* when it is not put in place */
+int state_take_restored(struct state_dir *d, struct err *e); /* by who has just put it in place */
 
 /* Was it written since the machine was booted? Only then are device and boot times comparable. */
 bool state_same_boot(const struct state *s);

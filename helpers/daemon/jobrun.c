@@ -243,8 +243,10 @@ static int ask_holders(void *ctx, struct err *e)
 static int run_restore(struct jobrun *r, json_t **out, struct err *e)
 {
 	struct restore_result result = {0};
+	const struct restore_folder judged = {(dev_t)r->job.folder_dev, (ino_t)r->job.folder_ino};
 	struct restore_options what = {
 		.output = r->job.path,
+		.folder = &judged,
 		.state_dir = r->job.state_dir ? r->job.state_dir : "",
 		.in_place = r->job.in_place,
 		.only_missing = r->job.only_missing,

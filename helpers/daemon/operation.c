@@ -190,21 +190,24 @@ static bool is_ours(void *ctx, pid_t pid)
 	return false;
 }
 
+static int on_holders(void *ctx, struct err *e)
+{
+	struct operation *o = ctx;
+	struct folder in;
+	bool unsure;
+	int rc = storage_again(o->routes->supervisor->cfg.storage_roots, o->target.storage_dir,
+		o->target.mount, &o->storage, &in, e);
+	if (rc == ERR_OK)
+		rc = holders_find(&in, o->target.file, is_ours, o, &unsure, e);
+	folder_close(&in);
+	return rc;
+}
+
 /* In place only when nobody has the old file open. Asked once more by the job, before it renames
  * anything: it can't see everybody. */
 static int check_unused(struct operation *o, struct err *e)
 {
-	bool unsure;
-	if (o->kind != JOB_RESTORE || !o->target.force)
-		return ERR_OK;
-	return holders_find(o->path, is_ours, o, &unsure, e);
-}
-
-static int on_holders(void *ctx, struct err *e)
-{
-	struct operation *o = ctx;
-	bool unsure;
-	return holders_find(o->path, is_ours, o, &unsure, e);
+	return o->kind == JOB_RESTORE && o->target.force ? on_holders(o, e) : ERR_OK;
 }
 
 /* What it may see. A check, a purge and a clean-up write to a replica, the others only read it. */
@@ -240,6 +243,8 @@ static int start_job(struct operation *o, struct err *e)
 		.timestamp_ms = o->target.timestamp_ms,
 		.generation = o->target.generation,
 		.index = o->target.index,
+		.folder_dev = (int64_t)o->storage.folder_dev,
+		.folder_ino = (int64_t)o->storage.folder_ino,
 		.credentials = credentials_to_message(&secrets),
 	};
 	const struct job_events events = {

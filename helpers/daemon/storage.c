@@ -162,3 +162,13 @@ int storage_look(const char *roots, const char *storage_dir, const char *file, b
 	fs_close(folder);
 	return rc;
 }
+
+int storage_again(const char *roots, const char *storage_dir, bool mount,
+	const struct storage_answer *was, struct folder *out, struct err *e)
+{
+	*out = FOLDER_NONE;
+	int rc = storage_open(roots, storage_dir, mount, &out->fd, e);
+	if (rc == ERR_OK && !(out->path = strdup(storage_dir)))
+		rc = err_nomem(e, "opening a folder");
+	return rc == ERR_OK ? folder_check(out, was->folder_dev, was->folder_ino, e) : rc;
+}

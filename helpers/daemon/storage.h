@@ -6,6 +6,7 @@
 #define DAEMON_STORAGE_H
 
 #include "base/err.h"
+#include "base/folder.h"
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -35,6 +36,11 @@ int storage_look(const char *roots, const char *storage_dir, const char *file, b
 
 /* The folder alone, by the same rules: an O_PATH descriptor of it. */
 int storage_open(const char *roots, const char *storage_dir, bool mount, int *fd, struct err *e);
+
+/* The folder that was looked at, opened once more to look at names in it; ERR_DATABASE when another
+ * one has its place. folder_close in every case. */
+int storage_again(const char *roots, const char *storage_dir, bool mount,
+	const struct storage_answer *was, struct folder *out, struct err *e);
 
 /* For tests: as on a kernel without openat2. */
 extern bool storage_walk_only;

@@ -157,6 +157,8 @@ static const struct member job_members[] = {
 	COUNT(struct message_job, "mode", mode, 0666),
 	COUNT(struct message_job, "txid", txid, 0),
 	NUMBER(struct message_job, "timestamp_ms", timestamp_ms),
+	NUMBER(struct message_job, "folder_dev", folder_dev),
+	NUMBER(struct message_job, "folder_ino", folder_ino),
 	MAYBE(struct message_job, "generation", generation, 40),
 	MAYBE(struct message_job, "index", index, 40),
 };

@@ -195,6 +195,7 @@ struct message_job {
 	uint64_t mode;     /* restore: of a new file; 0 = as the folder has it */
 	uint64_t txid;     /* restore: 0 = latest */
 	int64_t timestamp_ms;
+	int64_t folder_dev, folder_ino; /* restore: of the folder that `path` is in, as it was judged */
 	char *generation, *index; /* restore, of Litestream 0.3's backups; as texts, may be NULL */
 	struct message_credentials credentials;
 };

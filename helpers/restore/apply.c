@@ -182,15 +182,16 @@ static void run_batch(void *arg)
 
 /* ---- begin and end ---- */
 
-static int new_sums(struct apply *a, const char *dir, struct err *e)
+static int new_sums(struct apply *a, const struct folder *scratch, struct err *e)
 {
 	a->sums_size = (size_t)a->n_page * sizeof(*a->sums);
 	int fd = -1;
 	if (a->sums_size > SUMS_IN_MEMORY)
-		fd = fs_open(dir, O_RDWR | O_TMPFILE, 0600);
+		fd = folder_create_unnamed(scratch);
 	if (fd >= 0 && fs_ftruncate(fd, (off_t)a->sums_size)) {
 		fs_close(fd);
-		return err_errno(e, ERR_IO, errno, "cannot make room for page checksums in %s", dir);
+		return err_errno(
+			e, ERR_IO, errno, "cannot make room for page checksums in %s", scratch->path);
 	}
 	/* A file system without O_TMPFILE: in memory then. */
 	int flags = fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
@@ -230,8 +231,8 @@ static int new_batches(struct apply *a, struct err *e)
 	return pool_new(&a->pool, writers, a->n_batches, e);
 }
 
-int apply_new(struct apply **out, int fd, const char *path, const char *dir, uint32_t page_size,
-	uint32_t n_page, bool keep_sums, struct err *e)
+int apply_new(struct apply **out, int fd, const char *path, const struct folder *scratch,
+	uint32_t page_size, uint32_t n_page, bool keep_sums, struct err *e)
 {
 	struct apply *a = calloc(1, sizeof(*a));
 	if (!a)
@@ -249,7 +250,7 @@ int apply_new(struct apply **out, int fd, const char *path, const char *dir, uin
 	if (!rc)
 		rc = new_batches(a, e);
 	if (!rc && keep_sums)
-		rc = new_sums(a, dir, e);
+		rc = new_sums(a, scratch, e);
 	if (!rc && fs_ftruncate(fd, (off_t)n_page * page_size))
 		rc = err_errno(e, errno == EFBIG || errno == ENOSPC ? ERR_FULL : ERR_IO, errno,
 			"cannot make %s %llu bytes long", path, (unsigned long long)n_page * page_size);

@@ -9,6 +9,7 @@
 #define RESTORE_APPLY_H
 
 #include "base/err.h"
+#include "base/folder.h"
 #include "format/ltx.h"
 
 #include <stdbool.h>
@@ -19,10 +20,10 @@ struct apply;
 /*
  * Begins with an empty file `fd` (the caller's), which gets its final size: n_page pages (not 0).
  * With keep_sums each page's checksum is kept (8 bytes a page; of large databases in an unlinked
- * file in `dir`). ERR_NOMEM, ERR_IO (naming `path`), ERR_FULL when the disk is.
+ * file in `scratch`). ERR_NOMEM, ERR_IO (naming `path`), ERR_FULL when the disk is.
  */
-int apply_new(struct apply **out, int fd, const char *path, const char *dir, uint32_t page_size,
-	uint32_t n_page, bool keep_sums, struct err *e);
+int apply_new(struct apply **out, int fd, const char *path, const struct folder *scratch,
+	uint32_t page_size, uint32_t n_page, bool keep_sums, struct err *e);
 void apply_free(struct apply *a); /* waits for what is under way; NULL is fine */
 
 /*

@@ -14,7 +14,7 @@
 #define PATH_MAX_LEN 440 /* what is in a replica below it still has a name that a store takes */
 #define ATTEMPTS 3
 
-struct folder {
+struct replica_folder {
 	struct search *search;
 	char *path; /* "" = the URL */
 	int depth;
@@ -26,7 +26,7 @@ struct folder {
 
 struct search {
 	struct store *replicas, *self;
-	struct folder *folders; /* all of DISCOVER_FOLDERS_MAX: pointers to them stay good */
+	struct replica_folder *folders; /* all of DISCOVER_FOLDERS_MAX: pointers to them stay good */
 	size_t count;
 	bool far, cut;
 };
@@ -49,7 +49,7 @@ static char *path_below(const char *path, const char *name)
 	return n < 0 ? NULL : below;
 }
 
-static int add_child(struct folder *f, const char *name, struct err *e)
+static int add_child(struct replica_folder *f, const char *name, struct err *e)
 {
 	if (f->n_children == f->cap) {
 		size_t cap = f->cap ? f->cap * 2 : 16;
@@ -65,7 +65,7 @@ static int add_child(struct folder *f, const char *name, struct err *e)
 
 static int note_self(void *ctx, const struct store_object *o, struct err *e)
 {
-	struct folder *f = ctx;
+	struct replica_folder *f = ctx;
 	(void)e;
 	f->seen++;
 	f->manifest = f->manifest || strcmp(o->name, MANIFEST_NAME) == 0;
@@ -75,7 +75,7 @@ static int note_self(void *ctx, const struct store_object *o, struct err *e)
 
 static int note_child(void *ctx, const struct store_object *o, struct err *e)
 {
-	struct folder *f = ctx;
+	struct replica_folder *f = ctx;
 	size_t n = strlen(o->name);
 	f->seen++;
 	return o->name[n - 1] == '/' && !is_data(o->name) ? add_child(f, o->name, e) : ERR_OK;
@@ -83,14 +83,14 @@ static int note_child(void *ctx, const struct store_object *o, struct err *e)
 
 static int note_both(void *ctx, const struct store_object *o, struct err *e)
 {
-	((struct folder *)ctx)->seen--; /* counted by each */
+	((struct replica_folder *)ctx)->seen--; /* counted by each */
 	note_self(ctx, o, e);
 	return note_child(ctx, o, e);
 }
 
 static void look_into(void *arg)
 {
-	struct folder *f = arg;
+	struct replica_folder *f = arg;
 	struct search *s = f->search;
 	char prefix[520];
 	snprintf(prefix, sizeof(prefix), "%s%s", f->path, *f->path ? "/" : "");
@@ -113,13 +113,13 @@ static void add_folder(struct search *s, char *path, int depth)
 		return;
 	}
 	s->folders[s->count++] =
-		(struct folder){.search = s, .path = path, .depth = depth, .err = ERR_INIT};
+		(struct replica_folder){.search = s, .path = path, .depth = depth, .err = ERR_INIT};
 }
 
 static int take_wave(struct search *s, size_t from, size_t to, struct err *e)
 {
 	for (size_t i = from; i < to; i++) {
-		struct folder *f = &s->folders[i];
+		struct replica_folder *f = &s->folders[i];
 		/* A folder that may not be read hides nothing else. */
 		if (f->err.code != ERR_OK && (f->err.code != ERR_DENIED || i == 0)) {
 			*e = f->err;
@@ -224,14 +224,14 @@ static int choose(struct search *s, struct discovery *out, struct err *e)
 {
 	size_t n = 0;
 	for (size_t i = 0; i < s->count; i++) {
-		const struct folder *f = &s->folders[i];
+		const struct replica_folder *f = &s->folders[i];
 		n += f->manifest || f->data || f->err.code;
 	}
 	out->list = calloc(n ? n : 1, sizeof(*out->list));
 	if (!out->list)
 		return err_nomem(e, "looking for replicas");
 	for (size_t i = 0; i < s->count; i++) {
-		struct folder *f = &s->folders[i];
+		struct replica_folder *f = &s->folders[i];
 		if (!f->manifest && !f->data && !f->err.code)
 			continue;
 		struct discovered *d = &out->list[out->count++];

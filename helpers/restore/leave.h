@@ -11,16 +11,19 @@
 #include <sys/types.h>
 
 struct leave {
-	char *path;            /* NULL: nothing is to be left */
-	struct state_dir *dir; /* NULL: not opened yet */
-	bool created;          /* the folder was not there before */
+	const struct folder *beside; /* borrowed; the folder is in it, NULL: `name` is a path */
+	char *name;                  /* NULL: nothing is to be left */
+	struct state_dir *dir;       /* NULL: not opened yet */
+	bool created;                /* the folder was not there before */
 	bool prepared;
 	struct state old; /* what the folder held; zero if nothing usable */
 };
 
 /* Locks the folder if there is one, so that no replicator runs beside the restore: ERR_AGAIN when
- * one does. `dir` "" = leave nothing. leave_abort in every case of failure, here or later. */
-int leave_begin(struct leave *l, const char *dir, const char *replica, struct err *e);
+ * one does. `name` is a path, or a name in `beside`, which must live until leave_end; "" =
+ * leave nothing. leave_abort in every case of failure, here or later. */
+int leave_begin(struct leave *l, const struct folder *beside, const char *name, const char *replica,
+	struct err *e);
 
 /*
  * Before the database is in place: the folder, if it isn't there, and in it, aside, the page table

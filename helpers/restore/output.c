@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,23 +14,22 @@
 
 #define PROC_FD_SIZE 32
 
-static int check_absent(const char *path, struct err *e)
+static int check_absent(const struct output *o, struct err *e)
 {
 	/* A -wal without its database would be replayed into the restored one. */
 	static const char *const endings[] = {"", "-wal", "-shm", "-journal"};
 	for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++) {
-		char *p;
-		if (asprintf(&p, "%s%s", path, endings[i]) < 0)
+		char *name;
+		if (asprintf(&name, "%s%s", o->name, endings[i]) < 0)
 			return err_nomem(e, "looking at the target");
 		struct stat st;
-		int rc = ERR_OK;
-		if (!lstat(p, &st))
-			rc = err_set(e, ERR_EXISTS, "cannot restore, output path already exists: %s", p);
-		else if (errno != ENOENT && errno != ENOTDIR)
-			rc = err_errno(e, ERR_IO, errno, "cannot look at %s", p);
-		free(p);
-		if (rc)
-			return rc;
+		int there = folder_stat(&o->folder, name, &st), saved = errno;
+		free(name);
+		if (!there)
+			return err_set(e, ERR_EXISTS, "cannot restore, output path already exists: %s%s",
+				o->path, endings[i]);
+		if (saved != ENOENT)
+			return err_errno(e, ERR_IO, saved, "cannot look at %s%s", o->path, endings[i]);
 	}
 	return ERR_OK;
 }
@@ -42,7 +40,7 @@ static int check_unused(struct output *o, struct err *e)
 	bool unsure;
 	if (o->options->in_use)
 		return o->options->in_use(o->options->in_use_ctx, e);
-	int rc = holders_find(o->path, NULL, NULL, &unsure, e);
+	int rc = holders_find(&o->folder, o->name, NULL, NULL, &unsure, e);
 	if (!rc && unsure && !o->told_unsure)
 		log_warn("%s: whether processes of other users have it open can only be told by their "
 				 "locks: none has",
@@ -63,12 +61,12 @@ static int look_at_old(struct output *o, struct err *e)
 {
 	struct stat st;
 	/* Where nothing is there is nothing to rename: who makes a database meanwhile keeps it. */
-	if (o->only_missing && check_absent(o->path, e) == ERR_OK) {
+	if (o->only_missing && check_absent(o, e) == ERR_OK) {
 		o->in_place = false;
 		return ERR_OK;
 	}
 	err_clear(e);
-	if (lstat(o->path, &st)) {
+	if (folder_stat(&o->folder, o->name, &st)) {
 		if (errno != ENOENT)
 			return err_errno(e, ERR_IO, errno, "cannot look at %s", o->path);
 		return ERR_OK;
@@ -83,9 +81,29 @@ static int look_at_old(struct output *o, struct err *e)
 	o->gid = st.st_gid;
 	o->mode = st.st_mode & 0777;
 	struct holders_lock lock;
-	rc = holders_lock(&lock, o->path, e);
+	rc = holders_lock(&lock, &o->folder, o->name, e);
 	holders_unlock(&lock);
 	return rc ? rc : check_unused(o, e);
+}
+
+static int open_folder(struct output *o, struct stat *st, struct err *e)
+{
+	const struct restore_folder *want = o->options->folder;
+	char *dir = fs_dirname(o->path);
+	if (!dir)
+		return err_nomem(e, "looking at the target");
+	int rc = folder_open(&o->folder, dir, e);
+	if (rc == ERR_NOT_FOUND)
+		rc = err_set(e, ERR_IO,
+			"cannot restore to %s: there is no folder %s (make it first: its owner will own the "
+			"database)",
+			o->path, dir);
+	if (!rc && want)
+		rc = folder_check(&o->folder, want->dev, want->ino, e);
+	if (!rc && fstat(o->folder.fd, st))
+		rc = err_errno(e, ERR_IO, errno, "cannot look at the folder %s", dir);
+	free(dir);
+	return rc;
 }
 
 int output_init(struct output *o, const struct restore_options *options, struct err *e)
@@ -93,29 +111,25 @@ int output_init(struct output *o, const struct restore_options *options, struct 
 	const char *path = options->output;
 	memset(o, 0, sizeof(*o));
 	o->path = path;
-	o->fd = -1;
+	o->folder = FOLDER_NONE;
+	o->fd = o->tmp.fd = -1;
 	o->in_place = options->in_place;
 	o->only_missing = options->only_missing;
 	o->options = options;
-	o->dir = fs_dirname(path);
-	if (!o->dir)
-		return err_nomem(e, "looking at the target");
-	const char *name = fs_basename(path);
-	if (!*name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+	o->name = fs_basename(path);
+	if (!*o->name || strcmp(o->name, ".") == 0 || strcmp(o->name, "..") == 0)
 		return err_set(e, ERR_USAGE, "cannot restore to %s: it names no file", path);
 	struct stat st;
-	if (stat(o->dir, &st) || !S_ISDIR(st.st_mode))
-		return err_set(e, ERR_IO,
-			"cannot restore to %s: there is no folder %s (make it first: its owner will own the "
-			"database)",
-			path, o->dir);
+	int rc = open_folder(o, &st, e);
+	if (rc)
+		return rc;
 	o->uid = st.st_uid;
 	o->gid = st.st_gid;
 	o->mode = ((options->mode ? options->mode : st.st_mode) & 0666) | 0600;
-	int rc = inplace_recover(path, o->in_place && !o->only_missing, e);
+	rc = inplace_recover_in(&o->folder, o->name, o->in_place && !o->only_missing, e);
 	if (rc)
 		return rc;
-	return o->in_place ? look_at_old(o, e) : check_absent(path, e);
+	return o->in_place ? look_at_old(o, e) : check_absent(o, e);
 }
 
 /* A file without a name can only be given one through /proc. */
@@ -126,26 +140,24 @@ static bool can_link(int fd)
 	return access(proc, F_OK) == 0;
 }
 
+/* ".<name>.tmp-<random>" */
 static int open_named(struct output *o, struct err *e)
 {
-	uint64_t salt;
-	fs_random(&salt, sizeof(salt));
-	if (asprintf(&o->tmp, "%s/.%s.tmp-%016" PRIx64, o->dir, fs_basename(o->path), salt) < 0) {
-		o->tmp = NULL;
+	char *hidden;
+	if (asprintf(&hidden, ".%s", o->name) < 0)
 		return err_nomem(e, "making a temporary file");
-	}
-	o->fd = fs_open(o->tmp, O_RDWR | O_CREAT | O_EXCL, 0600);
-	if (o->fd >= 0)
-		return ERR_OK;
-	int rc = err_errno(e, ERR_IO, errno, "cannot restore to %s: cannot create %s", o->path, o->tmp);
-	free(o->tmp);
-	o->tmp = NULL;
+	int rc = ERR_OK;
+	if (folder_aside(&o->tmp, &o->folder, hidden, 0600))
+		rc = err_errno(e, ERR_IO, errno, "cannot restore to %s: cannot create %s/%s", o->path,
+			o->folder.path, o->tmp.name);
+	o->fd = o->tmp.fd;
+	free(hidden);
 	return rc;
 }
 
 int output_open(struct output *o, struct err *e)
 {
-	o->fd = fs_open(o->dir, O_RDWR | O_TMPFILE, 0600);
+	o->fd = folder_create_unnamed(&o->folder);
 	if (o->fd >= 0 && can_link(o->fd))
 		return ERR_OK;
 	fs_close(o->fd);
@@ -155,12 +167,10 @@ int output_open(struct output *o, struct err *e)
 
 void output_discard(struct output *o)
 {
+	if (o->tmp.fd >= 0)
+		folder_unlink(&o->folder, o->tmp.name);
 	fs_close(o->fd);
-	o->fd = -1;
-	if (o->tmp)
-		fs_unlink(o->tmp);
-	free(o->tmp);
-	o->tmp = NULL;
+	o->fd = o->tmp.fd = -1;
 }
 
 int output_settle(struct output *o, struct err *e)
@@ -186,18 +196,16 @@ static int exchange(struct output *o, struct err *e)
 {
 	struct holders_lock lock;
 	struct stat st;
-	int rc = holders_lock(&lock, o->path, e);
+	int rc = holders_lock(&lock, &o->folder, o->name, e);
 	if (!rc)
 		rc = check_unused(o, e);
-	if (!rc && !lstat(o->path, &st))
+	if (!rc && !folder_stat(&o->folder, o->name, &st))
 		rc = check_empty(o, &st, e);
-	if (!rc) {
-		rc = inplace_exchange(o->path, o->fd, o->tmp, o->stamp, e);
-	}
-	if (!rc) {
-		free(o->tmp);
-		o->tmp = NULL;
-	}
+	if (!rc)
+		rc = inplace_exchange(
+			&o->folder, o->name, o->fd, o->tmp.fd >= 0 ? o->tmp.name : NULL, o->stamp, e);
+	if (!rc)
+		o->tmp.fd = -1; /* o->fd is the same one */
 	holders_unlock(&lock);
 	return rc;
 }
@@ -206,22 +214,21 @@ int output_place(struct output *o, struct err *e)
 {
 	if (o->in_place)
 		return exchange(o, e);
-	int rc = check_absent(o->path, e);
+	int rc = check_absent(o, e);
 	if (rc)
 		return rc;
-	if (o->tmp ? fs_rename_new(o->tmp, o->path) : fs_link_fd(o->fd, o->path)) {
+	if (o->tmp.fd >= 0 ? folder_rename_new(&o->folder, o->tmp.name, o->name)
+					   : folder_link_fd(&o->folder, o->fd, o->name)) {
 		if (errno == EEXIST)
 			return err_set(
 				e, ERR_EXISTS, "cannot restore, output path already exists: %s", o->path);
 		return err_errno(e, ERR_IO, errno, "cannot put %s in place", o->path);
 	}
-	free(o->tmp);
-	o->tmp = NULL;
 	fs_close(o->fd);
-	o->fd = -1;
-	if (fs_fsync_dir(o->dir)) {
-		rc = err_errno(e, ERR_IO, errno, "cannot fsync the folder %s", o->dir);
-		fs_unlink(o->path);
+	o->fd = o->tmp.fd = -1;
+	if (folder_sync(&o->folder)) {
+		rc = err_errno(e, ERR_IO, errno, "cannot fsync the folder %s", o->folder.path);
+		folder_unlink(&o->folder, o->name);
 	}
 	return rc;
 }
@@ -229,6 +236,5 @@ int output_place(struct output *o, struct err *e)
 void output_free(struct output *o)
 {
 	output_discard(o);
-	free(o->dir);
-	o->dir = NULL;
+	folder_close(&o->folder);
 }

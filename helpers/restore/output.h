@@ -6,11 +6,16 @@
  *
  * In place of a database that is there (in_place), that one and its -wal, -shm and -journal are
  * renamed aside first: conf/inplace.h.
+ *
+ * The folder may belong to somebody hostile, who exchanges it, or names in it, for links, FIFOs or
+ * devices at any moment: it is opened once, names in it are never followed, and what isn't a
+ * regular file isn't opened.
  */
 #ifndef RESTORE_OUTPUT_H
 #define RESTORE_OUTPUT_H
 
 #include "base/err.h"
+#include "base/folder.h"
 #include "conf/inplace.h"
 #include "restore/restore.h"
 
@@ -19,9 +24,10 @@
 
 struct output {
 	const struct restore_options *options; /* borrowed */
-	const char *path;                      /* borrowed */
-	char *dir;
-	char *tmp; /* NULL: without a name */
+	const char *path;                      /* borrowed; for messages */
+	struct folder folder;                  /* its folder, opened once: all is done in that one */
+	const char *name;                      /* borrowed */
+	struct folder_aside tmp;               /* its fd is -1: without a name */
 	int fd;
 	bool in_place;
 	bool only_missing; /* in_place, but not of what has a byte in it */
@@ -36,7 +42,8 @@ struct output {
  * Looks at the target, after an exchange that was interrupted was finished. ERR_EXISTS "cannot
  * restore, output path already exists: P" when P = path or one of its -wal, -shm, -journal is
  * there; in_place: ERR_DATABASE naming the process that has one of them open; only_missing:
- * ERR_EXISTS for a file that isn't empty. ERR_IO when its folder is missing. `options` are
+ * ERR_EXISTS for a file that isn't empty. ERR_IO when its folder is missing, ERR_DATABASE when
+ * it is not the one that options->folder names. `options` are
  * borrowed until then. output_free in every case.
  */
 int output_init(struct output *o, const struct restore_options *options, struct err *e);

@@ -89,9 +89,17 @@ const char *restore_label(const struct ltx_file *f, char out[RESTORE_LABEL_SIZE]
 
 struct restore_result;
 
+struct restore_folder {
+	dev_t dev;
+	ino_t ino;
+};
+
 struct restore_options {
 	struct restore_target target;
-	const char *output;    /* path of the database file */
+	const char *output; /* path of the database file */
+	/* Which folder that is in, as somebody has judged it: another one is ERR_DATABASE. NULL: the
+	 * one that is found there, links followed. */
+	const struct restore_folder *folder;
 	const char *state_dir; /* NULL = state_default_dir(output); "" = leave none behind */
 	bool in_place;         /* what is at `output` is renamed aside, with its -wal, -shm, -journal */
 	bool only_missing;     /* in_place, and only of nothing or of an empty file: else ERR_EXISTS */

@@ -131,7 +131,7 @@ static int begin(struct run *r, const struct output *output, struct err *e)
 		r->bytes_total += plan->v3[i].size;
 	int rc = v3_stream_new(&r->stream, e);
 	if (!rc)
-		rc = v3_apply_new(&r->apply, output->fd, output->path, output->dir, e);
+		rc = v3_apply_new(&r->apply, output->fd, output->path, &output->folder, e);
 	if (!rc)
 		rc = fetch_new(&r->fetch, r->store, &list, &limits, e);
 	return rc;

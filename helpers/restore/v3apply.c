@@ -37,7 +37,8 @@ struct piece {
 
 struct v3_apply {
 	int fd;
-	const char *path, *dir;
+	const char *path;
+	const struct folder *scratch;
 	uint32_t page_size;
 	size_t frame_size, cap; /* frames in an arena */
 
@@ -176,7 +177,8 @@ static size_t count_writers(void)
 	return n < WRITERS_MIN ? WRITERS_MIN : n > WRITERS_MAX ? WRITERS_MAX : (size_t)n;
 }
 
-int v3_apply_new(struct v3_apply **out, int fd, const char *path, const char *dir, struct err *e)
+int v3_apply_new(
+	struct v3_apply **out, int fd, const char *path, const struct folder *scratch, struct err *e)
 {
 	struct v3_apply *a = calloc(1, sizeof(*a));
 	if (!a)
@@ -184,7 +186,7 @@ int v3_apply_new(struct v3_apply **out, int fd, const char *path, const char *di
 	pthread_mutex_init(&a->lock, NULL);
 	a->fd = fd;
 	a->path = path;
-	a->dir = dir;
+	a->scratch = scratch;
 	a->spill = -1;
 	int rc = pool_new(&a->pool, count_writers(), PIECES, e);
 	for (size_t i = 0; i < PIECES && !rc; i++) {
@@ -346,12 +348,12 @@ static int flush(struct v3_apply *a, struct err *e)
 /* All frames are of one transaction that has not ended yet. */
 static int spill(struct v3_apply *a, struct err *e)
 {
-	if (a->spill < 0 && (a->spill = fs_open_unnamed(a->dir)) < 0)
-		return err_errno(e, ERR_IO, errno, "cannot make a file in %s", a->dir);
+	if (a->spill < 0 && (a->spill = folder_create_scratch(a->scratch)) < 0)
+		return err_errno(e, ERR_IO, errno, "cannot make a file in %s", a->scratch->path);
 	if (fs_pwrite_full(a->spill, a->arenas[a->filling].data, a->used * a->frame_size,
 			(off_t)(a->spilled * a->frame_size)))
 		return err_errno(e, errno == ENOSPC ? ERR_FULL : ERR_IO, errno,
-			"cannot keep a large transaction in %s", a->dir);
+			"cannot keep a large transaction in %s", a->scratch->path);
 	a->spilled += a->used;
 	a->used = 0;
 	return ERR_OK;
@@ -365,7 +367,8 @@ static int write_spilled(struct v3_apply *a, struct err *e)
 		size_t n = a->spilled - done < a->cap ? (size_t)(a->spilled - done) : a->cap;
 		if (fs_pread_full(a->spill, a->arenas[a->filling].data, n * a->frame_size,
 				(off_t)(done * a->frame_size)))
-			rc = err_errno(e, ERR_IO, errno, "cannot read back a large transaction in %s", a->dir);
+			rc = err_errno(
+				e, ERR_IO, errno, "cannot read back a large transaction in %s", a->scratch->path);
 		if (!rc)
 			rc = write_newest(a, n, e);
 		a->filling = !a->filling;
@@ -373,7 +376,7 @@ static int write_spilled(struct v3_apply *a, struct err *e)
 	}
 	a->spilled = 0;
 	if (!rc && fs_ftruncate(a->spill, 0))
-		rc = err_errno(e, ERR_IO, errno, "cannot empty a file in %s", a->dir);
+		rc = err_errno(e, ERR_IO, errno, "cannot empty a file in %s", a->scratch->path);
 	return rc;
 }
 

@@ -11,13 +11,15 @@
 #ifndef RESTORE_V3APPLY_H
 #define RESTORE_V3APPLY_H
 
+#include "base/folder.h"
 #include "format/v3.h"
 
 struct v3_apply;
 
-/* Begins with an empty file `fd` (the caller's). `path` is for messages, `dir` for the file that a
- * large transaction waits in. */
-int v3_apply_new(struct v3_apply **out, int fd, const char *path, const char *dir, struct err *e);
+/* Begins with an empty file `fd` (the caller's). `path` is for messages, `scratch` (which
+ * must live as long) for the file that a large transaction waits in. */
+int v3_apply_new(
+	struct v3_apply **out, int fd, const char *path, const struct folder *scratch, struct err *e);
 void v3_apply_free(struct v3_apply *a); /* waits for what is under way; NULL is fine */
 
 /* The database file, all of it, from `content`. ERR_DAMAGED when it is no SQLite database or no

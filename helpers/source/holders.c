@@ -40,56 +40,66 @@ static void name_process(pid_t pid, char *out, size_t size)
 			out, size, "process %ld%s%s%s", (long)pid, *comm ? " (" : "", comm, *comm ? ")" : "");
 }
 
-static int in_use(pid_t pid, const char *path, struct err *e)
+static int in_use(pid_t pid, const struct folder *in, const char *name, struct err *e)
 {
 	char who[96];
 	name_process(pid, who, sizeof(who));
 	return err_set(e, ERR_DATABASE,
-		"%s has %s open: stop it first, because it would go on in the old file", who, path);
+		"%s has %s/%s open: stop it first, because it would go on in the old file", who, in->path,
+		name);
 }
 
 /* ---- locks ---- */
 
-/* A write lock on all of the bytes, within PATIENCE_US. Where the file can't be written we can only
- * ask. */
-static int lock_file(const char *path, off_t first, off_t size, int *out, struct err *e)
+/* Within PATIENCE_US. */
+static int lock_bytes(int fd, int command, off_t first, off_t size, const struct folder *in,
+	const char *name, struct err *e)
 {
 	int64_t until = clock_mono_us() + PATIENCE_US;
-	int command = F_SETLK, fd = fs_open(path, O_RDWR | O_NOFOLLOW, 0);
-	if (fd < 0 && (errno == EACCES || errno == EROFS)) {
-		command = F_GETLK;
-		fd = fs_open(path, O_RDONLY | O_NOFOLLOW, 0);
-	}
-	if (fd < 0 && errno == ENOENT)
-		return ERR_OK;
-	if (fd < 0)
-		return err_errno(e, ERR_DATABASE, errno, "cannot open %s", path);
-	*out = fd;
 	for (;;) {
 		struct flock lock = {F_WRLCK, SEEK_SET, first, size, 0};
 		int rc = fcntl(fd, command, &lock);
 		if (!rc && (command == F_SETLK || lock.l_type == F_UNLCK))
 			return ERR_OK;
 		if (rc && errno != EAGAIN && errno != EACCES && errno != EINTR)
-			return err_errno(e, ERR_IO, errno, "cannot lock %s", path);
+			return err_errno(e, ERR_IO, errno, "cannot lock %s/%s", in->path, name);
 		if (clock_mono_us() >= until) {
 			lock = (struct flock){F_WRLCK, SEEK_SET, first, size, 0};
 			rc = fcntl(fd, F_GETLK, &lock);
-			return in_use(!rc && lock.l_type != F_UNLCK ? lock.l_pid : 0, path, e);
+			return in_use(!rc && lock.l_type != F_UNLCK ? lock.l_pid : 0, in, name, e);
 		}
 		clock_sleep_us(20000);
 	}
 }
 
-int holders_lock(struct holders_lock *l, const char *path, struct err *e)
+/* A write lock on all of the bytes. Where the file can't be written we can only ask. */
+static int lock_file(
+	const struct folder *in, const char *name, off_t first, off_t size, int *out, struct err *e)
+{
+	int command = F_SETLK, fd = folder_open_file(in, name, O_RDWR);
+	if (fd < 0 && (errno == EACCES || errno == EROFS)) {
+		command = F_GETLK;
+		fd = folder_open_file(in, name, O_RDONLY);
+	}
+	if (fd < 0 && errno == ENOENT)
+		return ERR_OK;
+	if (fd < 0 && errno == ELOOP)
+		return err_set(
+			e, ERR_DATABASE, "%s/%s is a symbolic link or no regular file", in->path, name);
+	if (fd < 0)
+		return err_errno(e, ERR_DATABASE, errno, "cannot open %s/%s", in->path, name);
+	*out = fd;
+	return lock_bytes(fd, command, first, size, in, name, e);
+}
+int holders_lock(struct holders_lock *l, const struct folder *in, const char *name, struct err *e)
 {
 	char *shm;
 	l->db_fd = l->shm_fd = -1;
-	if (asprintf(&shm, "%s-shm", path) < 0)
+	if (asprintf(&shm, "%s-shm", name) < 0)
 		return err_nomem(e, "looking for users of a database");
-	int rc = lock_file(path, DB_LOCK_FIRST, DB_LOCK_SIZE, &l->db_fd, e);
+	int rc = lock_file(in, name, DB_LOCK_FIRST, DB_LOCK_SIZE, &l->db_fd, e);
 	if (!rc)
-		rc = lock_file(shm, SHM_LOCK_FIRST, SHM_LOCK_SIZE, &l->shm_fd, e);
+		rc = lock_file(in, shm, SHM_LOCK_FIRST, SHM_LOCK_SIZE, &l->shm_fd, e);
 	free(shm);
 	return rc;
 }
@@ -104,22 +114,21 @@ void holders_unlock(struct holders_lock *l)
 /* ---- descriptors ---- */
 
 struct search {
-	const char *path;
 	struct stat files[PARTS];
 	size_t n_files;
 	bool unsure;
 };
 
-static int look_at_files(struct search *s, struct err *e)
+static int look_at_files(struct search *s, const struct folder *in, const char *name, struct err *e)
 {
 	static const char *const parts[PARTS] = {"", "-wal", "-shm", "-journal"};
 	for (int i = 0; i < PARTS; i++) {
-		char *name;
-		if (asprintf(&name, "%s%s", s->path, parts[i]) < 0)
+		char *part;
+		if (asprintf(&part, "%s%s", name, parts[i]) < 0)
 			return err_nomem(e, "looking for users of a database");
-		if (!stat(name, &s->files[s->n_files]))
+		if (!folder_stat(in, part, &s->files[s->n_files]))
 			s->n_files++;
-		free(name);
+		free(part);
 	}
 	return ERR_OK;
 }
@@ -148,24 +157,25 @@ static bool has_one(struct search *s, pid_t pid)
 	return found;
 }
 
-int holders_find(
-	const char *path, bool (*ignore)(void *ctx, pid_t pid), void *ctx, bool *unsure, struct err *e)
+int holders_find(const struct folder *in, const char *name, bool (*ignore)(void *ctx, pid_t pid),
+	void *ctx, bool *unsure, struct err *e)
 {
-	struct search s = {.path = path};
+	struct search s = {0};
 	*unsure = false;
-	int rc = look_at_files(&s, e);
+	int rc = look_at_files(&s, in, name, e);
 	if (rc || s.n_files == 0)
 		return rc;
 	DIR *proc = opendir("/proc");
 	if (!proc)
-		return err_errno(e, ERR_IO, errno, "cannot look for processes that use %s in /proc", path);
+		return err_errno(
+			e, ERR_IO, errno, "cannot look for processes that use %s/%s in /proc", in->path, name);
 	for (const struct dirent *ent = readdir(proc); ent && !rc; ent = readdir(proc)) {
 		char *end;
 		pid_t pid = (pid_t)strtol(ent->d_name, &end, 10);
 		if (*end || pid <= 0 || pid == getpid() || (ignore && ignore(ctx, pid)))
 			continue;
 		if (has_one(&s, pid))
-			rc = in_use(pid, path, e);
+			rc = in_use(pid, in, name, e);
 	}
 	closedir(proc);
 	*unsure = s.unsure;

@@ -11,6 +11,7 @@
 #define SOURCE_HOLDERS_H
 
 #include "base/err.h"
+#include "base/folder.h"
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -21,10 +22,11 @@ struct holders_lock {
 
 /*
  * Takes the locks that every user of the database needs, so that none begins until
- * holders_unlock. ERR_DATABASE naming the process when one has it in use. Missing files need no
- * lock. This process must have no SQLite connection to it. holders_unlock in every case.
+ * holders_unlock. ERR_DATABASE naming the process when one has it in use, and for a link or what is
+ * no file. Missing files need no lock. This process must have no SQLite connection to it.
+ * holders_unlock in every case.
  */
-int holders_lock(struct holders_lock *l, const char *path, struct err *e);
+int holders_lock(struct holders_lock *l, const struct folder *in, const char *name, struct err *e);
 void holders_unlock(struct holders_lock *l);
 
 /*
@@ -32,7 +34,7 @@ void holders_unlock(struct holders_lock *l);
  * those for which `ignore` says true (may be NULL). ERR_DATABASE naming the first that has one.
  * *unsure = there were processes that we may not look into. ERR_IO without /proc, ERR_NOMEM.
  */
-int holders_find(
-	const char *path, bool (*ignore)(void *ctx, pid_t pid), void *ctx, bool *unsure, struct err *e);
+int holders_find(const struct folder *in, const char *name, bool (*ignore)(void *ctx, pid_t pid),
+	void *ctx, bool *unsure, struct err *e);
 
 #endif

@@ -145,35 +145,39 @@ static int put_file(const struct pagesums *p, int fd)
 	if (put(fd, head, sizeof(head), &crc) || put_sums(p, fd, &crc))
 		return -1;
 	put_be64(tail, crc);
-	return fs_write_full(fd, tail, sizeof(tail)) || fs_fsync(fd) ? -1 : 0;
+	return fs_write_full(fd, tail, sizeof(tail));
+}
+
+int pagesums_save_in(
+	const struct pagesums *p, const struct folder *f, const char *name, struct err *e)
+{
+	struct folder_aside a;
+	if (folder_aside(&a, f, name, 0600))
+		return err_errno(e, ERR_IO, errno, "cannot create %s/%s", f->path, a.name);
+	if (put_file(p, a.fd))
+		folder_replace_not(&a, f);
+	else if (!folder_replace(&a, f, name))
+		return ERR_OK;
+	if (errno == ENOMEM)
+		return err_nomem(e, "writing the page table");
+	return err_errno(e, errno == ENOSPC ? ERR_FULL : ERR_IO, errno, "cannot %s %s/%s",
+		a.renamed ? "fsync the folder of" : "write the page table", f->path, name);
 }
 
 int pagesums_save(const struct pagesums *p, const char *path, struct err *e)
 {
-	char tmp[4096];
-	uint64_t random;
-	fs_random(&random, sizeof(random));
-	if (snprintf(tmp, sizeof(tmp), "%s.tmp-%016" PRIx64, path, random) >= (int)sizeof(tmp))
-		return err_set(e, ERR_IO, "path too long: %s", path);
-	int fd = fs_open(tmp, O_WRONLY | O_CREAT | O_EXCL, 0600);
-	if (fd < 0)
-		return err_errno(e, ERR_IO, errno, "cannot create %s", tmp);
-	int bad = put_file(p, fd);
-	int why = errno;
-	fs_close(fd);
-	if (!bad && fs_rename(tmp, path)) {
-		bad = -1;
-		why = errno;
-	}
-	if (bad) {
-		fs_unlink(tmp);
-		return why == ENOMEM ? err_nomem(e, "writing the page table")
-							 : err_errno(e, why == ENOSPC ? ERR_FULL : ERR_IO, why,
-								   "cannot write the page table %s", path);
-	}
-	if (fs_fsync_parent(path))
-		return err_errno(e, ERR_IO, errno, "cannot fsync the folder of %s", path);
-	return ERR_OK;
+	struct folder f;
+	char *dir = fs_dirname(path);
+	if (!dir)
+		return err_nomem(e, "writing the page table");
+	int rc = folder_open(&f, dir, e);
+	if (rc == ERR_NOT_FOUND)
+		rc = err_set(e, ERR_IO, "cannot create %s: there is no folder %s", path, dir);
+	if (!rc)
+		rc = pagesums_save_in(p, &f, fs_basename(path), e);
+	folder_close(&f);
+	free(dir);
+	return rc;
 }
 
 static int damaged(struct err *e, const char *path, const char *why)

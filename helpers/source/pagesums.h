@@ -8,6 +8,7 @@
 #define SOURCE_PAGESUMS_H
 
 #include "base/err.h"
+#include "base/folder.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -41,6 +42,8 @@ uint64_t pagesums_get(const struct pagesums *p, uint32_t pgno); /* 0 = past the 
 
 /* Written aside, fsynced, renamed, folder fsynced. */
 int pagesums_save(const struct pagesums *p, const char *path, struct err *e);
+int pagesums_save_in(
+	const struct pagesums *p, const struct folder *f, const char *name, struct err *e);
 
 /* ERR_NOT_FOUND, ERR_DAMAGED (bad checksum, impossible), ERR_NOMEM, ERR_IO. */
 int pagesums_load(struct pagesums *p, const char *path, struct err *e);

@@ -1,4 +1,5 @@
 /* Files: the Nth call fails, once or for ever, and the data is still right. */
+#include "base/folder.h"
 #include "base/fs.h"
 #include "lib/tmpdir.h"
 
@@ -204,7 +205,7 @@ static void test_replace_file_with_faults(void **state)
 		int at = 1;
 		for (; try_replace(path, at, faults[i].with, faults[i].ever); at++)
 			assert_int_equal(entries(folder), 1);
-		assert_true(at > 6); /* create, write, fsync, rename, open the folder, fsync it */
+		assert_true(at > 6); /* open the folder, create, write, fsync, rename, fsync it */
 	}
 	free(path);
 }
@@ -216,7 +217,7 @@ static void test_replace_file_order(void **state)
 	struct err e = ERR_INIT;
 	inject(0, 0, false);
 	assert_int_equal(fs_replace_file(tmpdir_path(dir, "order"), "x", 1, 0600, &e), ERR_OK);
-	assert_string_equal(trace, "owsnos");
+	assert_string_equal(trace, "oowsns");
 	inject(0, 0, false);
 	assert_int_equal(fs_mkdirs(tmpdir_path(dir, "order-1/2"), 0700), 0);
 	assert_string_equal(strstr(trace, "mos"), "mosmos");
@@ -444,11 +445,14 @@ static void test_a_file_without_a_name(void **state)
 {
 	(void)state;
 	char *own = fs_join(dir, "unnamed");
-	assert_int_equal(fs_mkdirs(own, 0700), 0);
+	struct err e = ERR_INIT;
+	struct folder f;
 	for (int at = 0; at < 2; at++) {
 		char got[6];
+		assert_int_equal(fs_mkdirs(own, 0700), 0);
+		assert_int_equal(folder_open(&f, own, &e), ERR_OK);
 		inject(at, EOPNOTSUPP, false);
-		int fd = fs_open_unnamed(own);
+		int fd = folder_create_scratch(&f);
 		heal();
 		assert_true(fd >= 3);
 		assert_int_equal(fs_pwrite_full(fd, "fruit", 6, 10), 0);
@@ -456,12 +460,15 @@ static void test_a_file_without_a_name(void **state)
 		assert_string_equal(got, "fruit");
 		assert_int_equal(rmdir(own), 0);
 		fs_close(fd);
-		assert_int_equal(fs_mkdirs(own, 0700), 0);
+		folder_close(&f);
 	}
+	assert_int_equal(fs_mkdirs(own, 0700), 0);
+	assert_int_equal(folder_open(&f, own, &e), ERR_OK);
 	inject(1, EACCES, true);
-	assert_int_equal(fs_open_unnamed(own), -1);
+	assert_int_equal(folder_create_scratch(&f), -1);
 	assert_int_equal(errno, EACCES);
 	heal();
+	folder_close(&f);
 	assert_int_equal(rmdir(own), 0);
 	free(own);
 }
