@@ -101,8 +101,10 @@ bool capture_follow(struct source *s, const struct shm_view *v, int64_t now_us, 
 		*why = "the WAL was restarted although a read mark of ours was held";
 		return false;
 	}
-	if (!s->plan.ours && was_truncated(s, s->chain.frame))
-		s->plan.app_us = now_us;
+	if (was_truncated(s, s->chain.frame)) {
+		s->plan.emptied_us = now_us; /* even where there was nothing left to do for it */
+		s->plan.app_us = s->plan.ours ? s->plan.app_us : now_us;
+	}
 	walread_at_start(&s->chain, &v->h);
 	capture_note_position(s);
 	s->counts.restarts++;

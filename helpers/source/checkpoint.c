@@ -13,6 +13,10 @@
  * backfill, and two fsyncs. It moves when a checkpoint of the app's waits for it, and when the
  * writers pause.
  *
+ * An app that empties the WAL itself, again and again, needs our checkpoints less than they
+ * disturb: while one runs, SQLite answers the app's own with "busy". So ours wait for a larger WAL
+ * then.
+ *
  * Never RESTART or TRUNCATE: those wait with the write lock in hand. Never with a lower
  * `synchronous`: the two fsyncs are what makes it safe to start the WAL anew.
  */
@@ -27,7 +31,9 @@
 #define BARRIER_BYTES (UINT64_C(4) << 20)
 #define BARRIER_FRAMES 880               /* or so many, before the app checkpoints at each commit */
 #define LARGE_BYTES (UINT64_C(32) << 20) /* where a WAL must not get to */
-#define STALL_US 100000                  /* an fsync that nobody expected */
+#define EMPTIED_US 2000000 /* an app that emptied the WAL so lately will do it again */
+#define EMPTIED_TIMES 4    /* the WAL is let grow to so many times of what is else due */
+#define STALL_US 100000    /* an fsync that nobody expected */
 #define STOPPED_PAUSE_US 5000
 #define BACKOFF_FIRST_US 50000
 #define BACKOFF_LAST_US 5000000
@@ -127,9 +133,15 @@ uint64_t checkpoint_wal_bytes(const struct source *s)
 	return (uint64_t)s->chain.frame * (s->page_size + (uint64_t)WAL_FRAME_HEADER_SIZE);
 }
 
+static uint32_t patience(const struct source *s)
+{
+	bool emptied = s->plan.emptied_us != 0 && clock_mono_us() - s->plan.emptied_us < EMPTIED_US;
+	return emptied ? EMPTIED_TIMES : 1;
+}
+
 static uint32_t frames_due(const struct source *s)
 {
-	return s->cfg.checkpoint_frames ? s->cfg.checkpoint_frames : FRAMES_DUE;
+	return s->cfg.checkpoint_frames ? s->cfg.checkpoint_frames : FRAMES_DUE * patience(s);
 }
 
 uint64_t checkpoint_barrier_bytes(const struct source *s)
@@ -137,6 +149,7 @@ uint64_t checkpoint_barrier_bytes(const struct source *s)
 	uint64_t least = (uint64_t)BARRIER_FRAMES * (s->page_size + (uint64_t)WAL_FRAME_HEADER_SIZE);
 	if (least > BARRIER_BYTES)
 		least = BARRIER_BYTES;
+	least *= patience(s);
 	if (s->cfg.barrier_bytes)
 		least = s->cfg.barrier_bytes;
 	return s->plan.barrier_at > least ? s->plan.barrier_at : least;

@@ -28,6 +28,7 @@ struct checkpoint_plan {
 	int quick;          /* PASSIVEs tried again at once because the last one was quick */
 	bool ours;          /* what made the present WAL startable anew was ours, not the app's */
 	int64_t app_us;     /* when the app last called for TRUNCATE or waited for our pin, 0 = never */
+	int64_t emptied_us; /* when the app last emptied the WAL itself, 0 = never */
 	int64_t began_us;   /* when the present WAL began to fill */
 	int64_t took_us;    /* how long our recent checkpoints took, at most */
 	int64_t barrier_us; /* when the last barrier ended */

@@ -9,6 +9,7 @@
  *   the pin in a WAL beyond the automatic checkpoint     pin_stays_in_a_large_wal
  *   a checkpoint of the app's that does not get on       held_checkpoint_holds_the_writers
  *   the app's own TRUNCATE                               truncate_is_not_busy
+ *   an app that empties its WAL itself                   app_that_truncates_is_left_to_it
  *   a replicator that was stopped and goes on            stopped_replicator_goes_on
  *   no inotify instances left                            without_inotify
  */
@@ -309,6 +310,47 @@ static void truncate_is_not_busy(void **state)
 	assert_same_at_the_end();
 }
 
+/* Own checkpoints in a WAL of 600 frames that began at most `after` ago; SIZE_MAX: it took longer.
+ */
+static uint64_t checkpoints_in_600_frames(int64_t after)
+{
+	int64_t began = clock_mono_us();
+	struct source_counts was, is;
+	source_get_counts(f.source, &was);
+	agent_sql(&a, "WITH RECURSIVE i(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM i WHERE x<600) "
+				  "INSERT INTO t(v) SELECT randomblob(3500) FROM i");
+	follow_catch_up(&f);
+	follow_for(&f, 20 * MS);
+	source_get_counts(f.source, &is);
+	return clock_mono_us() - began < after ? is.checkpoints - was.checkpoints : SIZE_MAX;
+}
+
+/* While a checkpoint of ours runs, SQLite answers the app's own with "busy". */
+static void app_that_truncates_is_left_to_it(void **state)
+{
+	(void)state;
+	agent_sql(&a, "PRAGMA wal_autocheckpoint=0");
+	follow_start(&f, &cfg, NULL);
+	assert_in_range(checkpoints_in_600_frames(3600 * S), 1, 100);
+	uint64_t ours = SIZE_MAX;
+	for (int i = 0; i < 50 && ours == SIZE_MAX; i++) {
+		agent_sql_beside(&a, &f, "PRAGMA wal_checkpoint(truncate)");
+		assert_memory_equal(strrchr(a.line, ' '), " 0", 3);
+		ours = checkpoints_in_600_frames(1 * S);
+	}
+	assert_int_equal(ours, 0);
+	/* Once it has given that up, we begin again: the same 600 frames are due. */
+	clock_sleep_us(2100 * MS);
+	agent_sql(&a, "INSERT INTO t(v) VALUES(1)");
+	struct source_counts was, is;
+	source_get_counts(f.source, &was);
+	follow_catch_up(&f);
+	follow_for(&f, 50 * MS);
+	source_get_counts(f.source, &is);
+	assert_in_range(is.checkpoints - was.checkpoints, 1, 100);
+	assert_same_at_the_end();
+}
+
 /* SIGSTOP for a while, with a pin held: everything must still be there. (Here: no turns.) */
 static void stopped_replicator_goes_on(void **state)
 {
@@ -348,8 +390,8 @@ int main(int argc, char **argv)
 		TEST(long_reader_and_no_busy_timeout), TEST(no_barrier_means_no_lock),
 		TEST(full_speed_keeps_the_wal_small), TEST(held_checkpoint_holds_the_writers),
 		TEST(pin_stays_in_a_large_wal), TEST(truncate_is_not_busy),
-		TEST(stopped_replicator_goes_on), TEST(without_inotify),
-		TEST(slow_fsync), /* last: it gives this process a slow VFS too */
+		TEST(app_that_truncates_is_left_to_it), TEST(stopped_replicator_goes_on),
+		TEST(without_inotify), TEST(slow_fsync), /* last: it gives this process a slow VFS too */
 	};
 	if (argc > 1)
 		cmocka_set_test_filter(argv[1]);

@@ -17,6 +17,8 @@
  *   -y X    PRAGMA synchronous (NORMAL)
  *   -c N    PRAGMA wal_autocheckpoint (SQLite's own default)
  *   -a PATH ack file
+ *   -d      each number in the ack file is durable before the next commit (msync), as with an app
+ *           that tells its client, or a log of its own, before it goes on
  *
  * SIGTERM ends it after the commit that runs. The last line of stdout is a JSON object with what
  * was done and the latencies of the commits, from the first statement to the return of the last.
@@ -36,6 +38,7 @@
 struct writer {
 	int64_t id, commits, seconds, rate, batch, size, timeout_ms;
 	const char *synchronous, *autocheckpoint, *ack_path, *db_path;
+	bool durable_acks;
 	uint64_t random;
 	sqlite3 *db;
 	sqlite3_stmt *insert, *begin, *commit;
@@ -201,6 +204,8 @@ static void write_all(struct writer *w)
 		w->seq += w->batch;
 		w->done++;
 		__atomic_store_n(w->acked, w->seq, __ATOMIC_RELEASE);
+		if (w->durable_acks && msync(w->acked, sizeof(*w->acked), MS_SYNC) != 0)
+			die(w, w->ack_path);
 	}
 	report(w, start);
 }
@@ -208,7 +213,7 @@ static void write_all(struct writer *w)
 static void usage(void)
 {
 	fprintf(stderr, "usage: writer [-w N] [-n N] [-t S] [-r N] [-b N] [-s BYTES] [-S SEED]"
-					" [-T MS] [-y SYNCHRONOUS] [-c PAGES] [-a ACKFILE] DB\n");
+					" [-T MS] [-y SYNCHRONOUS] [-c PAGES] [-a ACKFILE [-d]] DB\n");
 	exit(2);
 }
 
@@ -223,7 +228,7 @@ static int64_t number(const char *text)
 
 static void options(struct writer *w, int argc, char **argv)
 {
-	for (int c; (c = getopt(argc, argv, "w:n:t:r:b:s:S:T:y:c:a:")) != -1;) {
+	for (int c; (c = getopt(argc, argv, "w:n:t:r:b:s:S:T:y:c:a:d")) != -1;) {
 		int64_t *numbers['z'] = {['w'] = &w->id,
 			['n'] = &w->commits,
 			['t'] = &w->seconds,
@@ -239,12 +244,14 @@ static void options(struct writer *w, int argc, char **argv)
 			w->autocheckpoint = optarg;
 		else if (c == 'a')
 			w->ack_path = optarg;
+		else if (c == 'd')
+			w->durable_acks = true;
 		else if (c < 'z' && numbers[c])
 			*numbers[c] = number(optarg);
 		else
 			usage();
 	}
-	if (optind != argc - 1 || w->batch < 1)
+	if (optind != argc - 1 || w->batch < 1 || (w->durable_acks && !w->ack_path))
 		usage();
 	w->db_path = argv[optind];
 }
