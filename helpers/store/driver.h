@@ -32,8 +32,12 @@ struct store_driver {
 	int (*del)(struct store *s, const char *const *names, size_t n,
 		struct store_delete_result *results, struct err *e);
 	int (*versioned)(struct store *s, bool *out, struct err *e); /* NULL: it knows no versions */
-	int64_t (*tidy)(struct store *s);                            /* may be NULL */
-	void (*cancel)(struct store *s); /* may be NULL: the flag is enough */
+	/* NULL: it has no uploads in parts */
+	int (*end_unfinished)(struct store *s, const char *prefix,
+		bool (*chosen)(void *ctx, const struct store_unfinished *u), void *ctx, size_t *n,
+		struct err *e);
+	int64_t (*tidy)(struct store *s); /* may be NULL */
+	void (*cancel)(struct store *s);  /* may be NULL: the flag is enough */
 };
 
 enum store_counter {

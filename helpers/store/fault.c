@@ -329,6 +329,19 @@ static int fault_del(struct store *s, const char *const *names, size_t n,
 	return first;
 }
 
+static int fault_end_unfinished(struct store *s, const char *prefix,
+	bool (*chosen)(void *ctx, const struct store_unfinished *u), void *ctx, size_t *n,
+	struct err *e)
+{
+	struct store_fault fault;
+	bool lose;
+	int rc;
+	if (before(s, STORE_OP_UNFINISHED, prefix, &fault, &lose, &rc, e))
+		return rc;
+	rc = store_end_unfinished(inner_of(s), prefix, chosen, ctx, n, e);
+	return lose ? fail(s, &fault, prefix, e) : rc;
+}
+
 static int fault_open(
 	struct store *s, const struct store_url *url, const struct store_options *opts, struct err *e)
 {
@@ -374,5 +387,6 @@ const struct store_driver store_fault_driver = {
 	.list = fault_list,
 	.list_folder = fault_list_folder,
 	.del = fault_del,
+	.end_unfinished = fault_end_unfinished,
 	.cancel = fault_cancel,
 };

@@ -20,6 +20,7 @@ enum store_op {
 	STORE_OP_HEAD,
 	STORE_OP_LIST,
 	STORE_OP_DELETE,
+	STORE_OP_UNFINISHED, /* store_end_unfinished; the name is the prefix */
 	STORE_OPS,
 };
 

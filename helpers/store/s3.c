@@ -275,6 +275,7 @@ const struct store_driver store_s3_driver = {
 	.list_folder = s3_list_folder,
 	.del = s3_delete,
 	.versioned = s3_versioned,
+	.end_unfinished = s3_end_unfinished,
 	.tidy = s3_tidy,
 	.cancel = s3_cancel,
 };

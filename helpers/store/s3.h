@@ -7,7 +7,8 @@
  *   s3_error.c      what an answer that isn't 2xx means
  *   s3_list.c       ListObjectsV2
  *   s3_delete.c     DeleteObjects and DeleteObject
- *   s3_multipart.c  uploads in parts
+ *   s3_multipart.c  uploads in parts; s3_resume.c  one that an earlier put left
+ *   s3_unfinished.c ListMultipartUploads
  *   s3_versions.c   GetBucketVersioning
  *   s3_url.c, s3_host.c  where the bucket is
  */
@@ -107,6 +108,14 @@ void s3_describe(const struct store *s, const char *name, char *out, size_t size
 /* The key of an object: prefix + "/" + name. ERR_NOMEM or ERR_FULL. */
 int s3_append_key(struct buf *out, const struct s3_target *t, const char *name);
 
+/* The name below the prefix in a listed key, which is decoded in place (room: XML_MAX_TEXT and a
+ * NUL), or NULL. AWS writes a space as '+' in encoded keys, others don't and leave a '+' as it is:
+ * what fits the prefix is right. */
+const char *s3_relative_key(char *key, const char *prefix, bool encoded);
+
+/* Appends "name=value", encoded, with a '&' before all but the first. ERR_NOMEM or ERR_FULL. */
+int s3_add_param(struct buf *q, const char *name, const char *value);
+
 /* Appends text escaped for XML; ERR_NOMEM or ERR_FULL. */
 int s3_append_xml(struct buf *out, const char *text);
 
@@ -124,6 +133,9 @@ int s3_list(struct store *s, const char *prefix, const char *after, size_t max, 
 int s3_delete(struct store *s, const char *const *names, size_t n,
 	struct store_delete_result *results, struct err *e);
 int s3_versioned(struct store *s, bool *versioned, struct err *e);
+int s3_end_unfinished(struct store *s, const char *prefix,
+	bool (*chosen)(void *ctx, const struct store_unfinished *u), void *ctx, size_t *n,
+	struct err *e);
 int s3_head(struct store *s, const char *name, struct store_object *out, struct err *e);
 
 /* Headers that an object is made with: timestamp, storage class, encryption. `timestamp` has room

@@ -68,22 +68,24 @@ static void url_decode(char *s, bool plus_is_space)
 	*out = '\0';
 }
 
-/* The name below the prefix, or NULL. AWS writes a space as '+' in encoded keys, others don't and
- * leave a '+' as it is: what fits the prefix is right. */
-static const char *relative_name(struct listing *l)
+const char *s3_relative_key(char *key, const char *prefix, bool encoded)
 {
-	const char *prefix = buf_str(&l->full_prefix);
 	size_t n = strlen(prefix);
-	if (l->encoded) {
-		char raw[sizeof(l->key)];
-		strcpy(raw, l->key);
-		url_decode(l->key, true);
-		if (strncmp(l->key, prefix, n) != 0) {
-			strcpy(l->key, raw);
-			url_decode(l->key, false);
+	if (encoded) {
+		char raw[XML_MAX_TEXT + 1];
+		snprintf(raw, sizeof(raw), "%s", key);
+		url_decode(key, true);
+		if (strncmp(key, prefix, n) != 0) {
+			strcpy(key, raw);
+			url_decode(key, false);
 		}
 	}
-	return strncmp(l->key, prefix, n) ? NULL : l->key + n;
+	return strncmp(key, prefix, n) ? NULL : key + n;
+}
+
+static const char *relative_name(struct listing *l)
+{
+	return s3_relative_key(l->key, buf_str(&l->full_prefix), l->encoded);
 }
 
 static int give(struct listing *l, struct err *e)
@@ -224,7 +226,7 @@ static int parse_page(struct listing *l, struct err *e)
 	return rc;
 }
 
-static int add_param(struct buf *q, const char *name, const char *value)
+int s3_add_param(struct buf *q, const char *name, const char *value)
 {
 	int rc = buf_printf(q, "%s%s=", q->len ? "&" : "", name);
 	return rc ? rc : sigv4_encode(q, value, 0);
@@ -236,23 +238,23 @@ static int make_query(struct listing *l, struct buf *q)
 	size_t left = l->max ? l->max - l->given : PAGE_KEYS;
 	snprintf(keys, sizeof(keys), "%zu", left < PAGE_KEYS ? left : (size_t)PAGE_KEYS);
 	buf_reset(q);
-	int rc = add_param(q, "list-type", "2");
+	int rc = s3_add_param(q, "list-type", "2");
 	if (!rc)
-		rc = add_param(q, "encoding-type", "url");
+		rc = s3_add_param(q, "encoding-type", "url");
 	if (!rc)
-		rc = add_param(q, "max-keys", keys);
+		rc = s3_add_param(q, "max-keys", keys);
 	if (!rc)
-		rc = add_param(q, "prefix", buf_str(&l->full_prefix));
+		rc = s3_add_param(q, "prefix", buf_str(&l->full_prefix));
 	if (!rc && l->flat)
-		rc = add_param(q, "delimiter", "/");
+		rc = s3_add_param(q, "delimiter", "/");
 	if (!rc && l->token.len)
-		return add_param(q, "continuation-token", buf_str(&l->token));
+		return s3_add_param(q, "continuation-token", buf_str(&l->token));
 	if (!rc && *l->after) {
 		struct buf after;
 		buf_init(&after, 4096);
 		rc = buf_printf(&after, "%s%s", buf_str(&l->full_prefix), l->after);
 		if (!rc)
-			rc = add_param(q, "start-after", buf_str(&after));
+			rc = s3_add_param(q, "start-after", buf_str(&after));
 		buf_free(&after);
 	}
 	return rc;

@@ -1,4 +1,4 @@
-#include "store/s3.h"
+#include "store/s3_upload.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -19,29 +19,13 @@
  * The condition: If-None-Match stands on Complete, where AWS and R2 honour it. Some servers ignore
  * it there (radosgw before 2025), so the object is looked for right before. That narrows the race
  * and does not close it: what must never be overwritten is put with `single`.
+ *
+ * With a store_resume what failed for a reason that passes is left as it is, and gone on with
+ * (s3_resume.c).
  */
 
 #define MAX_PARTS 10000
 #define MIB ((uint64_t)1 << 20)
-
-struct part {
-	struct upload *u;
-	int number;
-	struct store_body body;
-	char etag[128];
-};
-
-struct upload {
-	struct store *s;
-	const char *name;
-	char id[1024];
-	int64_t begun_ms; /* by the server's clock, 0 = it did not say */
-	struct part *parts;
-	size_t n;
-	pthread_mutex_t lock;
-	int rc; /* the first failure; then the parts that wait are not sent */
-	struct err e;
-};
 
 struct created {
 	char *id;
@@ -60,7 +44,7 @@ static int on_created(void *ctx, const char *path, const char *text, struct err 
 	return ERR_OK;
 }
 
-static int create_upload(struct upload *u, const struct store_put_opts *opts, struct err *e)
+static int create_upload(struct s3_upload *u, struct err *e)
 {
 	const struct s3 *s3 = u->s->impl;
 	struct created created = {.id = u->id, .size = sizeof(u->id)};
@@ -70,7 +54,7 @@ static int create_upload(struct upload *u, const struct store_put_opts *opts, st
 	s3_call_init(&c, "POST", u->name, "store", STORE_N_PUT);
 	c.query = "uploads=";
 	s3_call_header(&c, "Content-Type", "application/octet-stream");
-	s3_object_headers(&c, &s3->target, opts, timestamp);
+	s3_object_headers(&c, &s3->target, u->opts, timestamp);
 	int rc = s3_perform(u->s, &c, e);
 	char date[64];
 	http_response_header(&c.r, "date", date, sizeof(date));
@@ -84,7 +68,7 @@ static int create_upload(struct upload *u, const struct store_put_opts *opts, st
 }
 
 /* "partNumber=1&uploadId=…" or "uploadId=…" (part 0). */
-static int make_query(const struct upload *u, int part, struct buf *q)
+static int make_query(const struct s3_upload *u, int part, struct buf *q)
 {
 	int rc = part ? buf_printf(q, "partNumber=%d&", part) : ERR_OK;
 	if (!rc)
@@ -92,9 +76,14 @@ static int make_query(const struct upload *u, int part, struct buf *q)
 	return rc ? rc : sigv4_encode(q, u->id, 0);
 }
 
-static int send_part(struct part *p, struct err *e)
+static bool is_forgotten(const struct s3_call *c)
 {
-	struct upload *u = p->u;
+	return !strcmp(c->refusal.code, "NoSuchUpload");
+}
+
+static int send_part(struct s3_part *p, struct err *e)
+{
+	struct s3_upload *u = p->u;
 	struct buf q;
 	struct s3_call c;
 	buf_init(&q, 8192);
@@ -105,6 +94,7 @@ static int send_part(struct part *p, struct err *e)
 	c.query = buf_str(&q);
 	if (!rc)
 		rc = s3_perform(u->s, &c, e);
+	bool forgotten = rc && is_forgotten(&c);
 	if (!rc && !http_response_header(&c.r, "etag", p->etag, sizeof(p->etag)))
 		rc = err_set(e, ERR_DAMAGED,
 			"cannot store %s/%s: the answer to part %d has no ETag, so it is not "
@@ -112,29 +102,44 @@ static int send_part(struct part *p, struct err *e)
 			u->s->url, u->name, p->number);
 	s3_call_free(&c);
 	buf_free(&q);
+	pthread_mutex_lock(&u->lock);
+	u->forgotten = u->forgotten || forgotten;
+	pthread_mutex_unlock(&u->lock);
 	return rc;
+}
+
+/* Lock held. */
+static void note_part(struct s3_part *p, int rc, const struct err *why)
+{
+	struct s3_upload *u = p->u;
+	if (!rc) {
+		p->up = true;
+		u->since_bytes += p->body.size;
+		s3_upload_keep(u, false);
+	} else if (!u->rc) {
+		u->rc = rc;
+		u->e = *why;
+	}
 }
 
 static void part_job(void *arg)
 {
-	struct part *p = arg;
-	struct upload *u = p->u;
+	struct s3_part *p = arg;
+	struct s3_upload *u = p->u;
 	struct err why = ERR_INIT;
 	pthread_mutex_lock(&u->lock);
 	int rc = u->rc;
 	pthread_mutex_unlock(&u->lock);
-	if (rc || !(rc = send_part(p, &why)))
+	if (rc)
 		return;
+	rc = send_part(p, &why);
 	pthread_mutex_lock(&u->lock);
-	if (!u->rc) {
-		u->rc = rc;
-		u->e = why;
-	}
+	note_part(p, rc, &why);
 	pthread_mutex_unlock(&u->lock);
 }
 
-/* All parts, a few at a time. */
-static int send_parts(struct upload *u, struct err *e)
+/* All parts that are not up, a few at a time. */
+static int send_parts(struct s3_upload *u, struct err *e)
 {
 	const struct s3 *s3 = u->s->impl;
 	struct pool *pool;
@@ -143,14 +148,15 @@ static int send_parts(struct upload *u, struct err *e)
 	if (rc)
 		return rc;
 	for (size_t i = 0; i < u->n; i++)
-		pool_run(pool, part_job, &u->parts[i]);
+		if (!u->parts[i].up)
+			pool_run(pool, part_job, &u->parts[i]);
 	pool_free(pool);
 	if (u->rc)
 		return err_set(e, (enum err_code)u->rc, "%s", u->e.text);
 	return ERR_OK;
 }
 
-static int make_completion(const struct upload *u, struct buf *out)
+static int make_completion(const struct s3_upload *u, struct buf *out)
 {
 	int rc = buf_append_str(
 		out, "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");
@@ -173,7 +179,7 @@ static int on_completed(void *ctx, const char *path, const char *text, struct er
 }
 
 /* The answer is 200: is it also a success? An error inside is as one of status 500. */
-static int check_completion(struct upload *u, struct s3_call *c, bool *again, struct err *e)
+static int check_completion(struct s3_upload *u, struct s3_call *c, bool *again, struct err *e)
 {
 	struct created done = {0};
 	struct xml_handler h = {.end = on_completed, .ctx = &done};
@@ -195,7 +201,7 @@ static int check_completion(struct upload *u, struct s3_call *c, bool *again, st
  * dead) completed it and its answer was lost, or somebody aborted it. An object of this size that
  * is not older than the upload tells which. With a condition the caller compares it himself.
  */
-static int after_lost_answer(struct upload *u, uint64_t size, bool conditional, struct err *e)
+static int after_lost_answer(struct s3_upload *u, uint64_t size, bool conditional, struct err *e)
 {
 	struct store_object o = {0};
 	struct err ignored = ERR_INIT;
@@ -208,7 +214,7 @@ static int after_lost_answer(struct upload *u, uint64_t size, bool conditional, 
 	return e ? (int)e->code : ERR_FAIL;
 }
 
-static int complete_call(struct upload *u, struct s3_call *c, uint64_t size, struct err *e)
+static int complete_call(struct s3_upload *u, struct s3_call *c, uint64_t size, struct err *e)
 {
 	struct retry retry;
 	s3_retry_init(u->s, &retry);
@@ -218,8 +224,10 @@ static int complete_call(struct upload *u, struct s3_call *c, uint64_t size, str
 		int rc = s3_attempt(u->s, c, &retry, &again, &after_ms, e);
 		if (!rc)
 			rc = check_completion(u, c, &again, e);
-		if (rc && !again && !strcmp(c->refusal.code, "NoSuchUpload"))
+		if (rc && !again && is_forgotten(c)) {
+			u->forgotten = true;
 			return after_lost_answer(u, size, c->conditional, e);
+		}
 		if (!rc || !again)
 			return rc;
 		if (!retry_pause(&retry, after_ms))
@@ -228,7 +236,7 @@ static int complete_call(struct upload *u, struct s3_call *c, uint64_t size, str
 	}
 }
 
-static int complete_upload(struct upload *u, uint64_t size, bool only_if_absent, struct err *e)
+static int complete_upload(struct s3_upload *u, uint64_t size, bool only_if_absent, struct err *e)
 {
 	struct buf text, q;
 	struct s3_call c;
@@ -253,38 +261,50 @@ static int complete_upload(struct upload *u, uint64_t size, bool only_if_absent,
 	return rc;
 }
 
-/* Tells the server to forget the parts. What goes wrong here has no consequence but their cost. */
-static void abort_upload(struct upload *u)
+int s3_upload_abort(
+	struct store *s, const char *name, const char *id, bool last_words, struct err *e)
 {
-	struct err ignored = ERR_INIT;
 	struct buf q;
 	struct s3_call c;
 	buf_init(&q, 8192);
-	s3_call_init(&c, "DELETE", u->name, "abort the upload of", STORE_N_DELETE);
-	c.last_words = true;
-	if (!make_query(u, 0, &q)) {
-		c.query = buf_str(&q);
-		if (s3_perform(u->s, &c, &ignored) && c.r.status != 404)
-			log_warn("%s; its parts stay in the bucket until a lifecycle rule removes them",
-				ignored.text);
-	}
+	s3_call_init(&c, "DELETE", name, "abort the upload of", STORE_N_DELETE);
+	c.last_words = last_words;
+	int rc = s3_add_param(&q, "uploadId", id) ? err_nomem(e, "aborting an upload") : ERR_OK;
+	c.query = buf_str(&q);
+	if (!rc)
+		rc = s3_perform(s, &c, e);
+	if (rc && c.r.status == 404)
+		rc = ERR_OK;
 	s3_call_free(&c);
 	buf_free(&q);
+	return rc;
 }
 
-static int cut_parts(
-	struct upload *u, const struct store_body *body, uint64_t part_size, struct err *e)
+/* What goes wrong here has no consequence but the parts' cost. */
+static void give_up(struct s3_upload *u, const char *id)
 {
+	struct err e = ERR_INIT;
+	if (s3_upload_abort(u->s, u->name, id, true, &e))
+		log_warn("%s; its parts stay in the bucket until they are found there a day later, or a "
+				 "lifecycle rule removes them",
+			e.text);
+}
+
+int s3_upload_cut(struct s3_upload *u, uint64_t part_size, struct err *e)
+{
+	const struct store_body *body = u->body;
 	/* More than 10000 parts are not allowed: then they are larger, in whole MiB. */
 	if (body->size / MAX_PARTS >= part_size)
 		part_size = (body->size / MAX_PARTS / MIB + 1) * MIB;
+	free(u->parts);
+	u->part_size = part_size;
 	u->n = (size_t)((body->size + part_size - 1) / part_size);
 	u->parts = calloc(u->n, sizeof(*u->parts));
 	if (!u->parts)
 		return err_nomem(e, "cutting an upload into parts");
 	for (size_t i = 0; i < u->n; i++) {
 		uint64_t from = i * part_size;
-		struct part *p = &u->parts[i];
+		struct s3_part *p = &u->parts[i];
 		p->u = u;
 		p->number = (int)i + 1;
 		p->body = (struct store_body){
@@ -297,7 +317,7 @@ static int cut_parts(
 	return ERR_OK;
 }
 
-static int look_before(struct upload *u, struct err *e)
+static int look_before(struct s3_upload *u, struct err *e)
 {
 	struct store_object o;
 	int rc = s3_head(u->s, u->name, &o, e);
@@ -306,29 +326,100 @@ static int look_before(struct upload *u, struct err *e)
 	return rc ? rc : err_set(e, ERR_CONDITION, "%s/%s exists already", u->s->url, u->name);
 }
 
+/* What an earlier put left can't be gone on with: it is forgotten, or may not be looked at. */
+static bool is_begun_anew(int code)
+{
+	return code == ERR_NOT_FOUND || code == ERR_DENIED || code == ERR_UNSUPPORTED ||
+		   code == ERR_FAIL;
+}
+
+/* The old upload is given up when there is a new one: should that be refused as well, the caller
+ * still has his token. */
+static int begin_anew(struct s3_upload *u, bool forgotten, struct err *e)
+{
+	char old[S3_UPLOAD_ID_SIZE];
+	strcpy(old, u->id);
+	u->id[0] = '\0';
+	int rc = s3_upload_cut(u, ((struct s3 *)u->s->impl)->target.part_size, e);
+	if (!rc)
+		rc = create_upload(u, e);
+	if (!rc && *old && !forgotten)
+		give_up(u, old);
+	if (!rc)
+		s3_upload_keep(u, true);
+	return rc;
+}
+
+static int begin(struct s3_upload *u, struct err *e)
+{
+	struct err why = ERR_INIT;
+	int rc = *u->id ? s3_upload_verify(u, &why) : ERR_NOT_FOUND;
+	if (is_begun_anew(rc)) {
+		if (*u->id)
+			log_info("%s; its upload begins anew", why.text);
+		return begin_anew(u, rc == ERR_NOT_FOUND, e);
+	}
+	if (rc)
+		*e = why;
+	return rc;
+}
+
+/* Failed for a reason that passes: the parts stay, for the caller has a token of all of them. */
+static bool stays(struct s3_upload *u, int code)
+{
+	static const int passing[] = {
+		ERR_UNREACHABLE, ERR_CANCELLED, ERR_DENIED, ERR_DAMAGED, ERR_IO, ERR_FULL, ERR_NOMEM};
+	bool passes = false;
+	for (size_t i = 0; i < sizeof(passing) / sizeof(passing[0]); i++)
+		passes |= code == passing[i];
+	if (!u->opts->resume || !passes || u->forgotten)
+		return false;
+	if (u->since_bytes)
+		s3_upload_keep(u, true);
+	return u->kept;
+}
+
+static void finish(struct s3_upload *u, int code)
+{
+	const struct store_resume *r = u->opts->resume;
+	struct err ignored = ERR_INIT;
+	if (code && (!*u->id || stays(u, code)))
+		return;
+	if (code)
+		give_up(u, u->id);
+	if (r && r->keep(r->ctx, NULL, &ignored))
+		log_debug("%s", ignored.text);
+}
+
+static int put_parts(struct s3_upload *u, struct err *e)
+{
+	bool conditional = u->opts->only_if_absent;
+	int rc = s3_upload_take(u, e);
+	if (!rc && conditional)
+		rc = look_before(u, e);
+	if (!rc)
+		rc = begin(u, e);
+	if (!rc)
+		rc = send_parts(u, e);
+	if (!rc && conditional)
+		rc = look_before(u, e);
+	return rc ? rc : complete_upload(u, u->body->size, conditional, e);
+}
+
 int s3_put_parts(struct store *s, const char *name, const struct store_body *body,
 	const struct store_put_opts *opts, struct err *e)
 {
-	const struct s3 *s3 = s->impl;
-	struct upload *u = calloc(1, sizeof(*u));
+	struct s3_upload *u = calloc(1, sizeof(*u));
 	if (!u)
 		return err_nomem(e, "cutting an upload into parts");
 	u->s = s;
 	u->name = name;
+	u->body = body;
+	u->opts = opts;
+	u->kept_us = clock_mono_us();
 	pthread_mutex_init(&u->lock, NULL);
-	int rc = cut_parts(u, body, s3->target.part_size, e);
-	if (!rc && opts->only_if_absent)
-		rc = look_before(u, e);
-	if (!rc)
-		rc = create_upload(u, opts, e);
-	if (!rc)
-		rc = send_parts(u, e);
-	if (!rc && opts->only_if_absent)
-		rc = look_before(u, e);
-	if (!rc)
-		rc = complete_upload(u, body->size, opts->only_if_absent, e);
-	if (rc && *u->id)
-		abort_upload(u);
+	int rc = put_parts(u, e);
+	finish(u, rc);
 	pthread_mutex_destroy(&u->lock);
 	free(u->parts);
 	free(u);

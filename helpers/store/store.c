@@ -245,6 +245,19 @@ int store_versioned(struct store *s, bool *versioned, struct err *e)
 	return rc || !s->driver->versioned ? rc : s->driver->versioned(s, versioned, e);
 }
 
+int store_end_unfinished(struct store *s, const char *prefix,
+	bool (*chosen)(void *ctx, const struct store_unfinished *u), void *ctx, size_t *n,
+	struct err *e)
+{
+	*n = 0;
+	int rc = enter(s, NULL, e);
+	if (!rc)
+		rc = check_prefix(s, prefix, e);
+	return rc || !s->driver->end_unfinished
+			   ? rc
+			   : s->driver->end_unfinished(s, prefix, chosen, ctx, n, e);
+}
+
 int store_delete_note(
 	int first, struct store_delete_result *result, int code, const struct err *why, struct err *e)
 {

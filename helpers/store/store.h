@@ -48,10 +48,26 @@ struct store_body {
 	uint64_t size;
 };
 
+/*
+ * For a put that may take many requests, of a file that stays where it is: what was sent before a
+ * failure, or a crash, is not sent again. The store says by a token how far it is, text whose
+ * meaning is its own; the caller keeps the last one, and gives it back with the same name and the
+ * same bytes. Stores that put in one request look at none of this.
+ */
+struct store_resume {
+	const char *token; /* the last one, NULL = there is none */
+	/* A newer one, at most 2 MiB; NULL = nothing is left to go on with. Called from any thread, one
+	 * call at a time, the last one before the put returns. Not ERR_OK (it is not kept): the put
+	 * goes on, and when it fails what it sent is given up. */
+	int (*keep)(void *ctx, const char *token, struct err *e);
+	void *ctx;
+};
+
 struct store_put_opts {
 	bool only_if_absent;  /* atomic; ERR_CONDITION when it exists, whoever wrote it */
 	int64_t timestamp_ms; /* > 0: kept with the object as Litestream does (metadata or mtime) */
 	bool single;          /* one request up to 5 GiB, never multipart */
+	const struct store_resume *resume; /* NULL: what a put that failed had sent is given up */
 };
 
 /* Takes a part of a body in order. Not ERR_OK ends the get with that code. */
@@ -167,6 +183,22 @@ int store_delete(struct store *s, const char *const *names, size_t n,
  * server has no such question.
  */
 int store_versioned(struct store *s, bool *versioned, struct err *e);
+
+/* An upload in parts that was begun and not finished: no listing shows it, its parts cost money. */
+struct store_unfinished {
+	const char *name; /* of the object that it was to be, relative to the URL; borrowed */
+	int64_t age_ms;   /* since it was begun, by the server's clock; -1 = the server doesn't say */
+};
+
+/*
+ * Asks for the unfinished uploads below `prefix` (as for store_list) and gives those up that
+ * `chosen` is true of; *n says how many. Memory: one page of a hundred. Stores that have no uploads
+ * in parts say 0. ERR_UNSUPPORTED, ERR_DENIED: the server has no such question, or we may not ask
+ * it or give up. What was not reached is there at the next call.
+ */
+int store_end_unfinished(struct store *s, const char *prefix,
+	bool (*chosen)(void *ctx, const struct store_unfinished *u), void *ctx, size_t *n,
+	struct err *e);
 
 /*
  * Closes what nobody used for a while (connections and their memory). Call it now and then from a
