@@ -8,6 +8,7 @@
  *   <dir>/ltx/frozen      the frozen one, where it is small (replicate/slot.h)
  *   <dir>/ltx/1/<name> …  compacted files, until they are merged further
  *   <dir>/ltx/9/<name>    a finished snapshot, until it is uploaded
+ *   <dir>/uploads/<…>     which parts of these are in the store (replicate/resume.h)
  *   <dir>/staging-*       captured pages; dropped at start
  *   <dir>/restored.*      state and page table of a database that is just being put in place
  *

@@ -334,9 +334,15 @@ static int put(struct job *j, struct err *e)
 {
 	struct frozen f;
 	struct compact_env *env = j->env;
+	struct put_ltx_how how = {
+		.weak = env->weak,
+		.unconditional = env->unconditional,
+		.state_dir = env->state_dir,
+	};
 	int rc = env->gate ? env->gate(env->gate_ctx, e) : ERR_OK;
 	if (!rc)
-		rc = put_ltx(env->store, j->level, j->path, env->weak, &env->unconditional, &f, e);
+		rc = put_ltx(env->store, j->level, j->path, &how, &f, e);
+	env->unconditional = how.unconditional;
 	if (rc == ERR_CONDITION)
 		fault(j, COMPACT_TAKEN, 0, rc);
 	if (rc && rc != ERR_CONDITION)

@@ -19,6 +19,18 @@ void fence_name(const struct store *s, int level, uint64_t min_txid, uint64_t ma
 	snprintf(out, FENCE_NAME_SIZE, "%s%s", folder, name);
 }
 
+bool fence_parse_name(const struct store *s, const char *name, struct ltx_file *out)
+{
+	for (out->level = 0; out->level < LTX_LEVELS; out->level++) {
+		char prefix[16];
+		store_level_prefix(s, out->level, prefix);
+		size_t n = strlen(prefix);
+		if (strncmp(name, prefix, n) == 0)
+			return ltx_parse_name(name + n, &out->min_txid, &out->max_txid);
+	}
+	return false;
+}
+
 /* ---- F3 ---- */
 
 struct bytes {

@@ -8,6 +8,7 @@
 #define REPLICATE_FENCE_H
 
 #include "base/err.h"
+#include "format/ltxset.h"
 #include "replicate/freeze.h"
 #include "replicate/replicator.h" /* fence_probe */
 #include "store/store.h"
@@ -20,6 +21,10 @@
 /* The name of an LTX file in this store: level's folder and file name. */
 void fence_name(const struct store *s, int level, uint64_t min_txid, uint64_t max_txid,
 	char out[FENCE_NAME_SIZE]);
+
+/* The other way round: level and TXIDs of a name relative to the URL. False for what is no name of
+ * an LTX file in a level's folder; out->level may have been set. */
+bool fence_parse_name(const struct store *s, const char *name, struct ltx_file *out);
 
 /* Reads the header of the file of this name. ERR_DAMAGED when it has none, the store's errors. */
 int fence_header(struct store *s, int level, uint64_t min_txid, uint64_t max_txid,

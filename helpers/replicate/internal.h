@@ -208,9 +208,10 @@ struct upkeep {
 	int64_t retained_ms;      /* wall time of the last look at what may go */
 	size_t retained_count;    /* files that stayed then */
 	int64_t delay_us;         /* after trouble: the last pause */
-	char denied[512];   /* the store refuses to delete: told once, not tried again in this life */
-	char fault[512];    /* what the last audit found; "" = nothing */
-	bool compact_begun; /* what a crash left of a merge was deleted */
+	char denied[512]; /* the store refuses to delete: told once, not tried again in this life */
+	char fault[512];  /* what the last audit found; "" = nothing */
+	bool unfinished_refused; /* so does it when asked for unfinished uploads */
+	bool compact_begun;      /* what a crash left of a merge was deleted */
 };
 
 /* A snapshot in the making (snapshots.h). */

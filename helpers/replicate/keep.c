@@ -107,9 +107,11 @@ static void keep_manifest(struct replicator *r)
 
 static int put_snapshot(struct replicator *r, const char *path, struct err *e)
 {
+	struct work *w = &r->work;
+	struct put_ltx_how how = {.weak = w->state.weak_fencing, .unconditional = w->unconditional};
 	struct frozen f;
-	int rc =
-		snapfile_put(r->store, path, r->work.state.weak_fencing, &r->work.unconditional, &f, e);
+	int rc = snapfile_put(r->store, path, &how, &f, e);
+	w->unconditional = how.unconditional;
 	if (rc)
 		return rc;
 	struct replica_file made = snapfile_record(&f);

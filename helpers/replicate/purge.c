@@ -180,6 +180,24 @@ static int delete_all(struct purge *p, struct err *e)
 	return rc;
 }
 
+static bool is_file_of_a_level(void *ctx, const struct store_unfinished *u)
+{
+	const struct purge *p = ctx;
+	struct ltx_file f;
+	return fence_parse_name(p->store, u->name, &f);
+}
+
+/* Their parts would be paid for, and nobody looks here any more. */
+static void end_unfinished(struct purge *p)
+{
+	struct err why = ERR_INIT;
+	size_t n = 0;
+	if (store_end_unfinished(p->store, "", is_file_of_a_level, p, &n, &why))
+		log_info("%s; whether parts of uploads are left is not known", why.text);
+	if (n)
+		log_info("%zu unfinished upload%s given up", n, n == 1 ? " was" : "s were");
+}
+
 static int run(struct purge *p, struct state_dir *dir, struct err *e)
 {
 	struct err ignored = ERR_INIT;
@@ -191,6 +209,8 @@ static int run(struct purge *p, struct state_dir *dir, struct err *e)
 		rc = check_ours(p, e);
 	if (rc == ERR_OK)
 		rc = delete_all(p, e);
+	if (rc == ERR_OK)
+		end_unfinished(p);
 	if (store_versioned(p->store, &p->out->versioned, &ignored))
 		log_debug("whether the bucket keeps versions is not known: %s", ignored.text);
 	return rc;

@@ -3,6 +3,7 @@
 #include "base/fs.h"
 #include "format/ltxset.h"
 #include "replicate/fence.h"
+#include "replicate/resume.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -49,24 +50,44 @@ static int look_before(const struct putting *p, bool *there, struct err *e)
 	return rc ? rc : look_at_it(p, e);
 }
 
-static int put_once(const struct putting *p, bool only_if_absent, struct err *e)
+bool put_ltx_in_parts(uint64_t size)
+{
+	return size > ONE_PUT_MAX;
+}
+
+static int put_body(
+	const struct putting *p, int fd, bool only_if_absent, const char *state_dir, struct err *e)
+{
+	struct store_body body = {.fd = fd, .size = p->file->size};
+	struct store_put_opts opts = {
+		.only_if_absent = only_if_absent,
+		.timestamp_ms = p->file->header.timestamp,
+		.single = !put_ltx_in_parts(p->file->size),
+	};
+	struct resume resume;
+	if (opts.single || !state_dir)
+		return store_put(p->store, p->name, &body, &opts, e);
+	int rc = resume_init(&resume, state_dir, p->store, p->level, p->file, e);
+	if (rc)
+		return rc;
+	opts.resume = &resume.put;
+	rc = store_put(p->store, p->name, &body, &opts, e);
+	resume_free(&resume);
+	return rc;
+}
+
+static int put_once(const struct putting *p, const struct put_ltx_how *how, struct err *e)
 {
 	int fd = fs_open(p->path, O_RDONLY | O_NOFOLLOW, 0);
 	if (fd < 0)
 		return err_errno(
 			e, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, errno, "cannot open %s", p->path);
-	struct store_body body = {.fd = fd, .size = p->file->size};
-	struct store_put_opts opts = {
-		.only_if_absent = only_if_absent,
-		.timestamp_ms = p->file->header.timestamp,
-		.single = p->file->size <= ONE_PUT_MAX,
-	};
-	int rc = store_put(p->store, p->name, &body, &opts, e);
+	int rc = put_body(p, fd, !how->unconditional, how->state_dir, e);
 	fs_close(fd);
 	return rc;
 }
 
-int put_ltx(struct store *s, int level, const char *path, bool weak, bool *unconditional,
+int put_ltx(struct store *s, int level, const char *path, struct put_ltx_how *how,
 	struct frozen *out, struct err *e)
 {
 	struct putting p = {.store = s, .level = level, .path = path, .file = out};
@@ -75,16 +96,16 @@ int put_ltx(struct store *s, int level, const char *path, bool weak, bool *uncon
 	if (rc)
 		return rc;
 	fence_name(s, level, out->header.min_txid, out->header.max_txid, p.name);
-	if (weak || *unconditional)
+	if (how->weak || how->unconditional)
 		rc = look_before(&p, &there, e);
 	if (rc || there)
 		return rc;
-	rc = put_once(&p, !*unconditional, e);
+	rc = put_once(&p, how, e);
 	if (rc == ERR_CONDITION)
 		return look_at_it(&p, e);
-	if (rc == ERR_UNSUPPORTED && !*unconditional) {
-		*unconditional = true;
-		return put_ltx(s, level, path, weak, unconditional, out, e);
+	if (rc == ERR_UNSUPPORTED && !how->unconditional) {
+		how->unconditional = true;
+		return put_ltx(s, level, path, how, out, e);
 	}
 	return rc;
 }

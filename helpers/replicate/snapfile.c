@@ -7,7 +7,6 @@
 #include "replicate/advice.h"
 #include "replicate/fence.h"
 #include "replicate/ltxfile.h"
-#include "replicate/putltx.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -198,10 +197,10 @@ static int look_at_it(struct store *s, const struct frozen *f, struct err *e)
 		f->txid, advice_takeover());
 }
 
-int snapfile_put(struct store *s, const char *path, bool weak, bool *unconditional,
-	struct frozen *out, struct err *e)
+int snapfile_put(
+	struct store *s, const char *path, struct put_ltx_how *how, struct frozen *out, struct err *e)
 {
-	int rc = put_ltx(s, LTX_SNAPSHOT_LEVEL, path, weak, unconditional, out, e);
+	int rc = put_ltx(s, LTX_SNAPSHOT_LEVEL, path, how, out, e);
 	return rc == ERR_CONDITION ? look_at_it(s, out, e) : rc;
 }
 

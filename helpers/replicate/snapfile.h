@@ -5,8 +5,8 @@
  *   <folder>/<1-m>.ltx       complete and durable: it is uploaded, after a restart too, then
  * deleted
  *
- * The upload begins anew with the first byte when it was broken off; what makes it resumable is
- * that the file stays, so that nothing is copied, proven and encoded again.
+ * Because the file stays, nothing is copied, proven and encoded again; and where the store takes it
+ * in parts, those that were up are not sent again (resume.h).
  */
 #ifndef REPLICATE_SNAPFILE_H
 #define REPLICATE_SNAPFILE_H
@@ -15,6 +15,7 @@
 #include "format/ltx.h"
 #include "replicate/freeze.h"
 #include "replicate/inventory.h"
+#include "replicate/putltx.h"
 #include "replicate/spool.h"
 #include "store/store.h"
 
@@ -44,15 +45,15 @@ int snapfile_find(
 	const char *folder, const atomic_bool *cancelled, struct frozen *out, struct err *e);
 
 /*
- * Uploads the file at `path`; *out describes it (`weak`, *unconditional: put_ltx). What is there
+ * Uploads the file at `path`; *out describes it (`how`: put_ltx). What is there
  * instead may be the same state in other bytes, by its header: success too. The state of another
  * database under our TXID is ERR_FENCED; what doesn't say, or is no LTX file, ERR_CONDITION. Else
  * as put_ltx.
  *
  * The caller has proven just before that the replica is ours (F4, F5).
  */
-int snapfile_put(struct store *s, const char *path, bool weak, bool *unconditional,
-	struct frozen *out, struct err *e);
+int snapfile_put(
+	struct store *s, const char *path, struct put_ltx_how *how, struct frozen *out, struct err *e);
 
 /* What the inventory notes of it, uploaded now. */
 struct replica_file snapfile_record(const struct frozen *f);

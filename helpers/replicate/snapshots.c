@@ -225,12 +225,14 @@ static int put_file(struct replicator *r, const char *folder, struct err *e)
 	char *path = snapfile_path(folder, m->file.txid);
 	if (!path)
 		return err_nomem(e, "uploading a snapshot");
+	struct put_ltx_how how = {.state_dir = state_dir_path(r->dir)};
 	pthread_mutex_lock(&r->lock);
-	bool weak = r->shared.weak, unconditional = r->shared.unconditional;
+	how.weak = r->shared.weak;
+	how.unconditional = r->shared.unconditional;
 	pthread_mutex_unlock(&r->lock);
-	int rc = snapfile_put(r->store, path, weak, &unconditional, &m->file, e);
+	int rc = snapfile_put(r->store, path, &how, &m->file, e);
 	pthread_mutex_lock(&r->lock);
-	r->shared.unconditional = r->shared.unconditional || unconditional;
+	r->shared.unconditional = r->shared.unconditional || how.unconditional;
 	pthread_mutex_unlock(&r->lock);
 	free(path);
 	return rc;

@@ -169,6 +169,8 @@ static int do_all(
 		note(&rc, upkeep_snapshot(r, wait_us, &snapshot_ms, &why), e, &why);
 	if (goes_on(rc))
 		note(&rc, upkeep_retain(r, listed, &why), e, &why);
+	if (goes_on(rc))
+		note(&rc, upkeep_unfinished(r, listed, &why), e, &why);
 	if (snapshot_ms && (!*at_ms || snapshot_ms < *at_ms))
 		*at_ms = snapshot_ms;
 	return rc;

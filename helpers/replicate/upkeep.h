@@ -2,8 +2,8 @@
  * Upkeep: what keeps a replica quick to restore and cheap to keep, in a thread of its own so that
  * no upload waits for it.
  *
- *   audit             → compaction → snapshot → retention
- *   (upkeep_audit.c)    (upkeep_levels.c)       (upkeep_retain.c)
+ *   audit             → compaction → snapshot → retention         → unfinished uploads
+ *   (upkeep_audit.c)    (upkeep_levels.c)       (upkeep_retain.c)   (upkeep_unfinished.c)
  *
  * It runs after an upload was settled and something may be due; while nothing is uploaded it makes
  * no request (but with retention off it renews the snapshot, which takes a timer). Each put and
@@ -44,6 +44,9 @@ int upkeep_snapshot(struct replicator *r, int64_t *wait_us, int64_t *at_ms, stru
 
 /* Deletes what no promise needs. `audited`: a listing of this very run has shown what stays. */
 int upkeep_retain(struct replicator *r, bool audited, struct err *e);
+
+/* Gives up uploads in parts that a crash left in the store. After a listing (`audited`) only. */
+int upkeep_unfinished(struct replicator *r, bool audited, struct err *e);
 
 /* Asks the headers of files whose time is unknown. ERR_AGAIN when there are too many for one run.
  */

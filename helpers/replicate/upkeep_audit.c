@@ -31,28 +31,13 @@ struct listing {
 	bool more;              /* … and there are others */
 };
 
-/* "0000/<name>" or "ltx/0/<name>" → level and TXIDs; false for what is no LTX file. */
-static bool parse(const struct store *s, const char *name, struct ltx_file *f)
-{
-	for (int level = 0; level < LTX_LEVELS; level++) {
-		char prefix[16];
-		store_level_prefix(s, level, prefix);
-		size_t n = strlen(prefix);
-		if (strncmp(name, prefix, n) == 0) {
-			f->level = level;
-			return ltx_parse_name(name + n, &f->min_txid, &f->max_txid);
-		}
-	}
-	return false;
-}
-
 static int take(void *ctx, const struct store_object *o, struct err *e)
 {
 	struct listing *l = ctx;
 	struct ltx_file f = {.size = o->size, .modified_ms = o->modified_ms};
 	char name[FENCE_NAME_SIZE * 2];
 	int n = snprintf(name, sizeof(name), "%s%s", l->prefix, o->name);
-	if (n < 0 || (size_t)n >= sizeof(name) || !parse(l->store, name, &f)) {
+	if (n < 0 || (size_t)n >= sizeof(name) || !fence_parse_name(l->store, name, &f)) {
 		bool many = ++l->strangers > STRANGERS_MAX && !l->prefix[0];
 		return many ? err_set(e, ERR_FULL, "other things are below the replica's URL") : ERR_OK;
 	}

@@ -9,6 +9,10 @@
   put BUCKET KEY FILE          a file as an object
   rm BUCKET KEY                delete it
   head BUCKET KEY              the answer's headers
+  versions BUCKET [PREFIX]     all versions and delete markers: kind, key, "latest" or "old"
+  uploads BUCKET [PREFIX]      keys of unfinished uploads in parts, a line each
+  begin-upload BUCKET KEY      begin one
+  abort-uploads BUCKET PREFIX  give those up
 Environment: S3_ENDPOINT, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY (or the LITESTREAM_TEST_S3_… names
 that ceph.sh and swift.sh print), S3_REGION (us-east-1). Path style only. Not 2xx ends with 1 and the
 answer on stderr.
@@ -86,6 +90,22 @@ def list_keys(bucket, prefix="", field="Size"):
             return
 
 
+def children(tree, name):
+    space = tree.tag[: tree.tag.index("}") + 1]
+    return [{field.tag[len(space) :]: field.text for field in item} for item in tree.findall(space + name)]
+
+
+def unfinished(bucket, prefix=""):
+    return children(ET.fromstring(request("GET", bucket, query=[("uploads", ""), ("prefix", prefix)])[1]), "Upload")
+
+
+def list_versions(bucket, prefix=""):
+    tree = ET.fromstring(request("GET", bucket, query=[("versions", ""), ("prefix", prefix)])[1])
+    for kind in ("Version", "DeleteMarker"):
+        for item in children(tree, kind):
+            print(kind, item["Key"], "latest" if item["IsLatest"] == "true" else "old")
+
+
 def main(verb, *arguments):
     if verb == "mb":
         request("PUT", *arguments)
@@ -96,6 +116,16 @@ def main(verb, *arguments):
         list_keys(*arguments)
     elif verb == "times":
         list_keys(*arguments, field="LastModified")
+    elif verb == "versions":
+        list_versions(*arguments)
+    elif verb == "uploads":
+        for upload in unfinished(*arguments):
+            print(upload["Key"])
+    elif verb == "begin-upload":
+        request("POST", *arguments, query=[("uploads", "")])
+    elif verb == "abort-uploads":
+        for upload in unfinished(*arguments):
+            request("DELETE", arguments[0], upload["Key"], query=[("uploadId", upload["UploadId"])])
     elif verb == "get":
         sys.stdout.buffer.write(request("GET", *arguments)[1])
     elif verb == "put":
