@@ -16,6 +16,8 @@
 #define CONNECTION_MEMORY ((size_t)32 * 1024)
 #define IDLE_SECONDS 60
 #define STREAM_MAX ((size_t)1024 * 1024)
+#define LAST_MAX \
+	((size_t)64 * 1024) /* room for the line that tells the end, whoever reads slowly */
 
 struct control {
 	struct MHD_Daemon *daemon;
@@ -53,7 +55,7 @@ static struct control_request *request_new(
 	r->control = c;
 	r->connection = connection;
 	buf_init(&r->in, CONTROL_BODY_MAX);
-	buf_init(&r->out, STREAM_MAX);
+	buf_init(&r->out, STREAM_MAX + LAST_MAX);
 	r->method = strdup(method);
 	r->path = strdup(path);
 	if (!r->method || !r->path) {
@@ -225,14 +227,15 @@ void control_stream_begin(struct control_request *r)
 
 void control_stream_line(struct control_request *r, json_t *line)
 {
-	int rc = line ? ERR_OK : ERR_NOMEM;
 	size_t before = r->out.len;
+	bool last = json_object_get(line, "exit") != NULL;
+	int rc = !line ? ERR_NOMEM : before > STREAM_MAX && !last ? ERR_FULL : ERR_OK;
 	if (rc == ERR_OK)
 		rc = json_append(&r->out, line);
 	if (rc == ERR_OK)
 		rc = buf_append(&r->out, "\n", 1);
 	json_decref(line);
-	if (rc != ERR_OK) /* a line less of progress; the end is told by exit */
+	if (rc != ERR_OK) /* a line less of progress or log */
 		r->out.len = before;
 	wake(r);
 }

@@ -17,6 +17,8 @@
 #define MS 1000ll
 #define CANCEL_US (10000 * MS)
 #define LOG_LINE_MAX 1024
+#define LOG_LINES_MAX 10000 /* of one job; a log has an end, whoever writes it */
+#define LOG_READS_MAX 64    /* in one turn, and more than a pipe holds */
 
 struct job {
 	struct job *next;
@@ -25,7 +27,7 @@ struct job {
 	struct channel channel;
 	int log_fd; /* its standard error, our end */
 	char line[LOG_LINE_MAX];
-	size_t line_len;
+	size_t line_len, lines;
 	json_t *message; /* until it said hello */
 	int64_t kill_at_us;
 	bool timed_out, broken;
@@ -112,28 +114,32 @@ int job_start(struct jobs *j, uid_t uid, gid_t gid, const struct confine_folders
 
 static void tell_line(struct job *job)
 {
+	bool any = job->line_len > 0;
 	job->line[job->line_len] = '\0';
-	clean_text(job->line);
-	if (job->line_len > 0 && job->events.end && job->events.log)
-		job->events.log(job->events.ctx, job->line);
 	job->line_len = 0;
+	if (!any || !job->events.end || !job->events.log || ++job->lines > LOG_LINES_MAX)
+		return;
+	clean_text(job->line);
+	job->events.log(
+		job->events.ctx, job->lines < LOG_LINES_MAX ? job->line : "it says more than is passed on");
 }
 
+/* One that talks without end must not keep the daemon from everybody else. */
 static void read_log(struct job *job)
 {
 	char part[1024];
-	ssize_t n;
-	while (job->log_fd >= 0 && (n = read(job->log_fd, part, sizeof(part))) != 0) {
+	for (int i = 0; job->log_fd >= 0; i++) {
+		ssize_t n = i < LOG_READS_MAX ? read(job->log_fd, part, sizeof(part)) : -1;
+		if (i == LOG_READS_MAX || (n < 0 && errno == EAGAIN))
+			return;
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0 && errno == EAGAIN)
-			return;
-		if (n < 0)
+		if (n <= 0)
 			break;
-		for (ssize_t i = 0; i < n; i++) {
-			if (part[i] != '\n')
-				job->line[job->line_len++] = part[i];
-			if (part[i] == '\n' || job->line_len == LOG_LINE_MAX - 1)
+		for (ssize_t k = 0; k < n; k++) {
+			if (part[k] != '\n')
+				job->line[job->line_len++] = part[k];
+			if (part[k] == '\n' || job->line_len == LOG_LINE_MAX - 1)
 				tell_line(job);
 		}
 	}

@@ -13,6 +13,7 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
+#define READS_MAX 64
 #define SETTLE_US 50000 /* files come in groups: one reading for all of them */
 /* Where storage folders and the resolver's files are: when one is made, replaced or removed. */
 #define PLACES_MASK \
@@ -48,7 +49,8 @@ static void on_watch(void *ctx, short events)
 	int64_t now = clock_mono_us();
 	ssize_t n;
 	(void)events;
-	while ((n = read(s->watch_fd, text, sizeof(text))) > 0) {
+	/* Folders of apps are watched, too: who makes files without end is heard in turns. */
+	for (int i = 0; i < READS_MAX && (n = read(s->watch_fd, text, sizeof(text))) > 0; i++) {
 		for (char *p = text; p < text + n;) {
 			const struct inotify_event *ev = (const struct inotify_event *)(void *)p;
 			note_event(s, ev, now);

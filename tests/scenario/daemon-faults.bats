@@ -109,6 +109,57 @@ begin() {
   [[ "$status" -eq 1 && "$output" == *"secretive"*"without a result"* ]]
 }
 
+# A worker that is well, and JOB in the place of a job.
+job_fake() {
+  begin "[[ \"\$1\" != job ]] || { $1; }
+    echo '$HELLO' >&3; while ! read -r -t 0.3 line <&3 || [[ \$line != *stop* ]]; do echo '$STATUS' >&3; done" -watchdog 5s
+}
+
+@test "a job that talks without end: the rest are served" {
+  job_fake 'exec yes without-end >&2'
+  spawn check "$ROOT/bin/real" ctl -socket "$ROOT/run/control.sock" check one "$ROOT/storage/one--db" app.db "file://$ROOT/replicas/one"
+  poll grep -q without-end "$BATS_TEST_TMPDIR/litestreamd.err"
+  ctl info
+  ctl status one
+  poll grep -q 'says more than is passed on' "$BATS_TEST_TMPDIR/litestreamd.err"
+  sleep 1 # it goes on
+  [[ "$(grep -c without-end "$BATS_TEST_TMPDIR/litestreamd.err")" -lt 10000 ]]
+  ctl info
+  end check || true
+}
+
+@test "a client that does not read for a while is told the end" {
+  # shellcheck disable=SC2016 # the job's
+  job_fake "echo '$HELLO' >&3; read -r _ <&3; line=\$(printf '%0900d' 0)
+    for ((i = 0; i < 6000; i++)); do echo \$line; done >&2
+    echo '{\"type\":\"result\",\"exit\":1,\"error\":\"that was it\"}' >&3; exit 0"
+  python3 - "$ROOT" <<'PY'
+import json, socket, sys, time, os
+root = sys.argv[1]
+body = json.dumps({"storage_dir": root + "/storage/one--db", "file": "new.db", "replica": "file://" + root + "/replicas/one"}).encode()
+s = socket.socket(socket.AF_UNIX)
+s.connect(root + "/run/control.sock")
+s.sendall(b"POST /restore HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+# The job must have ended before anything is read.
+def jobs():
+    return [p for p in os.listdir("/proc") if p.isdigit() and open("/proc/" + p + "/cmdline", "rb").read().startswith(b"/bin/bash\0" + root.encode() + b"/bin/litestream\0job")]
+def quiet(what):
+    try:
+        return what()
+    except OSError:
+        return ["?"]
+deadline = time.monotonic() + 60
+time.sleep(0.5)
+while quiet(jobs) and time.monotonic() < deadline:
+    time.sleep(0.1)
+text = b""
+while part := s.recv(65536):
+    text += part
+assert len(text) > 1000000, len(text)
+assert b'"error":"that was it"' in text[-400:] and b'"exit":1' in text[-400:], text[-400:]
+PY
+}
+
 @test "requests that can't be" {
   app one $ALICE
   daemon
