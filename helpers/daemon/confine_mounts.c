@@ -176,13 +176,20 @@ static int make_copy(const struct building *b, const char *path, int from, struc
 	return rc;
 }
 
+static bool is_large(const struct stat *st)
+{
+	return (uint64_t)st->st_size > SYSTEM_FILE_MAX;
+}
+
 static int add_part(
 	const struct building *b, const struct system_part *part, int from, struct err *e)
 {
 	struct stat st;
 	uint64_t attributes =
 		ATTR_RDONLY | ATTR_NOSUID | (part->kind == SYSTEM_DEVICE ? 0 : ATTR_NODEV);
-	if (part->kind == SYSTEM_FILE)
+	/* A copy costs memory in each child; a long list of hosts is bound, and the child made anew
+	 * when another one is there. */
+	if (part->kind == SYSTEM_FILE && !(from >= 0 && fstat(from, &st) == 0 && is_large(&st)))
 		return make_copy(b, part->path, from, e);
 	if (part->kind == SYSTEM_TREE && lstat(part->path, &st) == 0 && S_ISLNK(st.st_mode))
 		return make_link(b, part->path, e);

@@ -4,8 +4,8 @@
  * files there.)
  *
  * resolv.conf and its kind are replaced by renaming, often through a symbolic link into /run: a
- * bound file would stay the old one for ever. They are copies, which confine_system_digest tells
- * the daemon to make anew.
+ * bound file would stay the old one for ever. They are copies (large ones are bound all the same),
+ * which confine_system_digest tells the daemon to make anew.
  */
 #include "base/buf.h"
 #include "base/digest.h"
@@ -128,13 +128,14 @@ static void add_file(struct sha256 *h, enum confine_kind kind, const char *path)
 	struct buf text;
 	struct stat st;
 	buf_init(&text, SYSTEM_FILE_MAX);
-	if (fs_read_file(path, &text, NULL) == ERR_OK) {
+	bool whole = fs_read_file(path, &text, NULL) == ERR_OK;
+	if (whole) {
 		uint64_t size = text.len;
 		sha256_update(h, &size, sizeof(size));
 		sha256_update(h, text.data, text.len);
 	}
-	/* Landlock's rules are about inodes. */
-	if (kind == CONFINE_LANDLOCK && stat(path, &st) == 0) {
+	/* Landlock's rules are about inodes, and so is the binding of a large file. */
+	if ((kind == CONFINE_LANDLOCK || !whole) && stat(path, &st) == 0) {
 		sha256_update(h, &st.st_dev, sizeof(st.st_dev));
 		sha256_update(h, &st.st_ino, sizeof(st.st_ino));
 	}

@@ -211,16 +211,23 @@ while True:
   poll grep -q up "$BATS_TEST_TMPDIR/dns$2.out"
 }
 
-# The daemon with an /etc and mounts of its own, so that this test may change them.
-daemon_apart() {
+# An /etc for the daemon alone, so that a test may change it: etc_apart NAMESERVER.
+etc_apart() {
   cp -a /etc "$ROOT/etc"
   rm -f "$ROOT/etc/resolv.conf"
   echo "nameserver $1" >"$ROOT/etc/resolv.conf"
   printf 'hosts: files dns\n' >"$ROOT/etc/nsswitch.conf"
+}
+# daemon_in_etc FLAG...: with that and with mounts of its own.
+daemon_in_etc() {
   spawn litestreamd unshare --mount sh -c 'mount --bind "$0/etc" /etc && exec "$@"' "$ROOT" "$ROOT/bin/litestreamd" \
     -data-dir "$DATA" -socket "$ROOT/run/control.sock" -log-dir "$ROOT/log" -storage-root "$ROOT/storage" \
-    -user root -group "$SOCKET_GROUP" -recheck 1h -backoff 200ms -max-backoff 2s "${@:2}"
+    -user root -group "$SOCKET_GROUP" -recheck 1h -backoff 200ms -max-backoff 2s "$@"
   poll ctl info
+}
+daemon_apart() {
+  etc_apart "$1"
+  daemon_in_etc "${@:2}"
 }
 
 @test "names are resolved, also by another resolver while the worker runs" {
@@ -252,6 +259,32 @@ daemon_apart() {
     end dns127.0.0.11 || true
     end dns127.0.0.12 || true
     rm -rf "$ROOT/etc" "$ROOT/resolve" "$ROOT/storage/one--db"
+  done
+}
+
+@test "an /etc/hosts of megabytes is read, and another one in its place" {
+  local kind
+  for kind in namespace landlock; do
+    need "$kind"
+    app one $ALICE
+    cp "$TOOLS/intruder" "$ROOT/bin/"
+    echo "resolve far.test" >"$ROOT/storage/one--db/orders"
+    # As /etc, which becomes the daemon's.
+    long_hosts() {
+      seq -f '0.0.0.0 ad%.0f.test' 200000
+      echo "$1 far.test"
+    }
+    etc_apart 127.77.53.9
+    long_hosts 127.0.0.21 >"$ROOT/etc/hosts"
+    [[ "$(stat -c %s "$ROOT/etc/hosts")" -gt 3000000 ]]
+    daemon_in_etc -litestream "$ROOT/bin/intruder" -watchdog 1h -confinement "$kind"
+    far() { [[ "$(answer "resolve far.test")" == "ok: $1" ]]; }
+    poll far 127.0.0.21
+    long_hosts 127.0.0.22 >"$ROOT/etc/hosts.new"
+    mv "$ROOT/etc/hosts.new" "$ROOT/etc/hosts"
+    poll far 127.0.0.22
+    end litestreamd
+    rm -rf "$ROOT/etc" "$ROOT/storage/one--db"
   done
 }
 
