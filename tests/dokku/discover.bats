@@ -68,6 +68,16 @@ setup_file() {
   assert_contains "$DIR/deep/er/no-ending"
 }
 
+@test "discover: a file's name gives no orders to a terminal" {
+  app_create names
+  as 32767 sqlite3 "$STORAGE/names--db/good.db" 'CREATE TABLE t(a)'
+  as 32767 sh -c "cd $STORAGE/names--db && mv good.db \"\$(printf 'x\\033[2Jy.db')\""
+  run dokku litestream:discover names
+  assert_success
+  assert_contains "names--db/x?[2Jy.db has a name that can't be used"
+  [[ "$output" != *$'\e'* ]]
+}
+
 @test "discover: nothing there, folders elsewhere, apps that aren't" {
   dokku apps:create disc-bare
   run dokku litestream:discover disc-bare

@@ -100,6 +100,13 @@ restored() {
   kill -TERM -- "-$tail"
 }
 
+@test "logs: what a worker wrote there gives no orders to a terminal" {
+  host sh -c "printf 'a\033[2Jb\tc \303\274\r\n' >>/var/log/dokku/litestream/run-app.log"
+  run dokku --quiet litestream:logs run-app -n 1
+  assert_success
+  [ "$output" = 'a?[2Jb?c ü?' ]
+}
+
 @test "stop: the last commits are shipped, and what comes then is not" {
   as 32767 "$TOOLS/writer" -n 5 "$DIR/one.db"
   run dokku litestream:stop run-app
