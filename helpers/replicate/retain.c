@@ -165,9 +165,6 @@ static void promise(struct retention *r)
 	promise_step(r, 0, 0); /* who restores what was the present may go on for the grace */
 	for (int i = 0; i < r->p->n_steps; i++)
 		promise_step(r, r->p->steps[i].window_ms, r->p->steps[i].step_ms);
-	size_t pinned = r->p->pinned_txid ? find_end(r, r->p->pinned_txid) : r->n_ends;
-	if (pinned < r->n_ends && r->ends[pinned].txid == r->p->pinned_txid)
-		r->ends[pinned].promised = true;
 }
 
 /* ---- ways ---- */
@@ -179,12 +176,12 @@ static bool is_young(const struct retention *r, const struct replica_file *f)
 
 /* The newest full file that ends no later than txid, NONE when there is none. Among equals the
  * smallest. */
-static size_t newest_full(const struct retention *r, uint64_t txid, bool young_too)
+static size_t newest_full(const struct retention *r, uint64_t txid)
 {
 	size_t best = NONE;
 	for (size_t i = 0; i < r->n; i++) {
 		const struct replica_file *f = &r->files[i], *b = best == NONE ? NULL : &r->files[best];
-		if (f->min_txid != 1 || f->max_txid > txid || (!young_too && is_young(r, f)))
+		if (f->min_txid != 1 || f->max_txid > txid || is_young(r, f))
 			continue;
 		if (!b || f->max_txid > b->max_txid || (f->max_txid == b->max_txid && f->size < b->size))
 			best = i;
@@ -205,12 +202,12 @@ static uint64_t oldest_full_end(const struct retention *r)
 /* Where the ways begin: the newest full file that the oldest point can use. */
 static void choose_bases(struct retention *r)
 {
-	r->newest = newest_full(r, UINT64_MAX, false);
+	r->newest = newest_full(r, UINT64_MAX);
 	uint64_t oldest = oldest_full_end(r);
 	for (size_t i = find_end(r, oldest); i < r->n_ends; i++) {
 		if (!r->ends[i].promised)
 			continue;
-		size_t base = newest_full(r, r->ends[i].txid, false);
+		size_t base = newest_full(r, r->ends[i].txid);
 		r->base = base == NONE ? 0 : r->files[base].max_txid;
 		return;
 	}
@@ -367,9 +364,6 @@ static void mark_full(struct retention *r)
 {
 	if (r->newest != NONE)
 		r->reasons[r->newest] |= RETAIN_NEWEST;
-	size_t pinned = r->p->pinned_txid ? newest_full(r, r->p->pinned_txid, true) : NONE;
-	if (pinned != NONE)
-		r->reasons[pinned] |= RETAIN_PINNED;
 }
 
 /* From the top down: what is kept of a level decides from where the levels below must go on. */

@@ -39,11 +39,9 @@ struct retain_policy {
 		int64_t window_ms; /* so far back from now… */
 		int64_t step_ms;   /* …a state for each step; 0 = every upload */
 	} steps[RETAIN_STEPS_MAX];
-	int n_steps;          /* 0 = nothing but the present */
-	int64_t l0_keep_ms;   /* L0 files younger than this stay: fencing needs their names (F4) */
-	int64_t grace_ms;     /* a running restore may take so long */
-	uint64_t pinned_txid; /* 0, or the last upload before the database was replaced: its state and
-							 the newest snapshot up to it stay */
+	int n_steps;        /* 0 = nothing but the present */
+	int64_t l0_keep_ms; /* L0 files younger than this stay: fencing needs their names (F4) */
+	int64_t grace_ms;   /* a running restore may take so long */
 };
 
 /* Every upload for 3 h, 30 s steps for 24 h, 5 min for 3 days, 1 h for 7 days; l0_keep 3 h, grace
@@ -61,9 +59,8 @@ enum retain_reason {
 	RETAIN_YOUNG = 2,      /* uploaded less than grace_ms ago */
 	RETAIN_L0 = 4,         /* L0: the last one, or younger than l0_keep_ms */
 	RETAIN_NEWEST = 8,     /* the newest full file older than grace_ms: the present starts there */
-	RETAIN_PINNED = 16,    /* the newest full file up to pinned_txid */
-	RETAIN_WAITING = 32,   /* not merged yet into a level of which something stays */
-	RETAIN_CONTIGUOUS = 64 /* L1 to L8: an older file of its level stays */
+	RETAIN_WAITING = 16,   /* not merged yet into a level of which something stays */
+	RETAIN_CONTIGUOUS = 32 /* L1 to L8: an older file of its level stays */
 };
 
 /* What can be had, for status. */

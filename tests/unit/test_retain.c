@@ -193,11 +193,6 @@ static void test_levels_stay_whole(void **state)
 	/* When only the present is promised, nothing of L1 is used and all of it goes. */
 	p.n_steps = 0;
 	check_kept(&s, &p, now, "0:12 9:1-12");
-	/* While one L1 file stays, those that are to go into the next one stay too. */
-	p.pinned_txid = 7;
-	check_kept(&s, &p, now, "0:10 0:11 0:12 1:4-7 1:8-9 9:1-3 9:1-12");
-	p.pinned_txid = 3;
-	check_kept(&s, &p, now, "0:12 9:1-3 9:1-12");
 }
 
 /* A file whose time nobody knows must not make those before it look old. */
