@@ -149,6 +149,20 @@ static bool renew_upload(struct replicator *r, const struct replica_file *files,
 	return first;
 }
 
+/* Where the bucket's rules delete, a missing file is no news; one without which the present can't
+ * be restored is, although a snapshot mends it. The next audit takes it back. */
+static void tell_broken(struct replicator *r)
+{
+	struct upkeep *u = &r->upkeep;
+	if (!r->cfg.no_retention || u->fault[0])
+		return;
+	copy_text(u->fault, sizeof(u->fault),
+		"the bucket's lifecycle rules have deleted what a restore of the present begins with; a "
+		"new snapshot is made, and until it is there the present can't be restored: let the rules "
+		"keep files for twice as long as snapshot-renew, at least");
+	upkeep_say(r, u->fault);
+}
+
 /* Is one due, by what is there now? */
 static int look_for_due(struct replicator *r, bool *due, int64_t *at_ms, struct err *e)
 {
@@ -162,6 +176,8 @@ static int look_for_due(struct replicator *r, bool *due, int64_t *at_ms, struct 
 	if (!rc) {
 		*due = s.due != LEVELS_NOT_DUE;
 		*at_ms = s.at_ms;
+		if (s.due == LEVELS_BROKEN)
+			tell_broken(r);
 	}
 	if (!rc && s.due == LEVELS_RENEWAL && renew_upload(r, files, n)) {
 		*due = false;

@@ -468,6 +468,29 @@ static void test_rules_delete(void **state)
 	assert_true(ship_same(b->db, URL, b->dir));
 }
 
+/* They deleted what a restore of the present begins with: a snapshot at once, and it is told. */
+static void test_rules_delete_too_soon(void **state)
+{
+	struct bed *b = *state;
+	b->cfg.no_retention = true;
+	start(b);
+	uploads(b, 20);
+	delete_file(b, 0, 1, 1);
+	ship_skip(73 * HOUR_MS);
+	change(b);
+	ship_upkeep(&b->s);
+	assert_non_null(strstr(ship_status(&b->s).upkeep_error, "lifecycle rules have deleted"));
+	ship_upkeep(&b->s);
+	ship_for(&b->s, 200);
+	assert_true(ship_same(b->db, URL, b->dir));
+	assert_non_null(strstr(ship_status(&b->s).upkeep_error, "lifecycle rules have deleted"));
+	/* Until the next listing shows that all is well. */
+	ship_skip(73 * HOUR_MS);
+	change(b);
+	upkeep(b);
+	assert_string_equal(ship_status(&b->s).upkeep_error, "");
+}
+
 /* A key that may not delete: told once, tried once. */
 static void test_denied_delete(void **state)
 {
@@ -687,6 +710,7 @@ int main(int argc, char **argv)
 		TEST(test_retention),
 		TEST(test_no_retention),
 		TEST(test_rules_delete),
+		TEST(test_rules_delete_too_soon),
 		TEST(test_denied_delete),
 		TEST(test_renewal),
 		TEST(test_renewal_after_trouble),
