@@ -4,8 +4,7 @@
  * The condition of its put would hold; it must stop all the same (F4), and whatever is restored in
  * between is a state of one of the two, never of both.
  */
-#include "lib/ship.h"
-#include "lib/tmpdir.h"
+#include "lib/two_nodes.h"
 
 #include "base/fs.h"
 #include "base/log.h"
@@ -22,72 +21,20 @@
 #include <string.h>
 #include <cmocka.h>
 
-#define URL "mem://f"
 #define MINUTE_MS (INT64_C(60) * 1000)
 #define HOUR_MS (60 * MINUTE_MS)
-
-struct node {
-	char dir[256], db[300];
-	struct replicator_config cfg;
-	struct ship s;
-};
-
-struct bed {
-	char *dir;
-	struct node a, b;
-	struct err e;
-	uint64_t r; /* where A stopped to look */
-};
-
-static struct fs_ops quick;
-
-static int no_fsync(int fd)
-{
-	(void)fd;
-	return 0;
-}
-
-static void node_init(struct bed *bed, struct node *n, const char *name)
-{
-	static char urls[2][32];
-	char *url = urls[name[0] == 'b'];
-	snprintf(n->dir, sizeof(n->dir), "%s/%s", bed->dir, name);
-	fs_mkdirs(n->dir, 0700);
-	snprintf(n->db, sizeof(n->db), "%s/app.db", n->dir);
-	snprintf(url, 32, "fault://%s", name);
-	assert_int_equal(store_fault_register(name, URL, &bed->e), ERR_OK);
-	n->cfg = ship_config(n->db, url);
-}
 
 static int setup(void **state)
 {
 	struct bed *b = calloc(1, sizeof(*b));
-	log_set_level(getenv("SHOW") ? LOG_DEBUG : LOG_ERROR + 1);
-	quick = fs_system_ops;
-	quick.fsync = no_fsync;
-	fs_set_ops(&quick);
-	b->dir = tmpdir_new();
-	node_init(b, &b->a, "a");
-	node_init(b, &b->b, "b");
+	b->dir = scene_begin();
+	assert_int_equal(store_fault_register("a", URL, &b->e), ERR_OK);
+	assert_int_equal(store_fault_register("b", URL, &b->e), ERR_OK);
+	node_init(b, &b->a, "a", "a");
+	node_init(b, &b->b, "b", "b");
 	/* An upload just before an hour ends is a point for a week: each test begins when one did. */
-	ship_skip(0);
-	ship_skip(HOUR_MS - clock_wall_ms() % HOUR_MS + 1000);
+	scene_new_hour();
 	*state = b;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct bed *b = *state;
-	if (b->a.s.r)
-		ship_close(&b->a.s);
-	if (b->b.s.r)
-		ship_close(&b->b.s);
-	fs_set_ops(NULL);
-	store_fault_forget();
-	store_mem_forget(NULL);
-	tmpdir_free(b->dir);
-	free(b);
 	return 0;
 }
 

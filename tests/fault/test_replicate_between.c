@@ -1,6 +1,7 @@
 /* What goes wrong between two steps: between freeze and settle, turn and work, one life and the
  * next.
  */
+#include "lib/scene.h"
 #include "lib/ship.h"
 #include "lib/tmpdir.h"
 
@@ -62,14 +63,13 @@ static int setup(void **state)
 	static struct fs_ops ops;
 	struct bed *b = calloc(1, sizeof(*b));
 	struct err e = ERR_INIT;
-	log_set_level(getenv("SHOW") ? LOG_DEBUG : LOG_ERROR + 1);
+	b->dir = scene_begin();
 	failing_fsyncs = 0;
 	no_journal = false;
 	ops = fs_system_ops;
 	ops.fsync = ops.fdatasync = quick_fsync;
 	ops.renameat = quick_renameat;
 	fs_set_ops(&ops);
-	b->dir = tmpdir_new();
 	snprintf(b->db, sizeof(b->db), "%s/app.db", b->dir);
 	assert_int_equal(store_fault_register("f", NULL, &e), ERR_OK);
 	app_create(b->db, 100);
@@ -81,12 +81,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct bed *b = *state;
-	if (b->s.r)
-		ship_close(&b->s);
-	fs_set_ops(NULL);
-	store_fault_forget();
-	store_mem_forget(NULL);
-	tmpdir_free(b->dir);
+	scene_end(b->dir, &b->s);
 	free(b);
 	return 0;
 }

@@ -1,6 +1,5 @@
 /* Two replicators and one replica: whoever is second stops, and damages nothing (F1 to F11). */
-#include "lib/ship.h"
-#include "lib/tmpdir.h"
+#include "lib/two_nodes.h"
 
 #include "base/fs.h"
 #include "base/log.h"
@@ -23,65 +22,14 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#define URL "mem://f"
-
-/* A node: a folder of its own with a database, replicating to the one replica. */
-struct node {
-	char dir[256], db[300], meta[300];
-	struct replicator_config cfg;
-	struct ship s;
-};
-
-struct bed {
-	char *dir;
-	struct node a, b;
-	struct err e;
-};
-
-static struct fs_ops quick;
-
-static int no_fsync(int fd)
-{
-	(void)fd;
-	return 0;
-}
-
-static void node_init(struct bed *bed, struct node *n, const char *name)
-{
-	snprintf(n->dir, sizeof(n->dir), "%s/%s", bed->dir, name);
-	fs_mkdirs(n->dir, 0700);
-	snprintf(n->db, sizeof(n->db), "%s/app.db", n->dir);
-	snprintf(n->meta, sizeof(n->meta), "%s/.app.db-litestream", n->dir);
-	n->cfg = ship_config(n->db, "fault://f");
-}
-
 static int setup(void **state)
 {
 	struct bed *b = calloc(1, sizeof(*b));
-	log_set_level(getenv("SHOW") ? LOG_DEBUG : LOG_ERROR + 1);
-	quick = fs_system_ops;
-	quick.fsync = no_fsync;
-	fs_set_ops(&quick);
-	b->dir = tmpdir_new();
+	b->dir = scene_begin();
 	assert_int_equal(store_fault_register("f", NULL, &b->e), ERR_OK);
-	node_init(b, &b->a, "a");
-	node_init(b, &b->b, "b");
+	node_init(b, &b->a, "a", "f");
+	node_init(b, &b->b, "b", "f");
 	*state = b;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct bed *b = *state;
-	if (b->a.s.r)
-		ship_close(&b->a.s);
-	if (b->b.s.r)
-		ship_close(&b->b.s);
-	fs_set_ops(NULL);
-	store_fault_forget();
-	store_mem_forget(NULL);
-	tmpdir_free(b->dir);
-	free(b);
 	return 0;
 }
 

@@ -3,6 +3,7 @@
  * in the end. (Not under a sanitizer, which has an allocator of its own.)
  */
 #include "lib/no_memory.h"
+#include "lib/scene.h"
 #include "lib/ship.h"
 #include "lib/tmpdir.h"
 
@@ -27,14 +28,6 @@ static void test_allocations_fail(void **state)
 	skip();
 }
 #else
-
-static struct fs_ops quick;
-
-static int no_fsync(int fd)
-{
-	(void)fd;
-	return 0;
-}
 
 /* SQLite may call a database unusable for want of memory; the next attempt finds it usable. */
 static void ship(struct ship *s)
@@ -77,12 +70,8 @@ static bool life(const struct replicator_config *cfg, const char *db, unsigned a
 static void test_allocations_fail(void **state)
 {
 	(void)state;
-	char db[256], *dir = tmpdir_new();
+	char db[256], *dir = scene_begin();
 	snprintf(db, sizeof(db), "%s/app.db", dir);
-	log_set_level(LOG_ERROR + 1);
-	quick = fs_system_ops;
-	quick.fsync = no_fsync;
-	fs_set_ops(&quick);
 	app_create(db, 50);
 	struct replicator_config cfg = ship_config(db, "mem://memory");
 	unsigned refused = 0, struck = 0;
@@ -97,9 +86,7 @@ static void test_allocations_fail(void **state)
 	}
 	assert_true(refused > 3 && struck > 30);
 	assert_true(ship_same(db, "mem://memory", dir));
-	fs_set_ops(NULL);
-	store_mem_forget(NULL);
-	tmpdir_free(dir);
+	scene_end(dir, NULL);
 }
 #endif
 

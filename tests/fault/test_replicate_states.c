@@ -1,4 +1,5 @@
 /* What a replicator does when something is not well, and how it gets well again. */
+#include "lib/scene.h"
 #include "lib/ship.h"
 #include "lib/tmpdir.h"
 
@@ -30,24 +31,12 @@ struct bed {
 	struct ship s;
 };
 
-static struct fs_ops quick;
-
-static int no_fsync(int fd)
-{
-	(void)fd;
-	return 0; /* the machine stays up */
-}
-
 /* A database of 100 rows beside a store that can be broken. */
 static int setup(void **state)
 {
 	struct bed *b = calloc(1, sizeof(*b));
 	struct err e = ERR_INIT;
-	log_set_level(getenv("SHOW") ? LOG_DEBUG : LOG_ERROR + 1);
-	quick = fs_system_ops;
-	quick.fsync = no_fsync;
-	fs_set_ops(&quick);
-	b->dir = tmpdir_new();
+	b->dir = scene_begin();
 	snprintf(b->db, sizeof(b->db), "%s/app.db", b->dir);
 	snprintf(b->url, sizeof(b->url), "fault://f");
 	snprintf(b->inner, sizeof(b->inner), "mem://f");
@@ -61,12 +50,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct bed *b = *state;
-	if (b->s.r)
-		ship_close(&b->s);
-	fs_set_ops(NULL);
-	store_fault_forget();
-	store_mem_forget(NULL);
-	tmpdir_free(b->dir);
+	scene_end(b->dir, &b->s);
 	free(b);
 	return 0;
 }
@@ -364,7 +348,7 @@ static void sweep_disk(struct bed *b, int errnum)
 			source_watch_free(b->s.watch);
 			memset(&b->s, 0, sizeof(b->s));
 		}
-		fs_set_ops(&quick);
+		scene_no_fsync();
 		if (!rc)
 			assert_true(ship_same(b->db, b->inner, b->dir));
 		if (until_failure > 0)
@@ -667,7 +651,7 @@ static void test_copies_are_bounded(void **state)
 	struct bed *b = *state;
 	b->cfg.copies_max = 240000;
 	start(b);
-	struct fs_ops ops = quick;
+	struct fs_ops ops = *scene_no_fsync();
 	ops.renameat = count_tables;
 	fs_set_ops(&ops);
 	tables_saved = 0;
@@ -677,7 +661,7 @@ static void test_copies_are_bounded(void **state)
 		if (i % 8 == 0)
 			check_same(b);
 	}
-	fs_set_ops(&quick);
+	scene_no_fsync();
 	/* Not with each upload, though each one passes the bound. */
 	assert_true(tables_saved > 0 && tables_saved <= 13);
 	char command[400];

@@ -4,6 +4,7 @@
  * to its TXID make.
  */
 #include "lib/image.h"
+#include "lib/scene.h"
 #include "lib/ship.h"
 #include "lib/tmpdir.h"
 
@@ -335,14 +336,6 @@ static void test_large_pages(void **state)
 	follow(65536);
 }
 
-static struct fs_ops quick;
-
-static int no_fsync(int fd)
-{
-	(void)fd;
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -353,8 +346,6 @@ int main(void)
 		cmocka_unit_test(test_threads),
 	};
 	log_set_level(getenv("SHOW") ? LOG_DEBUG : LOG_ERROR);
-	quick = fs_system_ops;
-	quick.fsync = no_fsync;
-	fs_set_ops(&quick);
+	scene_no_fsync();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
  */
 #include "lib/image.h"
 #include "lib/no_memory.h"
+#include "lib/scene.h"
 #include "lib/ship.h"
 #include "lib/tmpdir.h"
 
@@ -31,14 +32,6 @@ static void test_allocations_fail(void **state)
 
 #define URL "mem://memory"
 #define ROUNDS 3000
-
-static struct fs_ops quick;
-
-static int no_fsync(int fd)
-{
-	(void)fd;
-	return 0;
-}
 
 static int always(struct replicator *r, struct err *e)
 {
@@ -70,13 +63,9 @@ static uint64_t make(struct ship *s)
 static void test_allocations_fail(void **state)
 {
 	(void)state;
-	char db[256], *dir = tmpdir_new();
+	char db[256], *dir = scene_begin();
 	struct ship s;
 	snprintf(db, sizeof(db), "%s/app.db", dir);
-	log_set_level(LOG_ERROR + 1);
-	quick = fs_system_ops;
-	quick.fsync = no_fsync;
-	fs_set_ops(&quick);
 	app_create(db, 50);
 	struct replicator_config cfg = ship_config(db, URL);
 	unsigned struck = 0;
@@ -101,9 +90,7 @@ static void test_allocations_fail(void **state)
 	assert_true(ship_same(db, URL, dir));
 	print_message("%u allocations failed\n", struck);
 	assert_true(struck > 20);
-	store_mem_forget(NULL);
-	fs_set_ops(NULL);
-	tmpdir_free(dir);
+	scene_end(dir, NULL);
 }
 
 #endif

@@ -1,4 +1,5 @@
 /* The upkeep of a replica: when it runs, what it asks of the store, what it finds out. */
+#include "lib/scene.h"
 #include "lib/ship.h"
 #include "lib/tmpdir.h"
 
@@ -29,29 +30,16 @@ struct bed {
 	struct err e;
 };
 
-static struct fs_ops quick;
-
-static int no_fsync(int fd)
-{
-	(void)fd;
-	return 0;
-}
-
 static int setup(void **state)
 {
 	struct bed *b = calloc(1, sizeof(*b));
-	log_set_level(getenv("SHOW") ? LOG_DEBUG : LOG_ERROR + 1);
-	quick = fs_system_ops;
-	quick.fsync = no_fsync;
-	fs_set_ops(&quick);
-	b->dir = tmpdir_new();
+	b->dir = scene_begin();
 	snprintf(b->db, sizeof(b->db), "%s/app.db", b->dir);
 	assert_int_equal(store_fault_register("u", NULL, &b->e), ERR_OK);
 	b->cfg = ship_config(b->db, "fault://u");
 	app_create(b->db, 20);
 	/* Steps of time end where the wall clock says: each test begins a second after an hour did. */
-	ship_skip(0);
-	ship_skip(HOUR_MS - clock_wall_ms() % HOUR_MS + 1000);
+	scene_new_hour();
 	*state = b;
 	return 0;
 }
@@ -59,12 +47,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct bed *b = *state;
-	if (b->s.r)
-		ship_close(&b->s);
-	fs_set_ops(NULL);
-	store_fault_forget();
-	store_mem_forget(NULL);
-	tmpdir_free(b->dir);
+	scene_end(b->dir, &b->s);
 	free(b);
 	return 0;
 }

@@ -4,6 +4,7 @@
  * say: the upkeep finds it when it merges, makes a snapshot at once, and counts on no way over it.
  */
 #include "lib/ltx_build.h"
+#include "lib/scene.h"
 #include "lib/ship.h"
 #include "lib/tmpdir.h"
 
@@ -25,14 +26,6 @@
 
 #define URL "mem://chain"
 #define HOUR_MS (INT64_C(3600) * 1000)
-
-static struct fs_ops quick;
-
-static int no_fsync(int fd)
-{
-	(void)fd;
-	return 0;
-}
 
 static int collect(void *ctx, const void *p, size_t n, struct err *err)
 {
@@ -96,12 +89,8 @@ static void change(struct ship *s, const char *db)
 static void test_contradiction(void **state)
 {
 	(void)state;
-	char db[300], meta[300], *dir = tmpdir_new();
+	char db[300], meta[300], *dir = scene_begin();
 	struct ship s;
-	log_set_level(getenv("SHOW") ? LOG_DEBUG : LOG_ERROR + 1);
-	quick = fs_system_ops;
-	quick.fsync = no_fsync;
-	fs_set_ops(&quick);
 	snprintf(db, sizeof(db), "%s/app.db", dir);
 	snprintf(meta, sizeof(meta), "%s/.app.db-litestream", dir);
 	app_create(db, 300); /* no upload holds every page: that would need no predecessor */
@@ -130,10 +119,7 @@ static void test_contradiction(void **state)
 	}
 	change(&s, db);
 	assert_true(ship_same(db, URL, dir));
-	ship_close(&s);
-	fs_set_ops(NULL);
-	store_mem_forget(NULL);
-	tmpdir_free(dir);
+	scene_end(dir, &s);
 }
 
 /* The first L1 that there is. */
@@ -153,13 +139,9 @@ static bool first_l1(struct replica_file *out)
 static void test_truncated(void **state)
 {
 	(void)state;
-	char db[300], *dir = tmpdir_new();
+	char db[300], *dir = scene_begin();
 	struct ship s;
 	struct err e = ERR_INIT;
-	log_set_level(getenv("SHOW") ? LOG_DEBUG : LOG_ERROR + 1);
-	quick = fs_system_ops;
-	quick.fsync = no_fsync;
-	fs_set_ops(&quick);
 	snprintf(db, sizeof(db), "%s/app.db", dir);
 	app_create(db, 30);
 	struct replicator_config cfg = ship_config(db, URL);
@@ -201,10 +183,7 @@ static void test_truncated(void **state)
 	}
 	struct replicator_status status = ship_status(&s);
 	assert_true(status.replica_files < status.txid);
-	ship_close(&s);
-	fs_set_ops(NULL);
-	store_mem_forget(NULL);
-	tmpdir_free(dir);
+	scene_end(dir, &s);
 }
 
 int main(void)

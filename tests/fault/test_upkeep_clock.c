@@ -4,6 +4,7 @@
  * its name must not become free (F4), and a restore that is running must find it. Or back by years,
  * because it was wrong: what was uploaded then is not kept for so long.
  */
+#include "lib/scene.h"
 #include "lib/ship.h"
 #include "lib/tmpdir.h"
 
@@ -28,14 +29,6 @@ static int64_t ahead_ms; /* what the wall clock was set forward */
 static int64_t wall_ms(void)
 {
 	return ship_clock()->wall_ms() + ahead_ms;
-}
-
-static struct fs_ops quick;
-
-static int no_fsync(int fd)
-{
-	(void)fd;
-	return 0;
 }
 
 /* Moves time on without taking our wall clock away. */
@@ -71,12 +64,8 @@ struct bed {
 static int setup(void **state)
 {
 	struct bed *b = calloc(1, sizeof(*b));
-	log_set_level(getenv("SHOW") ? LOG_DEBUG : LOG_ERROR + 1);
-	quick = fs_system_ops;
-	quick.fsync = no_fsync;
-	fs_set_ops(&quick);
+	b->dir = scene_begin();
 	ahead_ms = 0;
-	b->dir = tmpdir_new();
 	snprintf(b->db, sizeof(b->db), "%s/app.db", b->dir);
 	app_create(b->db, 30);
 	*state = b;
@@ -86,10 +75,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct bed *b = *state;
-	ship_close(&b->s);
-	fs_set_ops(NULL);
-	store_mem_forget(NULL);
-	tmpdir_free(b->dir);
+	scene_end(b->dir, &b->s);
 	free(b);
 	return 0;
 }

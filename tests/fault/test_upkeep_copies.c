@@ -2,6 +2,7 @@
  * The local copies while files are merged: nothing is fetched that was here a moment ago, and what
  * was merged and lies behind the page table is not kept until the bound is reached.
  */
+#include "lib/scene.h"
 #include "lib/ship.h"
 #include "lib/tmpdir.h"
 
@@ -20,14 +21,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
-
-static struct fs_ops quick;
-
-static int no_fsync(int fd)
-{
-	(void)fd;
-	return 0;
-}
 
 static unsigned count(const char *state_dir, int level)
 {
@@ -54,13 +47,9 @@ static void change(struct ship *s, const char *db, int64_t ms)
 static void test_copies(void **state)
 {
 	(void)state;
-	char db[300], meta[300], *dir = tmpdir_new();
+	char db[300], meta[300], *dir = scene_begin();
 	struct ship s;
 	struct err e;
-	log_set_level(getenv("SHOW") ? LOG_DEBUG : LOG_ERROR + 1);
-	quick = fs_system_ops;
-	quick.fsync = no_fsync;
-	fs_set_ops(&quick);
 	snprintf(db, sizeof(db), "%s/app.db", dir);
 	snprintf(meta, sizeof(meta), "%s/.app.db-litestream", dir);
 	assert_int_equal(store_fault_register("c", "mem://c", &e), ERR_OK);
@@ -78,11 +67,7 @@ static void test_copies(void **state)
 	assert_true(count(meta, 0) < 40);
 	assert_true(count(meta, 1) < 40);
 	assert_true(ship_same(db, "mem://c", dir));
-	ship_close(&s);
-	fs_set_ops(NULL);
-	store_fault_forget();
-	store_mem_forget(NULL);
-	tmpdir_free(dir);
+	scene_end(dir, &s);
 }
 
 int main(void)

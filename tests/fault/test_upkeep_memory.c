@@ -2,6 +2,7 @@
  * does what was left. */
 #include "lib/no_memory.h"
 #include "lib/past.h"
+#include "lib/scene.h"
 #include "lib/tmpdir.h"
 
 #include "base/fs.h"
@@ -28,14 +29,6 @@ static void test_allocations_fail(void **state)
 	skip();
 }
 #else
-
-static struct fs_ops quick;
-
-static int no_fsync(int fd)
-{
-	(void)fd;
-	return 0;
-}
 
 /* Work for an upkeep: merges, a snapshot, deletions, an audit. */
 static void prepare(struct past *p, struct ship *s)
@@ -78,11 +71,7 @@ static void test_allocations_fail(void **state)
 	(void)state;
 	static struct past p;
 	struct ship s;
-	char db[300], *dir = tmpdir_new();
-	log_set_level(getenv("SHOW") ? LOG_DEBUG : LOG_ERROR + 1);
-	quick = fs_system_ops;
-	quick.fsync = no_fsync;
-	fs_set_ops(&quick);
+	char db[300], *dir = scene_begin();
 	past_start(&p, dir, URL);
 	snprintf(db, sizeof(db), "%s/app.db", dir);
 	past_open(&p, db);
@@ -114,9 +103,7 @@ static void test_allocations_fail(void **state)
 	assert_true(files() < p.count / 4);
 	ship_close(&s);
 	past_close(&p);
-	fs_set_ops(NULL);
-	store_mem_forget(NULL);
-	tmpdir_free(dir);
+	scene_end(dir, NULL);
 }
 #endif
 

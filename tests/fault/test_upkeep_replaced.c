@@ -3,6 +3,7 @@
  * sizes can't be merged, and no way leads from the one to the other but through a file with every
  * page. What was before and what comes after stays restorable while files are merged and deleted.
  */
+#include "lib/scene.h"
 #include "lib/ship.h"
 #include "lib/tmpdir.h"
 
@@ -24,14 +25,6 @@
 
 #define URL "mem://sizes"
 #define HOUR_MS (INT64_C(3600) * 1000)
-
-static struct fs_ops quick;
-
-static int no_fsync(int fd)
-{
-	(void)fd;
-	return 0;
-}
 
 static void change(struct ship *s, const char *db)
 {
@@ -81,12 +74,8 @@ static void copy_state(const char *db, const char *copy)
 static void test_another_page_size(void **state)
 {
 	(void)state;
-	char db[300], before[300], after[300], *dir = tmpdir_new();
+	char db[300], before[300], after[300], *dir = scene_begin();
 	struct ship s;
-	log_set_level(getenv("SHOW") ? LOG_DEBUG : LOG_ERROR + 1);
-	quick = fs_system_ops;
-	quick.fsync = no_fsync;
-	fs_set_ops(&quick);
 	snprintf(db, sizeof(db), "%s/app.db", dir);
 	snprintf(before, sizeof(before), "%s/before.db", dir);
 	snprintf(after, sizeof(after), "%s/after.db", dir);
@@ -124,10 +113,7 @@ static void test_another_page_size(void **state)
 	}
 	assert_false(ship_has(URL, 0, 3, 3));
 	assert_false(ship_has(URL, 0, first + 2, first + 2));
-	ship_close(&s);
-	fs_set_ops(NULL);
-	store_mem_forget(NULL);
-	tmpdir_free(dir);
+	scene_end(dir, &s);
 }
 
 int main(void)

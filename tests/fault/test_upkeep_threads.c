@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "lib/scene.h"
 #include "lib/ship.h"
 #include "lib/tmpdir.h"
 #include "restore/restore.h"
@@ -79,23 +80,11 @@ struct bed {
 	int64_t deadline;
 };
 
-static struct fs_ops quick;
-
-static int no_fsync(int fd)
-{
-	(void)fd;
-	return 0;
-}
-
 static int setup(void **state)
 {
 	struct bed *b = calloc(1, sizeof(*b));
-	log_set_level(getenv("SHOW") ? LOG_DEBUG : LOG_ERROR + 1);
-	quick = fs_system_ops;
-	quick.fsync = no_fsync;
-	fs_set_ops(&quick);
+	b->dir = scene_begin();
 	clock_set_ops(&fast_clock);
-	b->dir = tmpdir_new();
 	if (schedule_new(&b->s, 2, 2, &b->e))
 		return -1;
 	for (int i = 0; i < DATABASES; i++) {
@@ -123,11 +112,8 @@ static int teardown(void **state)
 {
 	struct bed *b = *state;
 	schedule_free(b->s);
-	fs_set_ops(NULL);
 	clock_set_ops(NULL);
-	store_fault_forget();
-	store_mem_forget(NULL);
-	tmpdir_free(b->dir);
+	scene_end(b->dir, NULL);
 	free(b);
 	return 0;
 }

@@ -6,6 +6,7 @@
 #define TESTS_LIB_SNAPSHOT_BED_H
 
 #include "lib/image.h"
+#include "lib/scene.h"
 #include "lib/ship.h"
 #include "lib/tmpdir.h"
 
@@ -80,7 +81,7 @@ static inline int no_fsync(int fd)
 static inline int setup(void **state)
 {
 	struct bed *b = calloc(1, sizeof(*b));
-	log_set_level(getenv("SHOW") ? LOG_DEBUG : LOG_ERROR + 1);
+	b->dir = scene_begin();
 	full_name = NULL;
 	free_bytes = 0;
 	full_errno = ENOSPC;
@@ -89,7 +90,6 @@ static inline int setup(void **state)
 	ops.statvfs = some_statvfs;
 	ops.fsync = no_fsync;
 	fs_set_ops(&ops);
-	b->dir = tmpdir_new();
 	snprintf(b->db, sizeof(b->db), "%s/app.db", b->dir);
 	snprintf(b->spool, sizeof(b->spool), "%s/.app.db-litestream/staging-spool", b->dir);
 	snprintf(b->folder, sizeof(b->folder), "%s/.app.db-litestream/ltx/9", b->dir);
@@ -103,12 +103,7 @@ static inline int setup(void **state)
 static inline int teardown(void **state)
 {
 	struct bed *b = *state;
-	if (b->s.r)
-		ship_close(&b->s);
-	fs_set_ops(NULL);
-	store_fault_forget();
-	store_mem_forget(NULL);
-	tmpdir_free(b->dir);
+	scene_end(b->dir, &b->s);
 	free(b);
 	return 0;
 }

@@ -1,0 +1,58 @@
+/*
+ * What the tests of two replicators with one replica share: two nodes, each with a folder and a
+ * database of its own. A header alone, because it uses cmocka, which the programs for tests are not
+ * linked with.
+ */
+#ifndef TESTS_LIB_TWO_NODES_H
+#define TESTS_LIB_TWO_NODES_H
+
+#include "lib/scene.h"
+
+#include "base/fs.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+#define URL "mem://f"
+
+struct node {
+	char dir[256], db[300], meta[300], url[32];
+	struct replicator_config cfg;
+	struct ship s;
+};
+
+struct bed {
+	char *dir;
+	struct node a, b;
+	struct err e;
+	uint64_t r; /* where A stopped to look, if it did */
+};
+
+/* `name` is the node's folder, `fault` the store behind which it sees the replica: one that is
+ * registered, of its own or of both. */
+static inline void node_init(struct bed *bed, struct node *n, const char *name, const char *fault)
+{
+	snprintf(n->dir, sizeof(n->dir), "%s/%s", bed->dir, name);
+	fs_mkdirs(n->dir, 0700);
+	snprintf(n->db, sizeof(n->db), "%s/app.db", n->dir);
+	snprintf(n->meta, sizeof(n->meta), "%s/.app.db-litestream", n->dir);
+	snprintf(n->url, sizeof(n->url), "fault://%s", fault);
+	n->cfg = ship_config(n->db, n->url);
+}
+
+static inline int teardown(void **state)
+{
+	struct bed *b = *state;
+	if (b->a.s.r)
+		ship_close(&b->a.s);
+	scene_end(b->dir, &b->b.s);
+	free(b);
+	return 0;
+}
+
+#endif
