@@ -35,6 +35,7 @@ struct bed {
 
 static void bed_open(struct bed *b)
 {
+	log_set_level(getenv("SHOW") ? LOG_DEBUG : LOG_ERROR);
 	b->dir = tmpdir_new();
 	snprintf(b->db, sizeof(b->db), "%s/app.db", b->dir);
 	snprintf(b->url, sizeof(b->url), "file://%s/replica", b->dir);
@@ -45,28 +46,16 @@ static void bed_close(struct bed *b)
 	tmpdir_free(b->dir);
 }
 
+static int live(struct ship *s, void *unused)
+{
+	(void)unused;
+	return ship_sync(s, 0);
+}
+
 /* One life: all that is committed is shipped, then a clean stop. The exit code. */
 static int life(const struct replicator_config *cfg, long crash_at)
 {
-	fflush(NULL);
-	pid_t pid = fork();
-	if (pid == 0) {
-		struct ship s;
-		log_set_level(getenv("SHOW") ? LOG_DEBUG : LOG_ERROR);
-		crash_arm(crash_at);
-		int rc = ship_open(&s, cfg);
-		if (!rc)
-			rc = ship_sync(&s, 0);
-		if (rc)
-			fprintf(stderr, "life: %d %s\n", rc, ship_status(&s).reason);
-		else
-			ship_close(&s);
-		_exit(rc ? 1 : 0);
-	}
-	int status;
-	if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
-		return -1;
-	return WEXITSTATUS(status);
+	return crash_life(cfg, crash_at, live, NULL);
 }
 
 /* Crashes at each change in turn, always beginning with what the last crash left. Between two lives

@@ -68,31 +68,22 @@ static int dying_renameat(int od, const char *o, int nd, const char *n)
 	return renameat(od, o, nd, n);
 }
 
+static int live(struct ship *s, void *unused)
+{
+	static struct fs_ops ops;
+	(void)unused;
+	ops = fs_system_ops;
+	ops.renameat = dying_renameat;
+	fs_set_ops(&ops);
+	return ship_sync(s, 0);
+}
+
 /* One life, which ships all; it ends early if it uploads `last` (0: no such end). */
 static int life(struct bed *b, uint64_t last)
 {
-	fflush(NULL);
-	pid_t pid = fork();
-	if (pid == 0) {
-		struct ship s;
-		struct fs_ops ops = fs_system_ops;
-		last_txid = last;
-		replica = b->url;
-		ops.renameat = dying_renameat;
-		fs_set_ops(&ops);
-		int rc = ship_open(&s, &b->cfg);
-		if (!rc)
-			rc = ship_sync(&s, 0);
-		if (rc)
-			fprintf(stderr, "life: %d %s\n", rc, ship_status(&s).reason);
-		else
-			ship_close(&s);
-		_exit(rc ? 1 : 0);
-	}
-	int status;
-	if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
-		return -1;
-	return WEXITSTATUS(status);
+	last_txid = last;
+	replica = b->url;
+	return crash_life(&b->cfg, -1, live, NULL);
 }
 
 /* A life that ends when TXID n is in the store and not in the journal; where its copy is. */

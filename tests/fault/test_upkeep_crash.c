@@ -35,8 +35,9 @@ struct bed {
 };
 
 /* A day: some uploads, and all that the upkeep finds to do. */
-static int live(struct ship *s, const struct bed *b)
+static int live(struct ship *s, void *bed)
 {
+	const struct bed *b = bed;
 	int rc = ship_sync(s, 0);
 	for (int i = 0; i < 9 && !rc; i++) {
 		ship_skip(3000);
@@ -52,27 +53,9 @@ static int live(struct ship *s, const struct bed *b)
 }
 
 /* One life, which may end early. The exit code. */
-static int life(const struct bed *b, long crash_at)
+static int life(struct bed *b, long crash_at)
 {
-	fflush(NULL);
-	pid_t pid = fork();
-	if (pid == 0) {
-		struct ship s;
-		log_set_level(getenv("SHOW") ? LOG_DEBUG : LOG_ERROR);
-		crash_arm(crash_at);
-		int rc = ship_open(&s, &b->cfg);
-		if (!rc)
-			rc = live(&s, b);
-		if (rc)
-			fprintf(stderr, "life: %d %s\n", rc, ship_status(&s).reason);
-		else
-			ship_close(&s);
-		_exit(rc ? 1 : 0);
-	}
-	int status;
-	if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
-		return -1;
-	return WEXITSTATUS(status);
+	return crash_life(&b->cfg, crash_at, live, b);
 }
 
 struct counted {
@@ -113,6 +96,7 @@ static void test_crashes_of_an_upkeep(void **state)
 	(void)state;
 	struct bed b;
 	char restored[300];
+	log_set_level(getenv("SHOW") ? LOG_DEBUG : LOG_ERROR);
 	b.dir = tmpdir_new();
 	snprintf(b.db, sizeof(b.db), "%s/app.db", b.dir);
 	snprintf(b.meta, sizeof(b.meta), "%s/.app.db-litestream", b.dir);

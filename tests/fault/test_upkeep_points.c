@@ -4,6 +4,7 @@
  */
 #include "lib/crash.h"
 #include "lib/past.h"
+#include "lib/scene.h"
 #include "lib/tmpdir.h"
 
 #include "base/fs.h"
@@ -34,29 +35,17 @@ struct bed {
 	struct err e;
 };
 
-static struct fs_ops quick;
-
-static int no_fsync(int fd)
-{
-	(void)fd;
-	return 0;
-}
-
 static void bed_open(struct bed *b, bool file)
 {
 	memset(b, 0, sizeof(*b));
-	quick = fs_system_ops;
-	quick.fsync = no_fsync;
-	fs_set_ops(&quick);
-	b->dir = tmpdir_new();
+	b->dir = scene_begin();
 	snprintf(b->db, sizeof(b->db), "%s/app.db", b->dir);
 	snprintf(b->inner, sizeof(b->inner), file ? "file://%s/replica" : "mem://p", b->dir);
 	past_start(&b->past, b->dir, b->inner);
 	past_open(&b->past, b->db);
 	assert_int_equal(store_fault_register("p", b->inner, &b->e), ERR_OK);
 	b->cfg = ship_config(b->db, "fault://p");
-	ship_skip(0);
-	ship_skip(HOUR_MS - clock_wall_ms() % HOUR_MS + 1000);
+	scene_new_hour();
 	assert_int_equal(ship_open(&b->s, &b->cfg), ERR_OK);
 	past_upload(&b->past, &b->s);
 }
@@ -66,10 +55,7 @@ static void bed_close(struct bed *b)
 	if (b->s.r)
 		ship_close(&b->s);
 	past_close(&b->past);
-	fs_set_ops(NULL);
-	store_fault_forget();
-	store_mem_forget(NULL);
-	tmpdir_free(b->dir);
+	scene_end(b->dir, NULL);
 }
 
 /* Runs the upkeep, and the turns that it asks for, until it has nothing more to do. */
@@ -205,29 +191,21 @@ static void test_lost_answers(void **state)
 
 /* ---- each change of a file ---- */
 
+static int live(struct ship *s, void *unused)
+{
+	(void)unused;
+	int rc = ship_sync(s, 0);
+	for (int i = 0; !rc && i < 3; i++) {
+		ship_upkeep(s);
+		ship_for(s, 5);
+	}
+	return rc;
+}
+
 /* One life of a node that only does what is due. */
 static int life(struct bed *b, long crash_at)
 {
-	fflush(NULL);
-	pid_t pid = fork();
-	if (pid == 0) {
-		struct ship s;
-		crash_arm(crash_at);
-		int rc = ship_open(&s, &b->cfg);
-		if (!rc)
-			rc = ship_sync(&s, 0);
-		for (int i = 0; !rc && i < 3; i++) {
-			ship_upkeep(&s);
-			ship_for(&s, 5);
-		}
-		if (!rc)
-			ship_close(&s);
-		_exit(rc ? 1 : 0);
-	}
-	int status;
-	if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
-		return -1;
-	return WEXITSTATUS(status);
+	return crash_life(&b->cfg, crash_at, live, NULL);
 }
 
 /* Work for an upkeep, and time. */
@@ -371,26 +349,19 @@ static void freed_name(bool file, int days, enum back how)
 {
 	struct pair p;
 	memset(&p, 0, sizeof(p));
-	quick = fs_system_ops;
-	quick.fsync = no_fsync;
-	fs_set_ops(&quick);
-	p.dir = tmpdir_new();
+	p.dir = scene_begin();
 	snprintf(p.inner, sizeof(p.inner), file ? "file://%s/replica" : "mem://p", p.dir);
 	node_start(&p, &p.a, "a");
 	node_start(&p, &p.b, "b");
 	assert_int_equal(store_fault_register("p", p.inner, &p.e), ERR_OK);
-	ship_skip(0);
-	ship_skip(HOUR_MS - clock_wall_ms() % HOUR_MS + 1000);
+	scene_new_hour();
 	go_on_elsewhere(&p, days);
 	come_back(&p, how);
 	ship_close(&p.a.s);
 	ship_close(&p.b.s);
 	past_close(&p.a.past);
 	past_close(&p.b.past);
-	fs_set_ops(NULL);
-	store_fault_forget();
-	store_mem_forget(NULL);
-	tmpdir_free(p.dir);
+	scene_end(p.dir, NULL);
 }
 
 static void test_freed_name_and_an_upload(void **state)

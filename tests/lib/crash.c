@@ -3,6 +3,7 @@
 #include "base/fs.h"
 
 #include <stdio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static long until_crash = -1;
@@ -84,4 +85,27 @@ void crash_arm(long n)
 void crash_openat(int (*call)(int dirfd, const char *path, int flags, mode_t mode))
 {
 	ops.openat = call;
+}
+
+int crash_life(const struct replicator_config *cfg, long crash_at,
+	int (*live)(struct ship *s, void *ctx), void *ctx)
+{
+	fflush(NULL);
+	pid_t pid = fork();
+	if (pid == 0) {
+		struct ship s;
+		crash_arm(crash_at);
+		int rc = ship_open(&s, cfg);
+		if (!rc)
+			rc = live(&s, ctx);
+		if (rc)
+			fprintf(stderr, "life: %d %s\n", rc, ship_status(&s).reason);
+		else
+			ship_close(&s);
+		_exit(rc ? 1 : 0);
+	}
+	int status;
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
+		return -1;
+	return WEXITSTATUS(status);
 }

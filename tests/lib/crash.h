@@ -5,6 +5,8 @@
 #ifndef TESTS_LIB_CRASH_H
 #define TESTS_LIB_CRASH_H
 
+#include "lib/ship.h"
+
 #include <sys/types.h>
 
 #define CRASH_EXIT 77
@@ -14,5 +16,11 @@ void crash_arm(long n);
 
 /* After that: files are opened by this. */
 void crash_openat(int (*openat)(int dirfd, const char *path, int flags, mode_t mode));
+
+/* One life of a replicator, in a child: it is opened, lives, and is closed if that returned 0. The
+ * child crashes at its change number crash_at (<= 0: never). Its exit code: 0, 1 with the reason on
+ * stderr, CRASH_EXIT; -1 if it ended in another way. */
+int crash_life(const struct replicator_config *cfg, long crash_at,
+	int (*live)(struct ship *s, void *ctx), void *ctx);
 
 #endif
