@@ -1,5 +1,7 @@
 #include "base/json.h"
 
+#include "base/clock.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -234,6 +236,14 @@ void json_put_int(json_t *object, const char *key, int64_t value, int *rc)
 void json_put_flag(json_t *object, const char *key, bool value, int *rc)
 {
 	json_put(object, key, json_boolean(value), rc);
+}
+
+void json_put_time(json_t *object, const char *key, int64_t ms, int *rc)
+{
+	char text[32];
+	if (ms > 0)
+		clock_format_rfc3339(ms, text);
+	json_put_text(object, key, ms > 0 ? text : NULL, rc);
 }
 
 const char *json_text(const json_t *object, const char *key)

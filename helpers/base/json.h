@@ -60,6 +60,7 @@ void json_put(json_t *object, const char *key, json_t *value, int *rc); /* takes
 void json_put_text(json_t *object, const char *key, const char *text, int *rc);
 void json_put_int(json_t *object, const char *key, int64_t value, int *rc);
 void json_put_flag(json_t *object, const char *key, bool value, int *rc);
+void json_put_time(json_t *object, const char *key, int64_t ms, int *rc); /* RFC 3339; 0 = null */
 
 /* Is it UTF-8 (RFC 3629)? jansson says NULL to text that isn't, and for want of memory too. */
 bool json_is_utf8(const char *text);

@@ -210,6 +210,20 @@ static json_t *target_body(struct args *a, size_t first, const char *app)
 	return NULL;
 }
 
+/* Asks with that body, which it takes (NULL: there was no memory for it), and prints the answer. */
+static int print_answer(
+	struct args *a, const char *path, json_t *body, int timeout_ms, struct err *e)
+{
+	json_t *answer = NULL;
+	int rc = body ? client_request(socket_of(a), "POST", path, body, timeout_ms, &answer, e)
+				  : err_nomem(e, "asking litestreamd");
+	if (rc == ERR_OK)
+		rc = print_json(answer, e);
+	json_decref(answer);
+	json_decref(body);
+	return rc;
+}
+
 static int run_check(struct args *a, struct err *e)
 {
 	bool app_is_word = a->argc == 5;
@@ -217,15 +231,8 @@ static int run_check(struct args *a, struct err *e)
 		return args_usage(a, e, "litestream ctl check APP STORAGE-DIR FILE REPLICA-URL",
 			"%s needs an app, a folder, a file name and a replica URL", a->argv[0]);
 	const char *app = app_is_word ? a->argv[1] : args_string(a, "app", NULL);
-	json_t *body = target_body(a, app_is_word ? 2 : 1, app), *answer = NULL;
 	const char *path = strcmp(a->argv[0], "look") == 0 ? "/look" : "/check";
-	int rc = body ? client_request(socket_of(a), "POST", path, body, CHECK_TIMEOUT_MS, &answer, e)
-				  : err_nomem(e, "asking litestreamd");
-	if (rc == ERR_OK)
-		rc = print_json(answer, e);
-	json_decref(answer);
-	json_decref(body);
-	return rc;
+	return print_answer(a, path, target_body(a, app_is_word ? 2 : 1, app), CHECK_TIMEOUT_MS, e);
 }
 
 static int on_restore_line(void *ctx, json_t *line, struct err *e)
@@ -288,15 +295,8 @@ static int run_discover(struct args *a, struct err *e)
 		return args_usage(
 			a, e, "litestream ctl discover URL", "discover needs the URL that replicas are below");
 	const char *app = args_string(a, "app", NULL);
-	json_t *body = json_pack("{s:s,s:s*}", "url", a->argv[1], "app", app), *answer = NULL;
-	int rc = body ? client_request(
-						socket_of(a), "POST", "/discover", body, DISCOVER_TIMEOUT_MS, &answer, e)
-				  : err_nomem(e, "asking litestreamd");
-	if (rc == ERR_OK)
-		rc = print_json(answer, e);
-	json_decref(answer);
-	json_decref(body);
-	return rc;
+	return print_answer(a, "/discover", json_pack("{s:s,s:s*}", "url", a->argv[1], "app", app),
+		DISCOVER_TIMEOUT_MS, e);
 }
 
 /* ---- what Litestream 0.3 left ---- */

@@ -61,13 +61,6 @@ static int check_ours(struct store *s, const struct legacy_tally *t, struct err 
 	return rc;
 }
 
-static void put_time(json_t *o, const char *key, int64_t ms, int *rc)
-{
-	char text[32];
-	clock_format_rfc3339(ms, text);
-	json_put_text(o, key, ms ? text : NULL, rc);
-}
-
 static int tally_json(const struct legacy_tally *t, json_t **out, struct err *e)
 {
 	int rc = ERR_OK;
@@ -76,8 +69,8 @@ static int tally_json(const struct legacy_tally *t, json_t **out, struct err *e)
 	json_put_int(*out, "generations", (int64_t)t->generations, &rc);
 	json_put_int(*out, "objects", (int64_t)t->objects, &rc);
 	json_put_int(*out, "bytes", (int64_t)t->bytes, &rc);
-	put_time(*out, "oldest", t->oldest_ms, &rc);
-	put_time(*out, "newest", t->newest_ms, &rc);
+	json_put_time(*out, "oldest", t->oldest_ms, &rc);
+	json_put_time(*out, "newest", t->newest_ms, &rc);
 	json_put_int(*out, "others", (int64_t)t->others, &rc);
 	json_put_int(*out, "deleted", (int64_t)t->deleted, &rc);
 	return rc == ERR_OK ? ERR_OK : err_nomem(e, "telling a result");

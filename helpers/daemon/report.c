@@ -71,14 +71,6 @@ static json_t *finish(json_t *object, int rc)
 	return NULL;
 }
 
-static void put_time(json_t *o, const char *key, int64_t ms, int *rc)
-{
-	char text[32];
-	if (ms > 0)
-		clock_format_rfc3339(ms, text);
-	json_put_text(o, key, ms > 0 ? text : NULL, rc);
-}
-
 /* null where there is none. */
 static void put_txid(json_t *o, const char *key, uint64_t txid, int *rc)
 {
@@ -90,16 +82,16 @@ static void put_txid(json_t *o, const char *key, uint64_t txid, int *rc)
 static void put_replica(json_t *o, const struct message_status_database *m, int *rc)
 {
 	put_txid(o, "earliest_txid", m->earliest_txid, rc);
-	put_time(o, "earliest_at", m->earliest_ms, rc);
+	json_put_time(o, "earliest_at", m->earliest_ms, rc);
 	put_txid(o, "latest_txid", m->latest_txid, rc);
-	put_time(o, "latest_at", m->latest_ms, rc);
-	put_time(o, "snapshot_at", m->snapshot_ms, rc);
-	put_time(o, "next_snapshot_at", m->next_snapshot_ms, rc);
+	json_put_time(o, "latest_at", m->latest_ms, rc);
+	json_put_time(o, "snapshot_at", m->snapshot_ms, rc);
+	json_put_time(o, "next_snapshot_at", m->next_snapshot_ms, rc);
 	json_put_int(o, "replica_files", (int64_t)m->replica_files, rc);
 	json_put_int(o, "replica_bytes", (int64_t)m->replica_bytes, rc);
 	json_put_text(
 		o, "upkeep_error", m->upkeep_error && m->upkeep_error[0] ? m->upkeep_error : NULL, rc);
-	put_time(o, "upkeep_error_at", m->upkeep_error_ms, rc);
+	json_put_time(o, "upkeep_error_at", m->upkeep_error_ms, rc);
 }
 
 static void put_requests(json_t *o, const struct message_status_database *m, int *rc)
@@ -141,9 +133,9 @@ json_t *report_database(
 	json_put_int(o, "pending_bytes", (int64_t)m->pending_bytes, &rc);
 	json_put_int(o, "pending_transactions", (int64_t)m->pending_transactions, &rc);
 	json_put_int(o, "lag_seconds", lag_ms > 0 ? lag_ms / 1000 : 0, &rc);
-	put_time(o, "last_upload_at", m->last_upload_ms, &rc);
+	json_put_time(o, "last_upload_at", m->last_upload_ms, &rc);
 	json_put_text(o, "last_error", m->last_error && m->last_error[0] ? m->last_error : NULL, &rc);
-	put_time(o, "last_error_at", m->last_error_ms, &rc);
+	json_put_time(o, "last_error_at", m->last_error_ms, &rc);
 	json_put_int(o, "wal_bytes", (int64_t)m->wal_bytes, &rc);
 	json_put_int(o, "db_bytes", (int64_t)m->db_bytes, &rc);
 	json_put_text(o, "fencing", m->weak_fencing ? "weak" : "strong", &rc);

@@ -22,16 +22,15 @@ void ltxset_free(struct ltx_set *s)
 
 int ltxset_add(struct ltx_set *s, const struct ltx_file *f)
 {
-	struct ltx_file *files = array_room(s->files, s->count, &s->cap, sizeof(*files));
-	if (!files)
-		return ERR_NOMEM;
-	s->files = files;
-	s->files[s->count++] = *f;
-	return ERR_OK;
+	struct ltx_file *files = array_append(s->files, &s->count, &s->cap, sizeof(*f), f);
+	if (files)
+		s->files = files;
+	return files ? ERR_OK : ERR_NOMEM;
 }
 
-static int compare_names(const struct ltx_file *a, const struct ltx_file *b)
+static int compare_names(const void *x, const void *y)
 {
+	const struct ltx_file *a = x, *b = y;
 	if (a->level != b->level)
 		return a->level < b->level ? -1 : 1;
 	int order = compare_u64(a->min_txid, b->min_txid);
@@ -50,14 +49,8 @@ static int compare_files(const void *x, const void *y)
 
 void ltxset_sort(struct ltx_set *s)
 {
-	if (s->count == 0)
-		return;
-	qsort(s->files, s->count, sizeof(*s->files), compare_files);
-	size_t kept = 1;
-	for (size_t i = 1; i < s->count; i++)
-		if (compare_names(&s->files[kept - 1], &s->files[i]) != 0)
-			s->files[kept++] = s->files[i];
-	s->count = kept;
+	s->count =
+		array_sort_distinct(s->files, s->count, sizeof(*s->files), compare_files, compare_names);
 }
 
 void ltx_format_name(uint64_t min_txid, uint64_t max_txid, char out[LTX_NAME_SIZE])

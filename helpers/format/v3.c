@@ -39,16 +39,15 @@ void v3_set_free(struct v3_set *s)
 
 int v3_set_add(struct v3_set *s, const struct v3_file *f)
 {
-	struct v3_file *files = array_room(s->files, s->count, &s->cap, sizeof(*files));
-	if (!files)
-		return ERR_NOMEM;
-	s->files = files;
-	s->files[s->count++] = *f;
-	return ERR_OK;
+	struct v3_file *files = array_append(s->files, &s->count, &s->cap, sizeof(*f), f);
+	if (files)
+		s->files = files;
+	return files ? ERR_OK : ERR_NOMEM;
 }
 
-static int compare_names(const struct v3_file *a, const struct v3_file *b)
+static int compare_names(const void *x, const void *y)
 {
+	const struct v3_file *a = x, *b = y;
 	int order = compare_u64(a->generation, b->generation);
 	if (!order)
 		order = b->snapshot - a->snapshot;
@@ -67,14 +66,8 @@ static int compare_files(const void *x, const void *y)
 
 void v3_set_sort(struct v3_set *s)
 {
-	if (s->count == 0)
-		return;
-	qsort(s->files, s->count, sizeof(*s->files), compare_files);
-	size_t kept = 1;
-	for (size_t i = 1; i < s->count; i++)
-		if (compare_names(&s->files[kept - 1], &s->files[i]) != 0)
-			s->files[kept++] = s->files[i];
-	s->count = kept;
+	s->count =
+		array_sort_distinct(s->files, s->count, sizeof(*s->files), compare_files, compare_names);
 }
 
 /* ---- names ---- */

@@ -231,14 +231,16 @@ static bool next_object(
 	struct area *a, const char *prefix, const char *after, struct store_object *out, char name[513])
 {
 	size_t n = strlen(prefix);
-	for (struct object *o = a->first; o; o = o->next) {
-		if (strncmp(o->name, prefix, n) != 0 || strcmp(o->name + n, after) <= 0)
-			continue;
+	pthread_mutex_lock(&lock);
+	struct object *o = a->first;
+	while (o && (strncmp(o->name, prefix, n) != 0 || strcmp(o->name + n, after) <= 0))
+		o = o->next;
+	if (o) {
 		strcpy(name, o->name + n);
 		*out = (struct store_object){.name = name, .size = o->size, .modified_ms = o->modified_ms};
-		return true;
 	}
-	return false;
+	pthread_mutex_unlock(&lock);
+	return o != NULL;
 }
 
 static int mem_list(struct store *s, const char *prefix, const char *after, size_t max,
@@ -250,10 +252,7 @@ static int mem_list(struct store *s, const char *prefix, const char *after, size
 	snprintf(last, sizeof(last), "%s", after);
 	for (size_t given = 0; !rc && (!max || given < max); given++) {
 		struct store_object o;
-		pthread_mutex_lock(&lock);
-		bool found = next_object(s->impl, prefix, last, &o, name);
-		pthread_mutex_unlock(&lock);
-		if (!found)
+		if (!next_object(s->impl, prefix, last, &o, name))
 			break;
 		rc = fn(ctx, &o, e);
 		memcpy(last, name, sizeof(last));
@@ -269,10 +268,7 @@ static int mem_list_folder(
 	store_count(s, STORE_N_LIST, 1);
 	for (size_t given = 0; !rc && given < max; given++) {
 		struct store_object o;
-		pthread_mutex_lock(&lock);
-		bool found = next_object(s->impl, prefix, last, &o, name);
-		pthread_mutex_unlock(&lock);
-		if (!found)
+		if (!next_object(s->impl, prefix, last, &o, name))
 			break;
 		char *slash = strchr(name, '/');
 		if (slash) {
