@@ -1,11 +1,8 @@
 /* What is found out about a replica before anything is shipped there. */
-#include "lib/ship.h"
+#include "lib/store_bed.h"
 
-#include "base/log.h"
 #include "replicate/manifest.h"
 #include "replicate/survey.h"
-#include "store/fault.h"
-#include "store/mem.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,37 +13,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-struct bed {
-	struct store *s;
-	struct survey found;
-	struct err e;
-};
-
-static int setup(void **state)
-{
-	struct bed *b = calloc(1, sizeof(*b));
-	log_set_level(LOG_ERROR + 1);
-	if (store_fault_register("f", "mem://f", &b->e) || store_open(&b->s, "fault://f", NULL, &b->e))
-		return -1;
-	*state = b;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct bed *b = *state;
-	store_close(b->s);
-	store_fault_forget();
-	store_mem_forget(NULL);
-	free(b);
-	return 0;
-}
-
-static void put(struct bed *b, const char *name, const char *text)
-{
-	struct store_body body = {.data = text, .fd = -1, .size = strlen(text)};
-	assert_int_equal(store_put(b->s, name, &body, NULL, &b->e), ERR_OK);
-}
+static struct survey found;
 
 static int count(void *ctx, const struct store_object *o, struct err *e)
 {
@@ -65,27 +32,27 @@ static int objects(struct bed *b)
 static void test_an_empty_replica(void **state)
 {
 	struct bed *b = *state;
-	assert_int_equal(survey_replica(b->s, &b->found, &b->e), ERR_OK);
-	assert_false(b->found.weak_fencing);
-	assert_true(b->found.may_delete);
-	assert_false(b->found.versioned);
-	assert_false(b->found.occupied);
+	assert_int_equal(survey_replica(b->s, &found, &b->e), ERR_OK);
+	assert_false(found.weak_fencing);
+	assert_true(found.may_delete);
+	assert_false(found.versioned);
+	assert_false(found.occupied);
 	assert_int_equal(objects(b), 0);
 }
 
 static void deny(enum store_op op, int code)
 {
 	struct store_fault f = {.op = op, .action = STORE_FAULT_FAIL, .code = code};
-	assert_int_equal(store_fault_add("f", &f), 0);
+	assert_int_equal(store_fault_add(FAULTS, &f), 0);
 }
 
 static void test_credentials_that_may_not_delete(void **state)
 {
 	struct bed *b = *state;
 	deny(STORE_OP_DELETE, ERR_DENIED);
-	assert_int_equal(survey_replica(b->s, &b->found, &b->e), ERR_OK);
-	assert_false(b->found.may_delete);
-	assert_false(b->found.weak_fencing);
+	assert_int_equal(survey_replica(b->s, &found, &b->e), ERR_OK);
+	assert_false(found.may_delete);
+	assert_false(found.weak_fencing);
 	assert_int_equal(objects(b), 1);
 }
 
@@ -94,8 +61,8 @@ static void test_a_deletion_that_fails(void **state)
 {
 	struct bed *b = *state;
 	deny(STORE_OP_DELETE, ERR_UNREACHABLE);
-	assert_int_equal(survey_replica(b->s, &b->found, &b->e), ERR_OK);
-	assert_true(b->found.may_delete);
+	assert_int_equal(survey_replica(b->s, &found, &b->e), ERR_OK);
+	assert_true(found.may_delete);
 }
 
 /* Whatever replication needs is needed now. */
@@ -104,9 +71,9 @@ static void test_other_denials_are_errors(void **state)
 	struct bed *b = *state;
 	static const enum store_op ops[] = {STORE_OP_LIST, STORE_OP_GET, STORE_OP_PUT};
 	for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
-		store_fault_heal("f");
+		store_fault_heal(FAULTS);
 		deny(ops[i], ERR_DENIED);
-		assert_int_equal(survey_replica(b->s, &b->found, &b->e), ERR_DENIED);
+		assert_int_equal(survey_replica(b->s, &found, &b->e), ERR_DENIED);
 	}
 }
 
@@ -114,18 +81,18 @@ static void test_occupied(void **state)
 {
 	struct bed *b = *state;
 	put(b, "notes.txt", "no replica");
-	assert_int_equal(survey_replica(b->s, &b->found, &b->e), ERR_OK);
-	assert_false(b->found.occupied);
+	assert_int_equal(survey_replica(b->s, &found, &b->e), ERR_OK);
+	assert_false(found.occupied);
 	put(b, "ltx/9/0000000000000001-0000000000000007.ltx", "x");
-	assert_int_equal(survey_replica(b->s, &b->found, &b->e), ERR_OK);
-	assert_true(b->found.occupied);
-	assert_string_equal(b->found.app, "");
+	assert_int_equal(survey_replica(b->s, &found, &b->e), ERR_OK);
+	assert_true(found.occupied);
+	assert_string_equal(found.app, "");
 	put(b, MANIFEST_NAME,
 		"{\"version\":1,\"app\":\"my-app\",\"database\":\"one.db\",\"host\":\"web-1.example\"}");
-	assert_int_equal(survey_replica(b->s, &b->found, &b->e), ERR_OK);
-	assert_string_equal(b->found.app, "my-app");
-	assert_string_equal(b->found.database, "one.db");
-	assert_string_equal(b->found.host, "web-1.example");
+	assert_int_equal(survey_replica(b->s, &found, &b->e), ERR_OK);
+	assert_string_equal(found.app, "my-app");
+	assert_string_equal(found.database, "one.db");
+	assert_string_equal(found.host, "web-1.example");
 	assert_int_equal(objects(b), 3);
 }
 
@@ -141,11 +108,11 @@ static void test_a_manifest_that_is_not_believed(void **state)
 	put(b, "ltx/0/0000000000000001-0000000000000001.ltx", "x");
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
 		put(b, MANIFEST_NAME, texts[i]);
-		assert_int_equal(survey_replica(b->s, &b->found, &b->e), ERR_OK);
-		assert_true(b->found.occupied);
-		assert_string_equal(b->found.app, "");
-		assert_string_equal(b->found.database, "");
-		assert_string_equal(b->found.host, "");
+		assert_int_equal(survey_replica(b->s, &found, &b->e), ERR_OK);
+		assert_true(found.occupied);
+		assert_string_equal(found.app, "");
+		assert_string_equal(found.database, "");
+		assert_string_equal(found.host, "");
 	}
 }
 

@@ -1,8 +1,7 @@
 /* Litestream 0.3's part of a replica is counted and deleted; nothing else is. */
-#include "base/log.h"
+#include "lib/store_bed.h"
+
 #include "replicate/legacy.h"
-#include "store/fault.h"
-#include "store/mem.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,37 +14,7 @@
 
 #define GENERATION "generations/c2917f0dba5c4124/"
 
-struct bed {
-	struct store *s;
-	struct legacy_tally t;
-	struct err e;
-};
-
-static int setup(void **state)
-{
-	struct bed *b = calloc(1, sizeof(*b));
-	log_set_level(LOG_ERROR + 1);
-	if (store_fault_register("l", "mem://l", &b->e) || store_open(&b->s, "fault://l", NULL, &b->e))
-		return -1;
-	*state = b;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct bed *b = *state;
-	store_close(b->s);
-	store_fault_forget();
-	store_mem_forget(NULL);
-	free(b);
-	return 0;
-}
-
-static void put(struct bed *b, const char *name)
-{
-	struct store_body body = {.data = "12345", .fd = -1, .size = 5};
-	assert_int_equal(store_put(b->s, name, &body, NULL, &b->e), ERR_OK);
-}
+static struct legacy_tally t;
 
 static bool is_there(struct bed *b, const char *name)
 {
@@ -56,12 +25,12 @@ static bool is_there(struct bed *b, const char *name)
 static void test_nothing(void **state)
 {
 	struct bed *b = *state;
-	put(b, "0000/0000000000000001-0000000000000001.ltx");
-	assert_int_equal(legacy_count(b->s, &b->t, &b->e), ERR_OK);
-	assert_int_equal(b->t.objects + b->t.others + b->t.generations + b->t.bytes, 0);
-	assert_int_equal(legacy_delete(b->s, NULL, NULL, &b->t, &b->e), ERR_OK);
-	assert_int_equal(b->t.deleted, 0);
-	assert_int_equal(store_fault_calls("l", STORE_OP_DELETE), 0);
+	put(b, "0000/0000000000000001-0000000000000001.ltx", "12345");
+	assert_int_equal(legacy_count(b->s, &t, &b->e), ERR_OK);
+	assert_int_equal(t.objects + t.others + t.generations + t.bytes, 0);
+	assert_int_equal(legacy_delete(b->s, NULL, NULL, &t, &b->e), ERR_OK);
+	assert_int_equal(t.deleted, 0);
+	assert_int_equal(store_fault_calls(FAULTS, STORE_OP_DELETE), 0);
 }
 
 static const char *const theirs[] = {
@@ -98,11 +67,11 @@ static const char *const elsewhere[] = {
 static void put_all(struct bed *b)
 {
 	for (size_t i = 0; i < COUNT_OF(theirs); i++)
-		put(b, theirs[i]);
+		put(b, theirs[i], "12345");
 	for (size_t i = 0; i < COUNT_OF(others); i++)
-		put(b, others[i]);
+		put(b, others[i], "12345");
 	for (size_t i = 0; i < COUNT_OF(elsewhere); i++)
-		put(b, elsewhere[i]);
+		put(b, elsewhere[i], "12345");
 }
 
 static void check_the_rest(struct bed *b)
@@ -117,14 +86,14 @@ static void test_counting_changes_nothing(void **state)
 {
 	struct bed *b = *state;
 	put_all(b);
-	assert_int_equal(legacy_count(b->s, &b->t, &b->e), ERR_OK);
-	assert_int_equal(b->t.generations, 2);
-	assert_int_equal(b->t.objects, COUNT_OF(theirs));
-	assert_int_equal(b->t.bytes, 5 * COUNT_OF(theirs));
-	assert_int_equal(b->t.others, COUNT_OF(others));
-	assert_int_equal(b->t.deleted, 0);
-	assert_true(b->t.oldest_ms > 0 && b->t.oldest_ms <= b->t.newest_ms);
-	assert_int_equal(store_fault_calls("l", STORE_OP_DELETE), 0);
+	assert_int_equal(legacy_count(b->s, &t, &b->e), ERR_OK);
+	assert_int_equal(t.generations, 2);
+	assert_int_equal(t.objects, COUNT_OF(theirs));
+	assert_int_equal(t.bytes, 5 * COUNT_OF(theirs));
+	assert_int_equal(t.others, COUNT_OF(others));
+	assert_int_equal(t.deleted, 0);
+	assert_true(t.oldest_ms > 0 && t.oldest_ms <= t.newest_ms);
+	assert_int_equal(store_fault_calls(FAULTS, STORE_OP_DELETE), 0);
 	assert_true(is_there(b, theirs[0]));
 	check_the_rest(b);
 }
@@ -133,8 +102,8 @@ static void test_only_theirs_goes(void **state)
 {
 	struct bed *b = *state;
 	put_all(b);
-	assert_int_equal(legacy_delete(b->s, NULL, NULL, &b->t, &b->e), ERR_OK);
-	assert_int_equal(b->t.deleted, COUNT_OF(theirs));
+	assert_int_equal(legacy_delete(b->s, NULL, NULL, &t, &b->e), ERR_OK);
+	assert_int_equal(t.deleted, COUNT_OF(theirs));
 	for (size_t i = 0; i < COUNT_OF(theirs); i++)
 		assert_false(is_there(b, theirs[i]));
 	check_the_rest(b);
@@ -150,7 +119,7 @@ static void put_many(struct bed *b, int n)
 	char name[80];
 	for (int i = 0; i < n; i++) {
 		snprintf(name, sizeof(name), GENERATION "wal/%08x_00000000.wal.lz4", i);
-		put(b, name);
+		put(b, name, "12345");
 	}
 }
 
@@ -159,14 +128,14 @@ static void test_many_pages(void **state)
 	struct bed *b = *state;
 	uint64_t told = 0;
 	put_many(b, 2000);
-	put(b, others[0]);
-	assert_int_equal(legacy_delete(b->s, count_progress, &told, &b->t, &b->e), ERR_OK);
-	assert_int_equal(b->t.generations, 1);
-	assert_int_equal(b->t.deleted, 2000);
+	put(b, others[0], "12345");
+	assert_int_equal(legacy_delete(b->s, count_progress, &told, &t, &b->e), ERR_OK);
+	assert_int_equal(t.generations, 1);
+	assert_int_equal(t.deleted, 2000);
 	assert_int_equal(told, 10000);
-	assert_int_equal(legacy_count(b->s, &b->t, &b->e), ERR_OK);
-	assert_int_equal(b->t.objects, 0);
-	assert_int_equal(b->t.others, 1);
+	assert_int_equal(legacy_count(b->s, &t, &b->e), ERR_OK);
+	assert_int_equal(t.objects, 0);
+	assert_int_equal(t.others, 1);
 }
 
 static void test_one_that_stays_ends_it(void **state)
@@ -177,16 +146,16 @@ static void test_one_that_stays_ends_it(void **state)
 		.action = STORE_FAULT_FAIL,
 		.code = ERR_DENIED};
 	put_many(b, 1500);
-	assert_int_equal(store_fault_add("l", &f), 0);
-	assert_int_equal(legacy_delete(b->s, NULL, NULL, &b->t, &b->e), ERR_DENIED);
+	assert_int_equal(store_fault_add(FAULTS, &f), 0);
+	assert_int_equal(legacy_delete(b->s, NULL, NULL, &t, &b->e), ERR_DENIED);
 	/* All others of its page are gone and counted, the next page was not begun. */
-	assert_int_equal(b->t.deleted, 999);
-	store_fault_heal("l");
+	assert_int_equal(t.deleted, 999);
+	store_fault_heal(FAULTS);
 	assert_true(is_there(b, GENERATION "wal/0000002a_00000000.wal.lz4"));
 	assert_true(is_there(b, GENERATION "wal/000003e8_00000000.wal.lz4"));
 	/* Again, and it is whole. */
-	assert_int_equal(legacy_delete(b->s, NULL, NULL, &b->t, &b->e), ERR_OK);
-	assert_int_equal(b->t.deleted, 501);
+	assert_int_equal(legacy_delete(b->s, NULL, NULL, &t, &b->e), ERR_OK);
+	assert_int_equal(t.deleted, 501);
 }
 
 static void test_a_listing_that_fails(void **state)
@@ -195,9 +164,9 @@ static void test_a_listing_that_fails(void **state)
 	struct store_fault f = {
 		.op = STORE_OP_LIST, .nth = 2, .action = STORE_FAULT_FAIL, .code = ERR_UNREACHABLE};
 	put_many(b, 1001);
-	assert_int_equal(store_fault_add("l", &f), 0);
-	assert_int_equal(legacy_delete(b->s, NULL, NULL, &b->t, &b->e), ERR_UNREACHABLE);
-	assert_int_equal(b->t.deleted, 1000);
+	assert_int_equal(store_fault_add(FAULTS, &f), 0);
+	assert_int_equal(legacy_delete(b->s, NULL, NULL, &t, &b->e), ERR_UNREACHABLE);
+	assert_int_equal(t.deleted, 1000);
 }
 
 int main(void)

@@ -2,6 +2,7 @@
  * Which merges and snapshots are due: tables of known cases, then the merges of constant and of
  * random rhythms.
  */
+#include "lib/file_list.h"
 #include "lib/history.h"
 
 #include <setjmp.h>
@@ -13,21 +14,12 @@
 #include <string.h>
 #include <cmocka.h>
 
-#define SECOND INT64_C(1000)
-#define MINUTE (60 * SECOND)
-#define HOUR (60 * MINUTE)
-#define DAY (24 * HOUR)
-#define START (INT64_C(20000) * DAY) /* a midnight */
-#define MIB (UINT64_C(1) << 20)
-
 /* ---- policies ---- */
 
 static void check_policy(const struct levels_policy *p, const char *complaint)
 {
 	struct err e = ERR_INIT;
-	assert_int_equal(levels_policy_check(p, &e), complaint ? ERR_USAGE : ERR_OK);
-	if (complaint && !strstr(e.text, complaint))
-		fail_msg("\"%s\" is not in \"%s\"", complaint, e.text);
+	check_complaint(levels_policy_check(p, &e), &e, complaint);
 }
 
 static void test_policy(void **state)
@@ -50,19 +42,6 @@ static void test_policy(void **state)
 }
 
 /* ---- merges, from tables ---- */
-
-struct files {
-	struct replica_file f[512];
-	size_t n;
-};
-
-static struct replica_file *add(
-	struct files *s, int level, uint64_t min, uint64_t max, int64_t at_ms)
-{
-	assert_true(s->n < 512);
-	s->f[s->n] = (struct replica_file){level, min, max, 1000, at_ms, at_ms};
-	return &s->f[s->n++];
-}
 
 /* L0 files min to max, `pace` ms apart, the first at `at`. */
 static void add_uploads(struct files *s, uint64_t min, uint64_t max, int64_t at, int64_t pace)

@@ -1,4 +1,6 @@
 /* Retention: tables of known cases. Random histories are in test_retain_random.c. */
+#include "lib/file_list.h"
+
 #include "format/ltxset.h"
 #include "replicate/retain.h"
 
@@ -11,21 +13,12 @@
 #include <string.h>
 #include <cmocka.h>
 
-#define SECOND INT64_C(1000)
-#define MINUTE (60 * SECOND)
-#define HOUR (60 * MINUTE)
-#define DAY (24 * HOUR)
-#define START (INT64_C(20000) * DAY) /* a midnight */
-#define MIB (UINT64_C(1) << 20)
-
 /* ---- policies ---- */
 
 static void check_policy(const struct retain_policy *p, const char *complaint)
 {
 	struct err e = ERR_INIT;
-	assert_int_equal(retain_policy_check(p, &e), complaint ? ERR_USAGE : ERR_OK);
-	if (complaint && !strstr(e.text, complaint))
-		fail_msg("\"%s\" is not in \"%s\"", complaint, e.text);
+	check_complaint(retain_policy_check(p, &e), &e, complaint);
 }
 
 static void test_policy(void **state)
@@ -49,19 +42,6 @@ static void test_policy(void **state)
 
 /* ---- tables ---- */
 
-struct files {
-	struct replica_file f[600];
-	size_t n;
-};
-
-static struct replica_file *add(
-	struct files *s, int level, uint64_t min, uint64_t max, int64_t at_ms)
-{
-	assert_true(s->n < 600);
-	s->f[s->n] = (struct replica_file){level, min, max, 1000, at_ms, at_ms};
-	return &s->f[s->n++];
-}
-
 static void explain(
 	const struct files *s, const struct retain_policy *p, int64_t now_ms, unsigned char *reasons)
 {
@@ -73,7 +53,7 @@ static void explain(
 static void check_kept(
 	const struct files *s, const struct retain_policy *p, int64_t now_ms, const char *kept)
 {
-	unsigned char reasons[600];
+	unsigned char reasons[FILES_MAX];
 	char text[2000] = "", *end = text;
 	explain(s, p, now_ms, reasons);
 	for (size_t i = 0; i < s->n; i++) {
@@ -181,7 +161,7 @@ static void test_levels_stay_whole(void **state)
 	add(&s, 9, 1, 3, START + 4 * HOUR);
 	add(&s, 9, 1, 9, START + 10 * HOUR);
 	add(&s, 9, 1, 12, START + 13 * HOUR);
-	unsigned char why[600];
+	unsigned char why[FILES_MAX];
 	int64_t now = START + 7 * DAY + HOUR + 5 * HOUR + MINUTE;
 	explain(&s, &p, now, why);
 	assert_int_equal(why[2], 0);                           /* 0:3: before the oldest point */
@@ -270,7 +250,7 @@ static void test_range(void **state)
 	struct retain_policy p;
 	struct retain_range range;
 	struct err e = ERR_INIT;
-	unsigned char why[600];
+	unsigned char why[FILES_MAX];
 	retain_policy_init(&p);
 	struct files s = {0};
 	assert_int_equal(retain_explain(s.f, 0, &p, START, why, &range, &e), ERR_OK);

@@ -5,6 +5,7 @@
  */
 #include "lib/history.h"
 #include "lib/rounds.h"
+#include "lib/times.h"
 #include "restore/restore.h"
 
 #include <setjmp.h>
@@ -16,13 +17,6 @@
 #include <string.h>
 #include <time.h>
 #include <cmocka.h>
-
-#define SECOND INT64_C(1000)
-#define MINUTE (60 * SECOND)
-#define HOUR (60 * MINUTE)
-#define DAY (24 * HOUR)
-#define START (INT64_C(20000) * DAY) /* a midnight */
-#define MIB (UINT64_C(1) << 20)
 
 /* ---- the real planner and Litestream's ---- */
 
