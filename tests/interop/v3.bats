@@ -11,20 +11,6 @@ setup_file() {
   s3_start
 }
 
-teardown_file() {
-  s3_stop
-}
-
-setup() {
-  cd "$BATS_TEST_TMPDIR"
-  db="$BATS_TEST_TMPDIR/app.db"
-  replica="$BATS_TEST_TMPDIR/replica"
-}
-
-teardown() {
-  reap
-}
-
 # new_database [PAGE-SIZE]: with some rows.
 new_database() {
   sqlite3 "$db" "PRAGMA page_size = ${1:-4096}; PRAGMA journal_mode = WAL; CREATE TABLE t(a INTEGER PRIMARY KEY, b BLOB);

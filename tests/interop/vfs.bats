@@ -21,19 +21,6 @@ setup_file() {
   s3_start
 }
 
-teardown_file() {
-  s3_stop
-}
-
-setup() {
-  cd "$BATS_TEST_TMPDIR"
-  db="$BATS_TEST_TMPDIR/app.db"
-}
-
-teardown() {
-  reap
-}
-
 need_vfs() { [[ -z "$VFS_MISSING" ]] || skip "no litestream-vfs here: $VFS_MISSING"; }
 
 # through_vfs URL SQL: asked of the replica itself, in a process that opens it afresh. An extension that
@@ -74,7 +61,7 @@ read_by_vfs() {
 
 @test "Litestream's VFS reads our replica in a folder, after a shrink too" {
   need_vfs
-  read_by_vfs "file://$BATS_TEST_TMPDIR/replica"
+  read_by_vfs "$url"
 }
 
 @test "Litestream's VFS reads our replica on S3, after a shrink too" {
@@ -108,7 +95,7 @@ read_compacted_by_vfs() {
 
 @test "Litestream's VFS reads what compaction made, in a folder" {
   need_vfs
-  read_compacted_by_vfs "file://$BATS_TEST_TMPDIR/replica"
+  read_compacted_by_vfs "$url"
   find replica -name '*.ltx' | sort
   [[ "$(ls replica/ltx/0)" == "$(printf '%s\n' 0000000000000001-0000000000000001.ltx 0000000000000007-0000000000000007.ltx)" ]]
   [[ -f replica/ltx/3/0000000000000002-0000000000000007.ltx ]]
@@ -123,7 +110,7 @@ read_compacted_by_vfs() {
 @test "a second decoder makes the same database of our files, and agrees with every checksum" {
   sqlite3 "$db" "PRAGMA page_size = 1024; PRAGMA journal_mode = WAL; CREATE TABLE t(a INTEGER PRIMARY KEY, b);
     INSERT INTO t(b) VALUES (randomblob(3000)), ('fruit'), (zeroblob(5000))" >/dev/null
-  replicate ship "$db" "file://$BATS_TEST_TMPDIR/replica"
+  replicate ship "$db" "$url"
   sync_now ship "$db"
   sqlite3 "$db" "INSERT INTO t(b) VALUES (randomblob(9000)); UPDATE t SET b = 'x' WHERE a = 1"
   sync_now ship "$db"
@@ -144,6 +131,6 @@ read_compacted_by_vfs() {
     INSERT INTO t(b) VALUES (randomblob(3000)), ('fruit'), (zeroblob(50000))"
   mkdir -p replica/ltx/0
   "$BATS_TEST_DIRNAME/ltx.py" encode "$db" replica/ltx/0/0000000000000001-0000000000000001.ltx 1
-  restore other.db "file://$BATS_TEST_TMPDIR/replica"
+  restore other.db "$url"
   "$TOOLS/pagecmp" "$db" other.db
 }

@@ -15,10 +15,23 @@ LITESTREAM="$BUILD/bin/litestream"
 # A sanitised or otherwise slow build may set this to wait longer everywhere.
 PATIENCE="${PATIENCE:-60}"
 
+# ---- the place of a test ----
+
+# A test stands in its own folder, where its database and its replica will be.
+own_folder() {
+  cd "$BATS_TEST_TMPDIR" || return
+  db="$PWD/app.db" replica="$PWD/replica" url="file://$PWD/replica"
+}
+
+# For files that need nothing else. S3 they start themselves, in setup_file.
+setup() { own_folder; }
+teardown() { reap; }
+teardown_file() { s3_stop; }
+
 # ---- processes ----
 
-# spawn NAME COMMAND…: in the background, output in NAME.out and NAME.err, pid in NAME.pid. Descriptor 3
-# is bats' own: who inherits it keeps the run from ending.
+# spawn NAME COMMAND…: in the background, output in NAME.out and NAME.err, pid in NAME.pid. A program, not a
+# function: of that the pid would be a shell's. Descriptor 3 is bats' own: who inherits it keeps the run from ending.
 spawn() {
   local name="$1"
   shift
@@ -86,18 +99,14 @@ replicate() {
   local name="$1" db="$2" url="$3"
   shift 3
   spawn "$name" "$LITESTREAM" replicate -socket "$BATS_TEST_TMPDIR/$name.sock" "$@" "$db" "$url"
-  poll replicator_up "$name"
-}
-
-replicator_up() {
-  [[ -S "$BATS_TEST_TMPDIR/$1.sock" ]] || {
-    alive "$1" || {
-      cat "$BATS_TEST_TMPDIR/$1.err" >&2
-      PATIENCE=0
-    }
+  poll replicator_up_or_gone "$name"
+  [[ -S "$BATS_TEST_TMPDIR/$name.sock" ]] || {
+    cat "$BATS_TEST_TMPDIR/$name.err" >&2
     return 1
   }
 }
+
+replicator_up_or_gone() { [[ -S "$BATS_TEST_TMPDIR/$1.sock" ]] || ! alive "$1"; }
 
 # sync_now NAME DB: returns when all that was committed before the call is in the store.
 sync_now() {

@@ -3,15 +3,6 @@
 
 load ../lib/scenario
 
-setup() {
-  cd "$BATS_TEST_TMPDIR"
-  replica="$PWD/replica"
-}
-
-teardown() {
-  reap
-}
-
 make_replica() { "$TOOLS/mkreplica" "$replica" "${1:-5}"; }
 
 is_state() { "$TOOLS/mkreplica" -check "$1" "$2"; }

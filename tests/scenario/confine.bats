@@ -7,7 +7,6 @@ load ../lib/scenario
 load ../lib/daemon
 
 setup_file() { s3_start; }
-teardown_file() { s3_stop; }
 
 # need KIND: skips where this machine hasn't got it.
 need() {

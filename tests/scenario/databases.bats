@@ -4,9 +4,6 @@
 load ../lib/scenario
 
 setup_file() { s3_start; }
-teardown_file() { s3_stop; }
-setup() { cd "$BATS_TEST_TMPDIR"; }
-teardown() { reap; }
 
 # replicas URL-WITHOUT-QUERY QUERY: three, one of them by a real replicator.
 replicas() {

@@ -4,15 +4,6 @@
 
 load ../lib/scenario
 
-setup() {
-  cd "$BATS_TEST_TMPDIR"
-  replica="$PWD/replica"
-}
-
-teardown() {
-  reap
-}
-
 make_replica() { "$TOOLS/mkreplica" "$replica" 3; }
 
 # ends CODE COMMAND…: with this code, and if it isn't 0 with "Error: " and one sentence on stderr.

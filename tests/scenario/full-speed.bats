@@ -12,25 +12,14 @@
 
 load ../lib/scenario
 
-setup_file() {
-  s3_start
-}
-
-teardown_file() {
-  s3_stop
-}
+setup_file() { s3_start; }
 
 setup() {
-  cd "$BATS_TEST_TMPDIR"
-  db="$BATS_TEST_TMPDIR/app.db"
+  own_folder
   seconds=8
   [[ -z "$FULL" ]] || seconds=30
   "$TOOLS/writer" -w 1 -n 1 -a ack1 "$db" >/dev/null
   "$TOOLS/writer" -w 2 -n 1 -a ack2 "$db" >/dev/null
-}
-
-teardown() {
-  reap
 }
 
 # apps PREFIX: the four processes, for $seconds. In the first half nobody truncates: the WAL is kept
@@ -82,7 +71,7 @@ full_speed() {
 }
 
 @test "full speed to a folder: nothing acknowledged is missing, all pages are the same" {
-  full_speed "file://$BATS_TEST_TMPDIR/replica"
+  full_speed "$url"
 }
 
 @test "full speed to S3: nothing acknowledged is missing, all pages are the same" {
@@ -94,7 +83,7 @@ full_speed() {
 # limit is for an app at 500 commits a second from each of two writers.
 @test "the app's own TRUNCATE is quick and not busy beside the replicator" {
   seconds=$((seconds / 2))
-  replicate ship "$db" "file://$BATS_TEST_TMPDIR/replica"
+  replicate ship "$db" "$url"
   sync_now ship "$db"
   spawn writer1 "$TOOLS/writer" -w 1 -r 500 -t "$seconds" -a ack1 "$db"
   spawn writer2 "$TOOLS/writer" -w 2 -r 500 -t "$seconds" -a ack2 "$db"
@@ -110,5 +99,5 @@ full_speed() {
     [[ "$(json truncate_p99_us truncater.out)" -le 15000 ]]
     [[ $(($(json busy truncater.out) * 100)) -lt "$(json calls truncater.out)" ]]
   fi
-  same_as_source "$db" "file://$BATS_TEST_TMPDIR/replica" after.db
+  same_as_source "$db" "$url" after.db
 }

@@ -3,15 +3,6 @@
 
 load ../lib/scenario
 
-setup() {
-  cd "$BATS_TEST_TMPDIR"
-  replica="$PWD/replica"
-}
-
-teardown() {
-  reap
-}
-
 # Rows 1 to 500 at the first TXID, 501 and 502 later; the last row is not shipped and only in the -wal.
 ship_database() {
   sqlite3 app.db 'PRAGMA journal_mode = WAL; CREATE TABLE t(n INTEGER PRIMARY KEY, b);

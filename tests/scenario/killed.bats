@@ -5,23 +5,7 @@
 
 load ../lib/scenario
 
-setup_file() {
-  s3_start
-}
-
-teardown_file() {
-  s3_stop
-}
-
-setup() {
-  cd "$BATS_TEST_TMPDIR"
-  db="$BATS_TEST_TMPDIR/app.db"
-  url="file://$BATS_TEST_TMPDIR/replica"
-}
-
-teardown() {
-  reap
-}
+setup_file() { s3_start; }
 
 # slay NAME: kill -9, and gone for certain.
 slay() {

@@ -16,10 +16,6 @@ setup() {
   ! sanitised || export SIZE=10 LIMITS=false ASAN_OPTIONS="detect_leaks=0"
 }
 
-teardown() {
-  reap
-}
-
 # many ARGUMENTS…: its report is in $FOUND, and shown.
 many() {
   FOUND="$BATS_TEST_TMPDIR/found.json"

@@ -4,14 +4,6 @@
 
 load ../lib/scenario
 
-setup() {
-  cd "$BATS_TEST_TMPDIR"
-}
-
-teardown() {
-  reap
-}
-
 # kilobytes KEY PID
 kilobytes() { awk -v key="$1:" '$1 == key { print $2 }' "/proc/$2/smaps_rollup"; }
 

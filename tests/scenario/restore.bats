@@ -3,15 +3,6 @@
 
 load ../lib/scenario
 
-setup() {
-  cd "$BATS_TEST_TMPDIR"
-  replica="$PWD/replica"
-}
-
-teardown() {
-  reap
-}
-
 # 2 MB that don't compress, shipped.
 ship_database() {
   sqlite3 app.db 'PRAGMA journal_mode = WAL; CREATE TABLE t(n INTEGER PRIMARY KEY, b);

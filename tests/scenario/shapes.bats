@@ -4,16 +4,6 @@
 
 load ../lib/scenario
 
-setup() {
-  cd "$BATS_TEST_TMPDIR"
-  db="$BATS_TEST_TMPDIR/app.db"
-  url="file://$BATS_TEST_TMPDIR/replica"
-}
-
-teardown() {
-  reap
-}
-
 # live BEFORE SQL…: a database made by BEFORE in WAL mode, replicated while each SQL runs in a process
 # of its own, each followed by a sync; then restored and compared.
 live() {

@@ -4,16 +4,6 @@
 
 load ../lib/scenario
 
-setup() {
-  cd "$BATS_TEST_TMPDIR"
-  db="$BATS_TEST_TMPDIR/app.db"
-  url="file://$BATS_TEST_TMPDIR/replica"
-}
-
-teardown() {
-  reap
-}
-
 make_app() {
   sqlite3 "$db" 'PRAGMA journal_mode=WAL; CREATE TABLE t (x); INSERT INTO t VALUES (1)' >/dev/null
 }
