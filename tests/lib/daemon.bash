@@ -50,6 +50,8 @@ app() {
   desire "$1" "$2" true "${3:-{\}}"
 }
 
+# For spawn.
+as_alice=(setpriv --reuid "$ALICE" --regid "$ALICE" --clear-groups)
 as() { setpriv --reuid "$1" --regid "$1" --clear-groups "${@:2}"; }
 
 # sql APP UID STATEMENTS
@@ -78,6 +80,7 @@ desire() {
 field() { ctl status -json "$1" | jq -r ".apps[0].databases[0].$2"; }
 worker_of() { field "$1" pid; }
 is() { [[ "$(field "$1" "$2")" == "$3" ]]; }
+reason_has() { [[ "$(field one reason)" == *"$1"* ]]; }
 in_log() { grep -q "$2" "$ROOT/log/$1.log"; }
 gone() { ! kill -0 "$1" 2>/dev/null; }
 

@@ -136,7 +136,7 @@ PY
 @test "restore: a store that never answers is given up" {
   silent_store
   local code=0
-  timeout 60 "$LITESTREAM" restore -timeout 100ms -o app.db "$silent" 2>err || code=$?
+  timeout "$PATIENCE" "$LITESTREAM" restore -timeout 100ms -o app.db "$silent" 2>err || code=$?
   cat err
   [[ "$code" -eq 5 ]]
   [[ "$(wc -l <err)" -eq 1 ]]
@@ -155,7 +155,7 @@ os.execv(sys.argv[1], sys.argv[1:])' "$LITESTREAM" restore -o "$PWD/app.db" "$si
     asked="$(grep -c asked server.out)"
     kill -"$sig" "$(pid_of restore)"
     code=0
-    PATIENCE=10 finish restore || code=$?
+    finish restore || code=$?
     [[ "$code" -eq 1 ]]
     grep -q 'interrupted' restore.err
     [[ ! -e app.db && ! -e .app.db-litestream ]]

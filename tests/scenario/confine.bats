@@ -46,7 +46,7 @@ neighbours() {
   app two $ALICE
   app three $BOB
   echo '{"access_key_id": "AKIDEXAMPLE", "secret_access_key": "hush"}' | put "$DATA/secrets/two.json"
-  spawn sleeper as $ALICE sleep 3600
+  spawn sleeper "${as_alice[@]}" sleep 3600
   dir="$ROOT/storage/one--db" neighbour="$ROOT/storage/two--db"
   state="$DATA/state/one-0123456789abcdef"
   secret=(
@@ -110,8 +110,7 @@ try_everything() {
     { allowed "${own[@]}" && refused "${secret[@]}" "become $BOB"; } | tee /dev/stderr | nothing
     [[ "$(answer ids)" == "ok: 0 0" ]]
     end litestreamd
-    kill "$(pid_of sleeper)"
-    rm "$BATS_TEST_TMPDIR/sleeper.pid"
+    end sleeper || true
   done
 }
 
@@ -136,8 +135,7 @@ try_everything() {
     { allowed "write $dir/new" "list $ROOT/replicas/one" && refused "write $ROOT/replicas/one/newer" "${secret[@]}"; } \
       | tee /dev/stderr | nothing
     end litestreamd
-    kill "$(pid_of sleeper)"
-    rm "$BATS_TEST_TMPDIR/sleeper.pid"
+    end sleeper || true
   done
 }
 

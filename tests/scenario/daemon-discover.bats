@@ -9,8 +9,8 @@ replicated() {
   app one "$ALICE"
   app two "$BOB"
   daemon
-  ctl sync one
-  ctl sync two
+  ctl wait one
+  ctl wait two
   # A claim is told after the file that it is about.
   poll test -e "$ROOT/replicas/one/litestream.json"
   poll test -e "$ROOT/replicas/two/litestream.json"

@@ -26,7 +26,10 @@ trouble() {
   }
 }
 
-http() { curl -s --max-time 20 --unix-socket "$ROOT/run/control.sock" "$@"; }
+# It has said hello.
+up() { [[ "$(ctl status -json one | jq -r '.apps[0].worker')" == running ]]; }
+
+http() { curl -s --max-time "$PATIENCE" --unix-socket "$ROOT/run/control.sock" "$@"; }
 
 begin() {
   fake "$1"
@@ -87,7 +90,7 @@ begin() {
 
 @test "a worker that doesn't end when it is told to is killed, and the daemon ends" {
   begin "trap '' TERM; echo '$HELLO' >&3; while :; do echo '$STATUS' >&3; sleep 0.3; done" -shutdown-timeout 0s -watchdog 5s
-  poll is one pid "$(pgrep -P "$(pid_of litestreamd)")"
+  poll up
   kill -TERM "$(pid_of litestreamd)"
   finish litestreamd
   in_log one 'did not end in time'
@@ -95,7 +98,6 @@ begin() {
 
 @test "a worker that doesn't answer a sync: the client is told in time" {
   begin "echo '$HELLO' >&3; while ! read -r -t 0.3 line <&3 || [[ \$line != *stop* ]]; do echo '$STATUS' >&3; done" -watchdog 5s
-  up() { [[ "$(ctl status -json one | jq -r '.apps[0].worker')" == running ]]; }
   poll up
   run ctl sync -timeout 1s one
   [[ "$status" -eq 5 && "$output" == *"did not answer in time"* ]]
@@ -224,15 +226,15 @@ PY
   for _ in 1 2 3 4 5; do
     http --max-time 0.05 -o /dev/null -d "{\"storage_dir\":\"$ROOT/storage/copy--db\",\"file\":\"a.db\",\"replica\":\"file://$ROOT/replicas/one\"}" http://x/restore || true
   done
+  # Each one either was quicker than its client, or has left nothing; the last one may begin after its client's end.
   no_jobs() { ! pgrep -P "$(pid_of litestreamd)" -f ' job '; }
-  poll no_jobs
-  # Each one either was quicker than its client, or has left nothing.
-  [[ -z "$(find "$ROOT/storage/copy--db" -mindepth 1 ! -name a.db)" ]]
+  nothing_left() { no_jobs && [[ -z "$(find "$ROOT/storage/copy--db" -mindepth 1 ! -name a.db)" ]]; }
+  poll nothing_left
   [[ ! -e "$ROOT/storage/copy--db/a.db" || "$(sqlite3 "$ROOT/storage/copy--db/a.db" 'PRAGMA integrity_check')" == ok ]]
-  rm "$dir"/app.db*
+  rm -f "$dir"/app.db*
   http --max-time 0.02 -o /dev/null -d "{\"storage_dir\":\"$dir\",\"file\":\"app.db\",\"replica\":\"file://$ROOT/replicas/one\"}" http://x/restore || true
-  poll no_jobs
-  [[ -e "$dir/app.db" ]] || ctl restore "$dir" app.db "file://$ROOT/replicas/one"
+  restored_once() { no_jobs && { [[ -e "$dir/app.db" ]] || ctl restore "$dir" app.db "file://$ROOT/replicas/one"; }; }
+  poll restored_once
   ctl wait one
-  is one state replicating
+  poll is one state replicating
 }

@@ -59,11 +59,15 @@ ends() {
 }
 
 @test "5: the store can't be reached" {
-  # A port that was free a moment ago.
-  local port
-  port="$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')"
+  # A port that somebody has and nobody listens at.
+  spawn holder python3 -uc 'import socket, time
+s = socket.socket()
+s.bind(("127.0.0.1", 0))
+print(s.getsockname()[1])
+time.sleep(600)'
+  poll test -s holder.out
   LITESTREAM_ACCESS_KEY_ID=key LITESTREAM_SECRET_ACCESS_KEY=other/Secret \
-    ends 5 "$LITESTREAM" restore -o app.db "s3://bucket/x?endpoint=http://127.0.0.1:$port"
+    ends 5 "$LITESTREAM" restore -o app.db "s3://bucket/x?endpoint=http://127.0.0.1:$(cat holder.out)"
 }
 
 @test "6: access denied" {

@@ -27,8 +27,6 @@ nothing_leaked() {
   ! grep -raqE 'of the (neighbour|victim)' "$ROOT/replicas/one" "$state" "$dir"
 }
 
-reason_has() { field one reason | grep -q "$1"; }
-
 @test "links in the place of the database: refused, and nothing is shipped" {
   local target
   three_apps
@@ -66,7 +64,7 @@ reason_has() { field one reason | grep -q "$1"; }
   daemon -recheck 20ms
   ctl wait one
   # Between the look of root and the opening by the worker there is always a moment.
-  spawn swapper as $ALICE bash -c 'while :; do
+  spawn swapper "${as_alice[@]}" bash -c 'while :; do
     mv "$0/app.db" "$0/kept.db"; ln -s "$1" "$0/app.db"; sleep 0.0$((RANDOM % 9)); rm "$0/app.db"
     mv "$0/kept.db" "$0/app.db"; sleep 0.0$((RANDOM % 9)); done' "$dir" "$ROOT/storage/neighbour--db/app.db"
   for ((n = 0; n < 40; n++)); do
@@ -107,7 +105,8 @@ reason_has() { field one reason | grep -q "$1"; }
 @test "links in the state folder lead nowhere, and removing it follows none" {
   local name
   three_apps
-  daemon
+  # A worker that can't ship its last commits is given so long for it.
+  daemon -shutdown-timeout 2s
   ctl wait one
   desire one $ALICE false
   poll is one state stopped

@@ -110,7 +110,8 @@ leave_wal() {
   [[ "$(rows app.db)" == 501,502 ]]
   [[ -z "$(ls -d app.db.before* .app.db.rest* 2>/dev/null)" ]]
 
-  spawn app sleep 100 4<app.db
+  spawn app sleep 600 4<app.db
+  poll grep -qx sleep "/proc/$(pid_of app)/comm"
   run "$LITESTREAM" restore -force -txid "$first" -o app.db "file://$replica"
   [[ "$status" -eq 9 && "$output" == *"process $(pid_of app) (sleep)"* ]]
   end app || true

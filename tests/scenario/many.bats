@@ -11,7 +11,9 @@ setup() {
   export TMPDIR="$BATS_TEST_TMPDIR"
   # An ordinary run takes a fourth of everything. Instrumented code is several times slower and larger.
   SIZE=4 LIMITS=true
-  [[ -z "$FULL" ]] || SIZE=1
+  # How quick a commit is shipped is demanded of a quiet machine only: one that is never shipped ends the test.
+  QUIET=false
+  [[ -z "$FULL" ]] || SIZE=1 QUIET=true
   # A worker that nobody may look into can't be looked into by the leak checker either.
   ! sanitised || export SIZE=10 LIMITS=false ASAN_OPTIONS="detect_leaks=0"
 }
@@ -25,7 +27,7 @@ many() {
 
 # found CONDITION: of the report, as jq understands it.
 found() {
-  jq -e --argjson limits "$LIMITS" "$1" "$FOUND" >/dev/null || {
+  jq -e --argjson limits "$LIMITS" --argjson quiet "$QUIET" "$1" "$FOUND" >/dev/null || {
     echo "not so: $1" >&2
     return 1
   }
@@ -36,7 +38,7 @@ found() {
   found '.processes == 2 and .threads <= 10'
   found '.descriptors <= 12 * .databases + 50'
   found '($limits | not) or .memory_kb.rss <= 200 * 1024'
-  found '.ship_one_seconds | length >= 10 and max < 5'
+  found '.ship_one_seconds | length >= 10 and (($quiet | not) or max < 5)'
   found '.restored.asked >= 20 and .restored.asked == .restored.whole'
 }
 
@@ -60,7 +62,7 @@ found() {
   many -s -o -x 1100 -t 1 -w 1
   # Two pages of others, then level by level.
   found '.requests.list >= 11 and .requests.list <= 14'
-  found '.ship_one_seconds | max < 5'
+  found '($quiet | not) or (.ship_one_seconds | max < 5)'
   found '.restored.asked == .restored.whole'
 }
 
@@ -68,7 +70,7 @@ found() {
   many -a $((50 / SIZE)) -o -t 1 -w 12
   found '.processes == .apps + 1'
   found '($limits | not) or .memory_kb.pss <= 51 * 4 * 1024'
-  found '.ship_one_seconds | max < 5'
+  found '($quiet | not) or (.ship_one_seconds | max < 5)'
   found '.restored.asked == .restored.whole'
 }
 
