@@ -158,7 +158,7 @@ static void start(struct child *c)
 {
 	struct err e = ERR_INIT;
 	c->started_us = c->seen_us = clock_mono_us();
-	c->configured = c->has_status = false;
+	c->configured = c->has_status = c->late = false;
 	message_status_free(&c->status);
 	message_bye_free(&c->bye);
 	if (try_start(c, &e) == ERR_OK) {
@@ -404,13 +404,22 @@ static void on_channel(void *ctx, short events)
 
 /* ---- the loop ---- */
 
+/* Twice in a row: where the daemon itself was held up (stopped, a slow disk, a paused machine),
+ * what the worker has said meanwhile is read in the turn between. */
+static bool is_silent(struct child *c, int64_t now)
+{
+	bool late = now - c->seen_us >= c->cfg->watchdog_ms * MS, twice = late && c->late;
+	c->late = late;
+	return twice;
+}
+
 static void check_time(struct child *c, int64_t now)
 {
 	if (c->state == CHILD_WAITING && c->next_start_us <= now)
 		start(c);
 	bool alive = c->pid > 0 && c->channel.fd >= 0;
 	bool watched = c->state == CHILD_STARTING || c->state == CHILD_RUNNING;
-	if (alive && watched && now - c->seen_us >= c->cfg->watchdog_ms * MS) {
+	if (alive && watched && is_silent(c, now)) {
 		char why[64];
 		snprintf(why, sizeof(why), "was silent for %lld s",
 			(long long)(c->cfg->watchdog_ms + 500) / 1000);

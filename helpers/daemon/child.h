@@ -70,6 +70,7 @@ struct child {
 	int log_fd;
 	int64_t started_us;
 	int64_t seen_us; /* the watchdog counts from here: the last message, or when it promised one */
+	bool late;       /* it was silent for too long when the last turn began */
 	int64_t kill_at_us, next_start_us, backoff_ms;
 	uint64_t restarts; /* ends that nobody asked for */
 	char trouble[300]; /* how it ended last, or why it can't start; "" = well */

@@ -164,6 +164,7 @@ restored_rows() {
   as 32767 "$TOOLS/writer" -n 3 "$dir/a.db"
   dokku litestream:create unseen "$dir" a.db "file://$LIB_ROOT/replicas/unseen"
   dokku litestream:start unseen
+  dokku litestream:set unseen restore-on-deploy true
   dokku plugin:disable litestream
   dokku --force apps:destroy unseen
   dokku plugin:enable litestream
@@ -174,6 +175,16 @@ restored_rows() {
   assert_contains "No app any more, and still registered: unseen; to end it: dokku litestream:destroy <app>"
   assert_contains "$dir/a.db"
   [ "$(dokku litestream:list --format json | jq -c 'map([.app, .left_over])')" = '[["unseen",true],["living",false]]' ]
+  # Another app that mounts its folder gets its database back.
+  host sh -c "rm -f $dir/a.db*"
+  dokku apps:create heir
+  dokku storage:mount heir "$dir:/data"
+  host sh -c "echo '32767 exec sleep 600' >/home/dokku/heir/CONTAINERS"
+  run dokku ps:rebuild heir
+  assert_success
+  assert_contains "Restored $dir/a.db"
+  [ "$(rows "$dir/a.db")" -eq 3 ]
+  dokku --force apps:destroy heir
   run dokku litestream:destroy unseen --force
   assert_success
   run host test -e "$DATA/desired/unseen.json"

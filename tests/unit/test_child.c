@@ -1,0 +1,148 @@
+/*
+ * The watchdog over a worker, which is a shell script here: silence kills it, but not what it could
+ * not say because the daemon itself was held up.
+ */
+#include "daemon/child.h"
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "lib/tmpdir.h"
+
+#include <fcntl.h>
+#include <jansson.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#define MINUTE_US (INT64_C(60) * 1000000)
+#define TURNS_MAX 1000 /* each ends within 0.1 s */
+
+static int64_t held_up_us; /* what the clock has gone on since, in no time */
+
+static int64_t mono_us(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000 + held_up_us;
+}
+
+static int64_t wall_ms(void)
+{
+	return (int64_t)time(NULL) * 1000;
+}
+
+static const struct clock_ops ops = {.mono_us = mono_us, .wall_ms = wall_ms};
+
+/* A worker that says that it lives when the file `go` is there, and nothing after that. */
+static void write_worker(const char *dir)
+{
+	char path[300];
+	snprintf(path, sizeof(path), "%s/worker", dir);
+	FILE *f = fopen(path, "w");
+	assert_non_null(f);
+	fprintf(f,
+		"#!/bin/bash\n"
+		"echo '{\"type\":\"hello\",\"protocol\":1,\"version\":\"x\"}' >&3\n"
+		"read -r _ <&3\n"
+		"echo '{\"type\":\"status\",\"databases\":[]}' >&3\n"
+		"while [[ ! -e %s/go ]]; do sleep 0.05; done\n"
+		"echo '{\"type\":\"alive\",\"next_ms\":5000}' >&3\n"
+		"read -r _ <&3\n",
+		dir);
+	fclose(f);
+	assert_int_equal(chmod(path, 0700), 0);
+}
+
+static int make_config(void *ctx, struct child *c, json_t **out, struct err *e)
+{
+	(void)ctx, (void)c, (void)e;
+	*out = json_pack("{s:s}", "type", "config");
+	return ERR_OK;
+}
+
+static int no_folders(void *ctx, const struct child *c, struct confine_folders *out, struct err *e)
+{
+	(void)ctx, (void)c, (void)out, (void)e;
+	return ERR_OK;
+}
+
+static void turn(struct child *c, struct pollset *p)
+{
+	pollset_begin(p);
+	child_prepare(c, p);
+	pollset_wake_at(p, clock_mono_us() + 100000);
+	pollset_wait(p);
+}
+
+static void test_a_daemon_that_was_held_up(void **state)
+{
+	char *dir = tmpdir_new(), program[300], go[300];
+	struct err e = ERR_INIT;
+	struct pollset p;
+	int status;
+	(void)state;
+	write_worker(dir);
+	snprintf(program, sizeof(program), "%s/worker", dir);
+	snprintf(go, sizeof(go), "%s/go", dir);
+	const struct child_config cfg = {
+		.program = program,
+		.log_dir = dir,
+		.log_gid = getegid(),
+		.log_level = "info",
+		.run_as_self = true,
+		.confinement = CONFINE_NONE,
+		.watchdog_ms = 20000,
+		.backoff_min_ms = 1000,
+		.backoff_max_ms = 1000,
+		.make = make_config,
+		.folders = no_folders,
+	};
+	clock_set_ops(&ops);
+	pollset_init(&p);
+	struct child *c = child_new(&cfg, "app", geteuid(), getegid(), &e);
+	assert_non_null(c);
+	child_want(c);
+	for (int i = 0; i < TURNS_MAX && c->state != CHILD_RUNNING; i++)
+		turn(c, &p);
+	assert_int_equal(c->state, CHILD_RUNNING);
+
+	/* A minute passes, in which the worker speaks and nobody listens. */
+	close(open(go, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+	struct pollfd said = {c->channel.fd, POLLIN, 0};
+	assert_int_equal(poll(&said, 1, 60000), 1);
+	held_up_us += MINUTE_US;
+	turn(c, &p);
+	turn(c, &p);
+	assert_string_equal(c->trouble, "");
+	assert_true(c->channel.fd >= 0);
+
+	/* Another one, in which it says nothing. */
+	held_up_us += MINUTE_US;
+	turn(c, &p);
+	turn(c, &p);
+	assert_non_null(strstr(c->trouble, "was silent for 20 s"));
+	assert_int_equal(waitpid(c->pid, &status, 0), c->pid);
+	child_exited(c, status);
+	assert_int_equal(c->state, CHILD_WAITING);
+	child_free(c);
+	pollset_free(&p);
+	clock_set_ops(NULL);
+	tmpdir_free(dir);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_a_daemon_that_was_held_up),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
