@@ -605,14 +605,14 @@ static void test_lost_page_table(void **state)
 
 static int64_t stamp_of(struct bed *b, uint64_t txid)
 {
-	char name[64], file[64];
+	char name[64], folder[16], file[LTX_NAME_SIZE];
 	struct store *s = NULL;
 	struct store_object o = {0};
 	struct err e = ERR_INIT;
 	ltx_format_name(txid, txid, file);
 	assert_int_equal(store_open(&s, b->inner, NULL, &e), 0);
-	store_level_prefix(s, 0, name);
-	strncat(name, file, sizeof(name) - strlen(name) - 1);
+	store_level_prefix(s, 0, folder);
+	snprintf(name, sizeof(name), "%s%s", folder, file);
 	assert_int_equal(store_head(s, name, &o, &e), 0);
 	store_close(s);
 	return o.timestamp_ms;
