@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# deps.sh build|test|lint|s3|docker|fuzz ... - installs with apt what is missing for each of these, and says what.
+# deps.sh build|demo|test|lint|s3|docker|fuzz ... - installs with apt what is missing for each of these, and says what.
 # The names are those of Debian 12 and 13, Ubuntu 22.04 and 24.04. Servers that only tests need may be
 # missing from a distribution: then it says so, and those tests skip themselves.
 set -eo pipefail
@@ -7,6 +7,7 @@ set -eo pipefail
 declare -A PACKAGES=(
   [build]="gcc make pkg-config libc6-dev libsqlite3-dev libcurl4-openssl-dev libssl-dev libjansson-dev
     liblz4-dev libexpat1-dev libmicrohttpd-dev sqlite3"
+  [demo]="sudo jq procps"
   [test]="libcmocka-dev bats sudo jq python3 curl ca-certificates procps openssl attr lz4
     util-linux bsdextrautils iproute2 radosgw ceph-mon ceph-osd ceph-common
     memcached swift-proxy swift-account swift-container swift-object systemd-container runit"
@@ -68,7 +69,7 @@ main() {
   local kind wanted=()
   for kind in "$@"; do
     [[ -n "${PACKAGES[$kind]}" ]] || {
-      echo "deps.sh: unknown kind '$kind' (build, test, lint, s3, docker, fuzz)" >&2
+      echo "deps.sh: unknown kind '$kind' (build, demo, test, lint, s3, docker, fuzz)" >&2
       exit 2
     }
     # Docker's own packages stay: Debian's would take their place.
