@@ -1,4 +1,4 @@
-#include "daemon/operation.h"
+#include "daemon/operation_internal.h"
 
 #include "base/fs.h"
 #include "base/json.h"
@@ -17,23 +17,6 @@
 #include <string.h>
 
 #define CHECK_TIMEOUT_MS 120000
-
-struct operation {
-	struct operation *next;
-	struct routes *routes;
-	struct control_request *request; /* NULL: its client has gone, or has its answer */
-	enum job_kind kind;
-	bool over, streaming;
-	bool live; /* verify: a worker follows the database */
-	struct request_target target;
-	struct storage_answer storage;
-	uid_t uid; /* who it is done as */
-	gid_t gid;
-	char *path;
-	char paused[64]; /* the app whose workers wait for us; "" = none */
-	char *state_dir; /* NULL = leave no state behind */
-	struct job *job; /* NULL: not started yet, or ended */
-};
 
 /* ---- the end ---- */
 
@@ -54,9 +37,7 @@ static void finish(struct operation *o)
 	o->job = NULL;
 	if (o->kind == JOB_VERIFY)
 		remove_test(o);
-	struct app *a = o->paused[0] ? supervisor_find(o->routes->supervisor, o->paused) : NULL;
-	if (a)
-		supervisor_resume(o->routes->supervisor, a);
+	operation_let_go(o);
 }
 
 /* {"exit":6,"error":…} or {"exit":0,"result":{…}}, and the end of the stream. */
@@ -203,9 +184,7 @@ static int on_holders(void *ctx, struct err *e)
 	return rc;
 }
 
-/* In place only when nobody has the old file open. Asked once more by the job, before it renames
- * anything: it can't see everybody. */
-static int check_unused(struct operation *o, struct err *e)
+int operation_check_unused(struct operation *o, struct err *e)
 {
 	return o->kind == JOB_RESTORE && o->target.force ? on_holders(o, e) : ERR_OK;
 }
@@ -273,20 +252,18 @@ static void tell_unshipped(struct operation *o, const struct app *a)
 static void start_or_fail(struct operation *o)
 {
 	struct err e = ERR_INIT;
-	if (check_unused(o, &e) != ERR_OK || start_job(o, &e) != ERR_OK)
+	if (operation_check_unused(o, &e) != ERR_OK || start_job(o, &e) != ERR_OK)
 		on_end(o, &e, NULL);
 }
 
 void routes_prepare(struct routes *r)
 {
 	for (struct operation *o = r->operations; o; o = o->next) {
-		struct app *a =
-			o->paused[0] && !o->over && !o->job ? supervisor_find(r->supervisor, o->paused) : NULL;
-		if (a && supervisor_quiet(a)) {
-			if (o->kind == JOB_RESTORE)
-				tell_unshipped(o, a);
-			start_or_fail(o);
-		}
+		if (o->over || o->job || !operation_waits(o) || !operation_is_ready(o))
+			continue;
+		if (o->kind == JOB_RESTORE)
+			tell_unshipped(o, supervisor_find(r->supervisor, o->paused));
+		start_or_fail(o);
 	}
 	for (struct operation **link = &r->operations; *link;) {
 		struct operation *o = *link;
@@ -307,123 +284,6 @@ void routes_free(struct routes *r)
 	for (struct operation *o = r->operations; o; o = o->next)
 		o->over = true;
 	routes_prepare(r);
-}
-
-static const struct desired_database *entry_of(
-	struct supervisor *s, const char *path, const char *replica, struct app **app)
-{
-	for (struct app *a = s->apps; a; a = a->next) {
-		for (size_t i = 0; i < a->desired.n_databases; i++) {
-			const struct desired_database *d = &a->desired.databases[i];
-			if (strcmp(d->path, path) == 0 && (!replica || strcmp(d->replica, replica) == 0)) {
-				*app = a;
-				return d;
-			}
-		}
-	}
-	return NULL;
-}
-
-/* A database that is replicated to this very URL: what the restore learns goes into its state
- * folder, so that its worker goes on without a snapshot. */
-static int plan_restore(struct operation *o, struct err *e)
-{
-	struct supervisor *s = o->routes->supervisor;
-	struct app *app = NULL;
-	const struct desired_database *d = entry_of(s, o->path, o->target.replica, &app);
-	int rc = check_unused(o, e);
-	if (rc != ERR_OK)
-		return rc;
-	if (d && d->uid == o->uid) {
-		rc = datadir_state(s->state_dir, d->id, d->uid, d->gid, s->cfg.child.run_as_self, e);
-		if (rc != ERR_OK)
-			return rc;
-		if (!(o->state_dir = fs_join(s->state_dir, d->id)))
-			return err_nomem(e, "restoring");
-	}
-	if (!app)
-		entry_of(s, o->path, NULL, &app);
-	if (app && app->desired.running && (o->target.force || !o->storage.exists)) {
-		strcpy(o->paused, app->name); /* both have 64 bytes */
-		supervisor_pause(s, app);
-	}
-	return ERR_OK;
-}
-
-/* Nobody's older backups are touched unless the newer ones are well. */
-static int check_well(const struct operation *o, struct err *e)
-{
-	const struct child *c = NULL;
-	struct app *app = NULL;
-	const struct desired_database *d =
-		entry_of(o->routes->supervisor, o->path, o->target.replica, &app);
-	const struct message_status_database *m = d ? report_last_word(app, d, &c) : NULL;
-	if (!d)
-		return err_set(e, ERR_NOT_FOUND, "%s is not replicated to that URL", o->path);
-	if (!c || c->state != CHILD_RUNNING || !m || strcmp(m->state, "replicating") != 0)
-		return err_set(e, ERR_FAIL, "%s is not replicating; nothing was deleted", o->path);
-	if (m->upkeep_error)
-		return err_set(e, ERR_FAIL, "the replica of %s is not well (%s); nothing was deleted",
-			o->path, m->upkeep_error);
-	if (m->snapshot_ms == 0)
-		return err_set(
-			e, ERR_FAIL, "the replica of %s has no snapshot yet; nothing was deleted", o->path);
-	return ERR_OK;
-}
-
-static bool is_followed(const struct app *a, const struct desired_database *d)
-{
-	const struct child *c = a->children;
-	while (c && c->uid != d->uid)
-		c = c->next;
-	for (size_t i = 0; c && c->state == CHILD_RUNNING && i < c->status.n_databases; i++)
-		if (strcmp(c->status.databases[i].id, d->id) == 0)
-			return strcmp(c->status.databases[i].state, "replicating") == 0;
-	return false;
-}
-
-/* What concerns a registered database, one such thing at a time; *app and *d are its. */
-static int plan_registered(
-	struct operation *o, struct app **app, const struct desired_database **d, struct err *e)
-{
-	struct supervisor *s = o->routes->supervisor;
-	*d = entry_of(s, o->path, o->target.replica, app);
-	if (o->target.force || o->target.only_missing)
-		return err_set(e, ERR_USAGE, "this replaces no database");
-	if (!*d || (*d)->uid != o->uid)
-		return err_set(e, ERR_NOT_FOUND, "%s is not registered with that replica", o->path);
-	for (const struct operation *other = o->next; other; other = other->next)
-		if (!other->over && other->state_dir && strcmp(other->path, o->path) == 0)
-			return err_set(
-				e, ERR_AGAIN, "%s is being verified, restored or purged already", o->path);
-	int rc =
-		datadir_state(s->state_dir, (*d)->id, (*d)->uid, (*d)->gid, s->cfg.child.run_as_self, e);
-	if (rc == ERR_OK && !(o->state_dir = fs_join(s->state_dir, (*d)->id)))
-		rc = err_nomem(e, "starting");
-	return rc;
-}
-
-/* A test restore goes below the state folder of the database. */
-static int plan_verify(struct operation *o, struct err *e)
-{
-	struct app *app = NULL;
-	const struct desired_database *d;
-	int rc = plan_registered(o, &app, &d, e);
-	o->live = rc == ERR_OK && !o->target.txid && !o->target.timestamp_ms && is_followed(app, d);
-	return rc;
-}
-
-/* The worker ends first, with its last upload, and holds the state folder no more. */
-static int plan_purge(struct operation *o, struct err *e)
-{
-	struct app *app = NULL;
-	const struct desired_database *d;
-	int rc = plan_registered(o, &app, &d, e);
-	if (rc == ERR_OK && app->desired.running) {
-		strcpy(o->paused, app->name); /* both have 64 bytes */
-		supervisor_pause(o->routes->supervisor, app);
-	}
-	return rc;
 }
 
 static int check_target(struct operation *o, struct err *e)
@@ -468,13 +328,13 @@ static void begin(struct operation *o)
 		return;
 	}
 	if (rc == ERR_OK && o->kind == JOB_RESTORE)
-		rc = plan_restore(o, &e);
+		rc = operation_plan_restore(o, &e);
 	else if (rc == ERR_OK && is_legacy(o->kind))
-		rc = check_well(o, &e);
+		rc = operation_check_well(o, &e);
 	else if (rc == ERR_OK && o->kind == JOB_VERIFY)
-		rc = plan_verify(o, &e);
+		rc = operation_plan_verify(o, &e);
 	else if (rc == ERR_OK && o->kind == JOB_PURGE)
-		rc = plan_purge(o, &e);
+		rc = operation_plan_purge(o, &e);
 	if (rc != ERR_OK) {
 		on_end(o, &e, NULL);
 		return;
@@ -484,7 +344,7 @@ static void begin(struct operation *o)
 		o->streaming = true;
 		control_stream_begin(o->request);
 	}
-	if (!o->paused[0])
+	if (!operation_waits(o))
 		start_or_fail(o);
 }
 

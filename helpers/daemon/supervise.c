@@ -55,6 +55,8 @@ static int judge(struct supervisor *s, const struct app *a, const struct desired
 		return err_set(e, ERR_FAIL,
 			"the replica of %s was deleted: destroy the replication, and create it anew to go on",
 			d->path);
+	if (supervisor_holds(s, d->id))
+		return err_set(e, ERR_AGAIN, "its replica is being deleted");
 	int rc = check_free(s, a, d, e);
 	if (rc != ERR_OK)
 		return rc;
@@ -252,9 +254,7 @@ static int reload_app(struct supervisor *s, struct app *a, struct err *e)
 	}
 	a->load_code = ERR_OK;
 	a->load_reason[0] = '\0';
-	if (a->desired.running)
-		judge_all(s, a);
-	apply(s, a);
+	supervisor_apply(s, a);
 	return ERR_OK;
 }
 
@@ -303,11 +303,15 @@ void supervisor_pause(struct supervisor *s, struct app *a)
 
 void supervisor_resume(struct supervisor *s, struct app *a)
 {
-	if (a->paused > 0 && --a->paused == 0) {
-		if (a->desired.running)
-			judge_all(s, a);
-		apply(s, a);
-	}
+	if (a->paused > 0 && --a->paused == 0)
+		supervisor_apply(s, a);
+}
+
+void supervisor_apply(struct supervisor *s, struct app *a)
+{
+	if (a->desired.running)
+		judge_all(s, a);
+	apply(s, a);
 }
 
 bool supervisor_quiet(const struct app *a)
@@ -483,6 +487,8 @@ void supervisor_close(struct supervisor *s)
 		s->apps = a->next;
 		app_free(a);
 	}
+	while (s->holds)
+		supervisor_release(s, s->holds->id);
 	watch_close(s);
 	fs_close(s->lock_fd);
 	free(s->desired_dir);

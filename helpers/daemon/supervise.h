@@ -56,12 +56,19 @@ struct app {
 	unsigned paused; /* restores that are under way */
 };
 
+/* A database that gets no worker for the moment, by its id. */
+struct hold {
+	struct hold *next;
+	char id[128];
+};
+
 struct supervisor {
 	struct supervisor_config cfg;
 	char *desired_dir, *secrets_dir, *state_dir;
 	int lock_fd, watch_fd;
 	bool stopping, reread;
 	struct app *apps;
+	struct hold *holds;
 	int64_t started_us, rechecked_us, reread_us;
 	int64_t look_us; /* when to look at all again because of something that was noticed */
 	int64_t desired_mtime_ns, secrets_mtime_ns; /* where there is no inotify */
@@ -87,6 +94,17 @@ int supervisor_reload(struct supervisor *s, const char *name, struct err *e);
 void supervisor_pause(struct supervisor *s, struct app *a);
 void supervisor_resume(struct supervisor *s, struct app *a);
 bool supervisor_quiet(const struct app *a); /* no worker process is left */
+
+/*
+ * One database gets no worker until as many calls of supervisor_release: the one that has it is
+ * stopped, with its last sync, and started again with the app's other databases. ERR_NOMEM.
+ */
+int supervisor_hold(struct supervisor *s, struct app *a, const char *id, struct err *e);
+void supervisor_release(struct supervisor *s, const char *id);
+bool supervisor_holds(const struct supervisor *s, const char *id);
+
+/* Judges the app's databases again, and makes what runs what is wanted. */
+void supervisor_apply(struct supervisor *s, struct app *a);
 
 /* ERR_DATABASE for uid 0, where nothing confines children and the administrator didn't allow it. */
 int supervisor_check_root(const struct supervisor *s, uid_t uid, const char *path, struct err *e);

@@ -420,6 +420,69 @@ keys_other_than() { [[ "$(keys "$1")" != "$2" ]]; }
   assert_status 1
 }
 
+# near_has ROWS: so many are in the replica that is a folder.
+near_has() {
+  host sh -c "rm -f $COPY/*"
+  dokku litestream:restore "$COPY" near.db "file://$LIB_ROOT/replicas/near"
+  [ "$(rows "$COPY/near.db")" -eq "$1" ]
+}
+# Its replica is far away and stands still: nothing of that is the neighbour's business.
+@test "destroy --purge-replica: the app's other databases go on meanwhile, and lose nothing" {
+  local gateway pid dir="$STORAGE/pair-app--db"
+  app_create pair-app
+  host install -d -o 32767 -g 32767 "$LIB_ROOT/replicas"
+  as 32767 "$TOOLS/writer" -n 10 "$dir/near.db"
+  dokku litestream:create pair-app "$dir" near.db "file://$LIB_ROOT/replicas/near"
+  database pair-app far.db
+  dokku litestream:sync pair-app
+  gateway="$(cat "$LITESTREAM_TEST_S3_GATEWAY_PIDFILE")"
+  kill -STOP "$gateway"
+  dokku --force litestream:destroy pair-app far.db --purge-replica >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
+  pid="$!"
+  as 32767 "$TOOLS/writer" -n 20 "$dir/near.db" # while the worker is started anew, perhaps
+  wait_until 60 host pgrep -u 32767 -f 'litestream job'
+  run dokku litestream:status pair-app
+  assert_contains "its replica is being deleted"
+  as 32767 "$TOOLS/writer" -n 30 "$dir/near.db"
+  wait_until 60 near_has 60
+  host pgrep -u 32767 -f 'litestream job' # it is not over yet
+  kill -CONT "$gateway"
+  wait "$pid"
+  [ -z "$(keys far.db)" ]
+  [ "$(host jq -r '.databases[].file' "$DATA/desired/pair-app.json")" = near.db ]
+  as 32767 "$TOOLS/writer" -n 5 "$dir/near.db"
+  dokku litestream:sync pair-app
+  near_has 65
+}
+
+# versions_of KIND WORD...: how many there are in the versioned bucket.
+versions_of() { "$REPO/tests/servers/s3.py" versions versions-bucket app/ | grep -c "^$1 .*$2\$" || true; }
+
+@test "destroy --purge-replica: a bucket with versions keeps them, and that is said" {
+  local dir="$STORAGE/kept-app--db" files
+  app_create kept-app
+  "$REPO/tests/servers/s3.py" mb versions-bucket
+  "$REPO/tests/servers/s3.py" versioning versions-bucket
+  as 32767 "$TOOLS/writer" -n 10 "$dir/kept.db"
+  run dokku litestream:create kept-app "$dir" kept.db s3://versions-bucket/app
+  assert_success
+  assert_contains "versions"
+  dokku litestream:start kept-app
+  wait_until 60 state_of kept-app kept.db replicating
+  as 32767 "$TOOLS/writer" -n 10 "$dir/kept.db"
+  dokku litestream:sync kept-app
+  files="$("$REPO/tests/servers/s3.py" ls versions-bucket app/ | wc -l)"
+  [ "$files" -ge 2 ]
+  run dokku --force litestream:destroy kept-app kept.db --purge-replica
+  assert_success
+  assert_contains "the bucket keeps versions of them, which take room and are paid for"
+  [ -z "$("$REPO/tests/servers/s3.py" ls versions-bucket app/)" ]
+  # What is the latest of each is a delete marker, and what it was is there still.
+  [ "$(versions_of DeleteMarker latest)" -ge "$files" ]
+  [ "$(versions_of Version old)" -ge "$files" ]
+  [ "$(versions_of Version latest)" -eq 0 ]
+}
+
 @test "destroy --purge-replica: an empty replica, and no daemon" {
   app_create bare-app
   as 32767 "$TOOLS/writer" -n 5 "$STORAGE/bare-app--db/bare.db"
