@@ -35,9 +35,14 @@ synced" ]
   local id txid
   id="$(host jq -r '.databases[0].id' "$DATA/desired/life.json")"
   txid="$(db_status life txid)"
+  # An app that was called so once, and was destroyed while the plugin was disabled, has left something.
+  host sh -c "cd $DATA && jq '.app = \"living\" | .databases[0] |= (.id = \"living-0123\" | .file = \"gone.db\" | .replica = \"file://$LIB_ROOT/replicas/gone\")' desired/life.json >desired/living.json &&
+    install -m 0600 -o dokku -g dokku desired/living.json desired/living.json~ && mv desired/living.json~ desired/living.json"
   run dokku apps:rename life living
   assert_success
+  assert_contains "An earlier app living had left the replication of $DIR/gone.db, which ends; its replica file://$LIB_ROOT/replicas/gone stays"
   assert_contains "Replication of life goes on as that of living"
+  host test ! -e "$DATA/state/living-0123"
   run host test -e "$DATA/desired/life.json" -o -e "$DATA/secrets/life.json"
   assert_status 1
   [ "$(host jq -r .secret_access_key "$DATA/secrets/living.json")" = life-Secret ]
@@ -52,6 +57,14 @@ synced" ]
   [ "$(rows "$DIR/restored.db")" -eq 25 ]
   run dokku litestream:status life
   assert_status 20
+}
+
+@test "rename: credentials that an earlier app of the new name left are nobody's" {
+  app_create plain
+  host sh -c "install -m 0600 -o dokku -g dokku $DATA/secrets/living.json $DATA/secrets/plainer.json"
+  dokku apps:rename plain plainer
+  host test ! -e "$DATA/secrets/plainer.json"
+  dokku --force apps:destroy plainer
 }
 
 @test "clone: the replication is not copied, and that is told" {
