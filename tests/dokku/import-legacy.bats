@@ -323,7 +323,9 @@ level_files() { s3 ls "$LITESTREAM_TEST_S3_BUCKET" shop/0000/ | wc -l; }
   host rm "$STORAGE/shop--db/restored.sqlite3"
   dokku litestream:restore "$STORAGE/shop--db" restored.sqlite3 "$S3/shop"
   [ "$(rows "$STORAGE/shop--db/restored.sqlite3")" -eq "$(rows "$STORAGE/shop--db/production.sqlite3")" ]
-  # Nothing left: no question either. And not asked at all, with both words.
+  # Nothing left: no question either. And not asked at all, with both words. The replication stood still
+  # for the restore into its folder.
+  wait_until 60 state_is shop replicating
   cleanup '' shop
   assert_success
   assert_contains "has left nothing"
