@@ -271,8 +271,9 @@ overlaps() { host sh -c "echo $1 >/run/deploys"; }
 # keep_state DB COPY: what DB holds once its log is in the file. The copy is checkpointed, not the
 # original, so nothing is asked of the replicator. The app must have stopped.
 keep_state() {
-  host cp "$1" "$2"
-  ! host test -e "$1-wal" || host cp "$1-wal" "$2-wal"
+  # The log may go into the file, and away, between two copies.
+  host sh -c 'while [ -e "$1-wal" ] && ! { cp "$1" "$2" && cp "$1-wal" "$2-wal"; }; do :; done
+    [ -e "$2-wal" ] || cp "$1" "$2"' sh "$1" "$2"
   host sqlite3 "$2" 'PRAGMA wal_checkpoint(TRUNCATE)' >/dev/null
 }
 
