@@ -5,11 +5,13 @@
 #include "base/log.h"
 #include "daemon/control_socket.h"
 
+#include <errno.h>
 #include <microhttpd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #define CONNECTIONS_MAX 64
@@ -24,6 +26,8 @@ struct control {
 	struct control_config cfg;
 	char *socket;
 	int listen_fd;
+	int epoll_fd; /* MHD's own, and the connections of suspended requests, of which MHD hears
+					 nothing */
 	struct control_request *requests; /* those that wait for an answer, or stream */
 	bool closing;
 };
@@ -89,18 +93,30 @@ static void request_free(struct control_request *r)
 	free(r);
 }
 
+static int socket_of(const struct control_request *r)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	return info ? info->connect_fd : -1;
+}
+
 static void wake(struct control_request *r)
 {
 	if (!r->suspended)
 		return;
 	r->suspended = false;
+	epoll_ctl(r->control->epoll_fd, EPOLL_CTL_DEL, socket_of(r), NULL);
 	MHD_resume_connection(r->connection);
 }
 
+/* Meanwhile only the end of the connection is asked for, which epoll tells whatever the events are.
+ * Where it can't be asked for, it shows at the answer. */
 static void sleep_until_woken(struct control_request *r)
 {
+	struct epoll_event hangup = {.events = 0, .data.ptr = r};
 	r->suspended = true;
 	MHD_suspend_connection(r->connection);
+	epoll_ctl(r->control->epoll_fd, EPOLL_CTL_ADD, socket_of(r), &hangup);
 }
 
 static void client_gone(struct control_request *r)
@@ -197,6 +213,8 @@ static ssize_t stream_read(void *arg, uint64_t pos, char *to, size_t max)
 {
 	struct control_request *r = arg;
 	(void)pos;
+	if (r->over && !r->stream_ended) /* its client has gone */
+		return MHD_CONTENT_READER_END_WITH_ERROR;
 	if (r->out.len == 0 && r->stream_ended)
 		return MHD_CONTENT_READER_END_OF_STREAM;
 	if (r->out.len == 0) {
@@ -292,10 +310,8 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *connection, c
 		r = *req = request_new(c, connection, url, method);
 		if (!r)
 			return MHD_NO;
-		const union MHD_ConnectionInfo *info =
-			MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
 		struct err e = ERR_INIT;
-		if (!info || control_socket_check_peer(info->connect_fd, c->cfg.gid, &e) != ERR_OK) {
+		if (control_socket_check_peer(socket_of(r), c->cfg.gid, &e) != ERR_OK) {
 			r->handled = true;
 			control_fail(r, &e);
 			return queue(r);
@@ -308,6 +324,8 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *connection, c
 		parse_and_handle(r);
 	if (r->response)
 		return queue(r);
+	if (r->over) /* its client has gone: MHD closes, and another one has the place */
+		return MHD_NO;
 	sleep_until_woken(r);
 	return MHD_YES;
 }
@@ -348,6 +366,10 @@ static int start_daemon(struct control *c, struct err *e)
 	if (!c->daemon)
 		return err_set(e, ERR_FAIL, "cannot serve HTTP on %s", c->socket);
 	c->listen_fd = -1; /* MHD closes it */
+	const union MHD_DaemonInfo *info = MHD_get_daemon_info(c->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+	struct epoll_event readable = {.events = EPOLLIN, .data.ptr = NULL};
+	if (!info || epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, info->epoll_fd, &readable) != 0)
+		return err_errno(e, ERR_FAIL, errno, "cannot wait for clients on %s", c->socket);
 	return ERR_OK;
 }
 
@@ -359,9 +381,13 @@ int control_open(struct control **out, const struct control_config *cfg, struct 
 		return err_nomem(e, "opening the control socket");
 	c->cfg = *cfg;
 	c->listen_fd = -1;
+	c->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	c->socket = strdup(cfg->socket);
-	int rc = c->socket ? control_socket_listen(cfg->socket, cfg->gid, &c->listen_fd, e)
-					   : err_nomem(e, "opening the control socket");
+	int rc = c->socket ? ERR_OK : err_nomem(e, "opening the control socket");
+	if (rc == ERR_OK && c->epoll_fd < 0)
+		rc = err_errno(e, ERR_IO, errno, "epoll");
+	if (rc == ERR_OK)
+		rc = control_socket_listen(cfg->socket, cfg->gid, &c->listen_fd, e);
 	if (rc == ERR_OK)
 		rc = start_daemon(c, e);
 	if (rc != ERR_OK) {
@@ -408,14 +434,15 @@ void control_close(struct control *c)
 	}
 	if (c->listen_fd >= 0)
 		close(c->listen_fd);
+	if (c->epoll_fd >= 0)
+		close(c->epoll_fd);
 	free(c->socket);
 	free(c);
 }
 
 int control_fd(const struct control *c)
 {
-	const union MHD_DaemonInfo *info = MHD_get_daemon_info(c->daemon, MHD_DAEMON_INFO_EPOLL_FD);
-	return info ? info->epoll_fd : -1;
+	return c->epoll_fd;
 }
 
 int control_timeout_ms(struct control *c)
@@ -426,8 +453,23 @@ int control_timeout_ms(struct control *c)
 	return ms > 60000 ? 60000 : (int)ms;
 }
 
+/* MHD learns of it when it goes on with the connection; no request is freed before that. */
+static void look_for_gone(struct control *c)
+{
+	struct epoll_event events[CONNECTIONS_MAX + 1];
+	int n = epoll_wait(c->epoll_fd, events, CONNECTIONS_MAX + 1, 0);
+	for (int i = 0; i < n; i++) {
+		struct control_request *r = events[i].data.ptr;
+		if (!r || !r->suspended)
+			continue;
+		client_gone(r);
+		wake(r);
+	}
+}
+
 void control_run(struct control *c)
 {
+	look_for_gone(c);
 	MHD_run(c->daemon);
 }
 

@@ -6,20 +6,25 @@
 #include <stdlib.h>
 
 struct call {
-	struct control_request *request; /* NULL: its client has gone */
+	struct control_request *request;
+	struct child *child; /* borrowed: it answers before it goes */
+	uint64_t ticket;
 };
 
+/* A word that the worker has heard already counts; one that was held for it is taken back. */
 static void on_gone(void *ctx)
 {
-	((struct call *)ctx)->request = NULL;
+	struct call *call = ctx;
+	child_ask_cancel(call->child, call->ticket);
+	free(call);
 }
 
 static void on_done(void *ctx, const struct err *result)
 {
 	struct call *call = ctx;
-	if (call->request && result->code != ERR_OK)
+	if (result->code != ERR_OK)
 		control_fail(call->request, result);
-	else if (call->request)
+	else
 		control_reply(call->request, 200, json_object());
 	free(call);
 }
@@ -49,9 +54,12 @@ static int start(
 		return rc;
 	if (!call)
 		return err_nomem(e, "deciding");
-	call->request = q;
-	control_on_gone(q, on_gone, call);
-	child_decide(c, d->id, body->takeover, body->seen, on_done, call);
+	*call = (struct call){.request = q, .child = c};
+	uint64_t ticket = child_decide(c, d->id, body->takeover, body->seen, on_done, call);
+	if (ticket) { /* else it is answered */
+		call->ticket = ticket;
+		control_on_gone(q, on_gone, call);
+	}
 	return ERR_OK;
 }
 

@@ -12,11 +12,15 @@ struct call {
 	size_t waiting, asked, n_failed;
 	struct err worst;
 	json_t *warnings, *failed; /* NULL: none yet */
+	struct part *parts;        /* that wait for a worker */
 };
 
 /* One database of it that a worker was asked for. */
 struct part {
+	struct part *next;
 	struct call *call;
+	struct child *child; /* borrowed: it answers before it goes */
+	uint64_t ticket;
 	char path[];
 };
 
@@ -75,17 +79,38 @@ static void note(struct call *call, const char *path, const struct err *result)
 
 /* ---- asking ---- */
 
+static void unlink_part(struct part *p)
+{
+	struct part **link = &p->call->parts;
+	while (*link && *link != p)
+		link = &(*link)->next;
+	if (*link)
+		*link = p->next;
+}
+
 static void on_done(void *ctx, const struct err *result)
 {
 	struct part *p = ctx;
+	unlink_part(p);
 	note(p->call, p->path, result);
 	maybe_over(p->call);
 	free(p);
 }
 
+/* Nobody waits any more: the last of them frees the call. */
 static void on_gone(void *ctx)
 {
-	((struct call *)ctx)->request = NULL; /* the last answer frees it */
+	struct call *call = ctx;
+	call->request = NULL;
+	call->waiting++; /* held until all are cancelled */
+	while (call->parts) {
+		struct part *p = call->parts;
+		call->parts = p->next;
+		child_ask_cancel(p->child, p->ticket);
+		call->waiting--;
+		free(p);
+	}
+	maybe_over(call);
 }
 
 const struct desired_database *sync_find(const struct app *a, const char *name)
@@ -130,10 +155,16 @@ static void ask(struct call *call, const struct app *a, size_t i, const struct r
 		note(call, d->path, &e);
 		return;
 	}
-	p->call = call;
+	*p = (struct part){.call = call, .child = c};
 	memcpy(p->path, d->path, n);
 	call->waiting++;
-	child_sync(c, d->id, !body->database, (int64_t)body->timeout * 1000, on_done, p);
+	uint64_t ticket =
+		child_sync(c, d->id, !body->database, (int64_t)body->timeout * 1000, on_done, p);
+	if (!ticket) /* it is answered, and p is no more */
+		return;
+	p->ticket = ticket;
+	p->next = call->parts;
+	call->parts = p;
 }
 
 static void ask_app(struct call *call, const struct app *a, const struct request_sync *body)

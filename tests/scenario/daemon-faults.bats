@@ -214,6 +214,46 @@ PY
   [[ "$(restored one 'SELECT n FROM t')" == 1 ]]
 }
 
+# A worker that answers no question, and ends when $ROOT/go is there.
+deaf="trap '' TERM; echo '$HELLO' >&3; while [[ ! -e \$ROOT/go ]]; do read -r -t 0.3 _ <&3; echo '$STATUS' >&3; done"
+
+@test "clients that leave while they wait: each gives back its place" {
+  begin "ROOT='$ROOT'; $deaf" -watchdog 30s
+  poll up
+  python3 - "$ROOT/run/control.sock" <<'PY'
+import select, socket, sys
+body = b'{"app":"one","timeout":3600}'
+def ask(head, body=b""):
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(sys.argv[1])
+    s.sendall(head + b" HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    return s
+# All of them wait for an answer that comes in an hour, so that nobody else gets one.
+waiting = [ask(b"POST /sync", body) for _ in range(64)]
+late = ask(b"GET /info")
+assert not select.select(waiting + [late], [], [], 1)[0]
+for s in waiting:
+    s.close()
+assert select.select([late], [], [], 60)[0], "the places were not given back"
+assert b" 200 " in late.recv(4096)
+PY
+  touch "$ROOT/go"
+}
+
+@test "a client that leaves before its restore begins: the worker's app goes on" {
+  begin "ROOT='$ROOT'; $deaf" -watchdog 30s -shutdown-timeout 1h
+  poll up
+  curl -s -o "$BATS_TEST_TMPDIR/out" -N --unix-socket "$ROOT/run/control.sock" -d "{\"storage_dir\":\"$ROOT/storage/one--db\",\"file\":\"app.db\",\"replica\":\"file://$ROOT/replicas/one\",\"force\":true}" http://x/restore &
+  local client="$!"
+  poll is one state restoring
+  kill -KILL "$client"
+  wait "$client" || true
+  # Its worker still has not ended, so nothing was sent that would have shown it.
+  resumed() { ! is one state restoring; }
+  poll resumed
+  touch "$ROOT/go"
+}
+
 @test "a restore that its client gives up leaves nothing behind, and the worker comes back" {
   app one $ALICE
   daemon
