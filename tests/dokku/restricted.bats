@@ -97,6 +97,41 @@ guest() { enter env SSH_NAME=guest SSH_ORIGINAL_COMMAND="$*" dokku </dev/null; }
   dokku litestream:deauth mine
 }
 
+@test "what was registered with an app's own keys is reached with these alone" {
+  local url="s3://bucket/theirs?endpoint=http://127.0.0.1:9" app
+  # As if such a place had been there when it was registered: keys may come with an endpoint of the caller's own.
+  printf 'KEY\nsecret\n' | dokku litestream:auth mine
+  host sh -c "cd $DATA/desired && cp -p mine.json /tmp/mine.json && jq --arg url '$url' '.databases += [.databases[0] + {id: \"mine-0123\", file: \"second.db\", replica: \$url}]' /tmp/mine.json >mine.json"
+  run guest litestream:restore "$STORAGE/mine--db" keys.db "$url"
+  assert_status 6
+  assert_contains "is not the replica of one of your apps"
+  app_create mine-too
+  run guest litestream:restore --app mine-too "$STORAGE/mine--db" keys.db "$url"
+  assert_status 6
+  run guest litestream:restore --app mine "$STORAGE/mine--db" keys.db "$url"
+  assert_status 5
+  for word in "litestream:deauth mine" "litestream:auth mine --use-iam"; do
+    run guest "$word"
+    assert_status 6
+    assert_contains "were registered with keys of its own"
+  done
+  [[ "$(host jq -r .access_key_id "$DATA/secrets/mine.json")" == KEY ]]
+  host sh -c "cat /tmp/mine.json >$DATA/desired/mine.json"
+  dokku litestream:deauth mine
+  dokku --force apps:destroy mine-too
+}
+
+@test "what holds for all apps is not theirs to change" {
+  local word
+  for word in "litestream:auth --use-iam" "litestream:auth --global" "litestream:auth" "litestream:deauth" "litestream:set --global retention false"; do
+    run guest "$word"
+    assert_status 6
+    assert_contains "it is for callers who see every app"
+  done
+  [[ -z "$(host ls -A "$DATA/secrets")" ]]
+  host test ! -e "$DATA/desired/--global.json"
+}
+
 @test "no look into another's folder, and no recovering of apps" {
   run guest litestream:discover "$STORAGE/other--db"
   assert_status 2
