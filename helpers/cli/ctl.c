@@ -7,10 +7,13 @@
 #include "daemon/client.h"
 
 #include <curl/curl.h>
+#include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #define ASK_TIMEOUT_MS 10000
@@ -35,6 +38,7 @@ static const struct flag flags[] = {
 	{"index", FLAG_STRING, "INDEX", "restore: of Litestream 0.3's backups up to this WAL"},
 	{"seen", FLAG_STRING, "TEXT",
 		"accept, takeover: only of the file that look told of in these words"},
+	{"with-parent", FLAG_BOOL, NULL, "end when the process that started this one does"},
 	{NULL, FLAG_BOOL, NULL, NULL},
 };
 
@@ -421,8 +425,19 @@ static const struct verb {
 	{"purge", run_restore},
 };
 
+/* For a command whose own end takes back what it began: litestreamd gives up what nobody waits for.
+ */
+static int end_with_parent(struct err *e)
+{
+	if (prctl(PR_SET_PDEATHSIG, SIGTERM))
+		return err_errno(e, ERR_FAIL, errno, "cannot ask for the parent's end");
+	return getppid() == 1 ? err_set(e, ERR_CANCELLED, "what started this has ended") : ERR_OK;
+}
+
 static int run(struct args *a, struct err *e)
 {
+	if (args_bool(a, "with-parent") && end_with_parent(e))
+		return e->code;
 	const char *names[sizeof(verbs) / sizeof(verbs[0])];
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
 		if (strcmp(verbs[i].name, a->argv[0]) == 0)

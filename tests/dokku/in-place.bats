@@ -177,3 +177,83 @@ containers() { host sh -c "ls $LIB_ROOT/data/scheduler-docker-local/$1/*.pid 2>/
   refute_contains "Starting app"
   [ "$(containers live-app)" -eq 0 ]
 }
+
+# held: a restore of live-app that waits for the worker, which is stopped and so can't end; RESTORE is its
+# command's process id. The daemon gives a worker ten minutes to end here.
+held() {
+  WORKER="$(db_status live-app pid)"
+  host kill -STOP "$WORKER"
+  dokku litestream:restore live-app --force >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
+  CLIENT="$!"
+  wait_until 60 state_is live-app restoring
+  RESTORE="$(host pgrep -o -f '^bash .*subcommands/restore')"
+  [ "$(containers live-app)" -eq 0 ]
+}
+client_ended() {
+  CLIENT_STATUS=0
+  wait "$CLIENT" || CLIENT_STATUS="$?"
+}
+let_go() { host kill -CONT "$WORKER" 2>/dev/null || true; }
+lives() { [ "$(containers live-app)" -eq 1 ] && state_is live-app replicating; }
+before_live() { host sh -c "ls -d $STORAGE/live-app--db/live.db.before-* 2>/dev/null" | wc -l; }
+no_job() { [ -z "$(host pgrep -f 'litestream (job|ctl restore)')" ]; }
+
+@test "in place: a command that is interrupted gives up the restore and starts the app" {
+  real_dokku && skip "a real Dokku would need an image for the app"
+  local before signal
+  daemon_stop
+  daemon_start -shutdown-timeout 10m
+  dokku ps:start live-app
+  wait_until 60 lives
+  before="$(before_live)"
+  for signal in INT:130 TERM:143 HUP:129; do
+    held
+    host kill -s "${signal%:*}" "$RESTORE"
+    client_ended
+    [ "$CLIENT_STATUS" -eq "${signal#*:}" ]
+    # Before the worker has ended.
+    [ "$(containers live-app)" -eq 1 ]
+    let_go
+    wait_until 60 lives
+    [ "$(before_live)" -eq "$before" ]
+    wait_until 60 no_job
+  done
+}
+
+@test "in place: a command that is killed leaves the app stopped; the daemon ends the restore, the worker comes back" {
+  real_dokku && skip "a real Dokku would need an image for the app"
+  local before
+  before="$(before_live)"
+  held
+  host kill -KILL "$RESTORE"
+  client_ended
+  # Before the worker can have ended: nobody waits for the restore any more.
+  wait_until 60 not state_is live-app restoring
+  let_go
+  wait_until 60 state_is live-app replicating
+  wait_until 60 no_job
+  [ "$(before_live)" -eq "$before" ]
+  [ "$(containers live-app)" -eq 0 ]
+  dokku ps:start live-app
+  wait_until 60 lives
+}
+
+@test "in place: somebody starts the app meanwhile: it keeps its database, and the restore is refused" {
+  real_dokku && skip "a real Dokku would need an image for the app"
+  local before rows verb
+  before="$(before_live)"
+  for verb in ps:start ps:restore; do
+    held
+    rows="$(rows "$STORAGE/live-app--db/live.db")"
+    dokku "$verb" live-app
+    wait_until 60 rows_at_least "$STORAGE/live-app--db/live.db" "$((rows + 5))"
+    let_go
+    client_ended
+    [ "$CLIENT_STATUS" -ne 0 ]
+    run cat "$BATS_TEST_TMPDIR/out"
+    assert_contains "has $STORAGE/live-app--db/live.db open"
+    [ "$(before_live)" -eq "$before" ]
+    wait_until 60 lives
+    rows_at_least "$STORAGE/live-app--db/live.db" "$((rows + 5))"
+  done
+}
