@@ -40,6 +40,8 @@ standin_start() {
   setsid unshare --mount --pid --fork --kill-child --mount-proc --propagation private \
     "$REPO/tests/dokku/standin/$script" "$STANDIN/ready" "$2" </dev/null >"$STANDIN/log" 2>&1 3>&- &
   STANDIN_UNSHARE="$!"
+  # It will be killed; bash 5.1 would tell of it, as the demo's last word.
+  disown "$STANDIN_UNSHARE"
   for ((i = 0; i < 1200; i++)); do
     [[ ! -e "$STANDIN/ready" ]] || break
     kill -0 "$STANDIN_UNSHARE" 2>/dev/null || break
