@@ -641,8 +641,7 @@ static unsigned tables_saved;
 
 static int count_tables(int od, const char *o, int nd, const char *n)
 {
-	size_t len = strlen(n);
-	tables_saved += len > 6 && strcmp(n + len - 6, "/pages") == 0;
+	tables_saved += strcmp(n, "pages") == 0;
 	return renameat(od, o, nd, n);
 }
 
