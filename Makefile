@@ -38,7 +38,7 @@ PKG_LIBS = $(call ask,PKG_LIBS,--libs $(PACKAGES))
 STATIC_PACKAGES := jansson liblz4 libmicrohttpd sqlite3
 ifeq ($(STATIC),1)
 PKG_LIBS = -Wl,-Bstatic $(call ask,STATIC_LIBS,--libs $(STATIC_PACKAGES)) -Wl,-Bdynamic -Wl,--as-needed -lgnutls \
-	$(call ask,HOST_LIBS,--libs $(filter-out $(STATIC_PACKAGES),$(PACKAGES))) -lz -lm
+	$(call ask,HOST_LIBS,--libs $(filter-out $(STATIC_PACKAGES),$(PACKAGES))) -lm
 endif
 TEST_CFLAGS = $(call ask,TEST_CFLAGS,--cflags $(TEST_PACKAGES))
 TEST_LIBS = $(call ask,TEST_LIBS,--libs $(TEST_PACKAGES))
