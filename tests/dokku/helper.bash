@@ -218,6 +218,20 @@ s3_start() {
 }
 s3_stop() { [[ ! -d "$BATS_FILE_TMPDIR/ceph" ]] || "$REPO/tests/servers/ceph.sh" stop "$BATS_FILE_TMPDIR/ceph"; }
 
+# fence APP FILE REPLICA: that database in the app's folder is new there, and not the one that the replica holds,
+# which was uploaded, registered no more, and removed. Registered again it is not started by this.
+fence() {
+  local dir="$STORAGE/$1--db"
+  as 32767 sqlite3 "$dir/$2" 'PRAGMA journal_mode=WAL; CREATE TABLE t(x); INSERT INTO t VALUES (1)'
+  dokku litestream:create "$1" "$dir" "$2" "$3"
+  dokku litestream:start "$1"
+  dokku litestream:destroy "$1" "$2" --force
+  # Its worker may be ending, and SQLite removes the log itself.
+  host sh -c "rm -f $dir/$2*"
+  as 32767 sqlite3 "$dir/$2" 'PRAGMA journal_mode=WAL; CREATE TABLE other(x)'
+  dokku litestream:create "$1" "$dir" "$2" "$3"
+}
+
 # The test programs, where every user can run them.
 TOOLS=/usr/local/lib/litestream-tests
 tools_install() {

@@ -137,3 +137,21 @@ goes_on() {
   dokku litestream:sync app
   is_shipped "$least"
 }
+
+# replace_programs - other ones are installed while something is not shipped: the daemon is another process, of
+# these programs, and goes on where the one before was.
+replace_programs() {
+  local pid new="$LIB_ROOT/new-programs"
+  wait_until 60 pending
+  pid="$(service_pid)"
+  host cp -a "$LIBDIR" "$new"
+  host sh -c "echo >>$new/litestreamd"
+  run plugin_install_again "$new"
+  assert_success
+  assert_contains "Restarting the daemon"
+  [ "$(service_pid)" != "$pid" ]
+  [ "$(host readlink "/proc/$(service_pid)/exe")" = "$LIBDIR/litestreamd" ]
+  goes_on
+  [ "$(whole_files)" -eq 1 ]
+  host rm -r "$new"
+}

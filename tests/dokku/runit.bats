@@ -40,18 +40,7 @@ daemon_up() { host "$LIBDIR/litestream" ctl info; }
 }
 
 @test "the programs are replaced: the daemon is restarted, and nothing is lost or uploaded anew" {
-  local pid new="$LIB_ROOT/new-programs"
-  wait_until 60 pending
-  pid="$(service_pid)"
-  host cp -a "$LIBDIR" "$new"
-  host sh -c "echo >>$new/litestreamd"
-  run plugin_install_again "$new"
-  assert_success
-  assert_contains "Restarting the daemon"
-  [ "$(service_pid)" != "$pid" ]
-  [ "$(host readlink "/proc/$(service_pid)/exe")" = "$LIBDIR/litestreamd" ]
-  goes_on
-  [ "$(whole_files)" -eq 1 ]
+  replace_programs
 }
 
 @test "killed: runit starts it again and the replication goes on" {

@@ -113,6 +113,21 @@ sync_now() {
   "$LITESTREAM" sync -wait -timeout "$PATIENCE" -socket "$BATS_TEST_TMPDIR/$1.sock" "$2"
 }
 
+# ship_rows BYTES: app.db, with rows 1 to 500 of so many random bytes in the first transaction, 501 and 502 each in
+# one of its own, and all of them in the replica.
+ship_rows() {
+  sqlite3 "$db" "PRAGMA journal_mode = WAL; CREATE TABLE t(n INTEGER PRIMARY KEY, b);
+    WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 500)
+    INSERT INTO t SELECT n, randomblob($1) FROM c" >/dev/null
+  replicate ship "$db" "$url"
+  sync_now ship "$db"
+  sqlite3 "$db" "INSERT INTO t VALUES (501, 'two')"
+  sync_now ship "$db"
+  sqlite3 "$db" "INSERT INTO t VALUES (502, 'three')"
+  sync_now ship "$db"
+  end ship
+}
+
 restore() { "$LITESTREAM" restore -o "$@"; }
 
 # Is this a build with a sanitizer?

@@ -3,20 +3,6 @@
 
 load ../lib/scenario
 
-# Rows 1 to 500 at the first TXID, 501 and 502 later; the last row is not shipped and only in the -wal.
-ship_database() {
-  sqlite3 app.db 'PRAGMA journal_mode = WAL; CREATE TABLE t(n INTEGER PRIMARY KEY, b);
-    WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 500)
-    INSERT INTO t SELECT n, randomblob(400) FROM c' >/dev/null
-  replicate ship "$PWD/app.db" "file://$replica"
-  sync_now ship "$PWD/app.db"
-  sqlite3 app.db "INSERT INTO t VALUES (501, 'two')"
-  sync_now ship "$PWD/app.db"
-  sqlite3 app.db "INSERT INTO t VALUES (502, 'three')"
-  sync_now ship "$PWD/app.db"
-  end ship
-}
-
 txids() { "$LITESTREAM" ltx -json "file://$replica" | jq -r 'map(.max_txid) | sort | .[]'; }
 
 rows() { sqlite3 "$1" "SELECT group_concat(n) FROM t WHERE n > 500"; }
@@ -31,7 +17,7 @@ leave_wal() {
 }
 
 @test "restore -force: an older state, the old set is kept, and replication goes on in one line" {
-  ship_database
+  ship_rows 400
   leave_wal
   [[ -s app.db-wal ]]
   local first second
@@ -72,7 +58,7 @@ leave_wal() {
 }
 
 @test "restore -force -timestamp: earlier than an abandoned state, which an even later restore still finds" {
-  ship_database
+  ship_rows 400
   local stamps between
   mapfile -t stamps < <("$LITESTREAM" ltx -json "file://$replica" | jq -r 'sort_by(.max_txid) | .[].timestamp')
   between="${stamps[2]}"
@@ -94,7 +80,7 @@ leave_wal() {
 }
 
 @test "restore -force: who has it open is named, and nothing is changed" {
-  ship_database
+  ship_rows 400
   local first
   first="$(txids | head -1)"
   # A connection in WAL mode; below one that holds no lock at all, only a descriptor.

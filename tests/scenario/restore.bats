@@ -3,26 +3,12 @@
 
 load ../lib/scenario
 
-# 2 MB that don't compress, shipped.
-ship_database() {
-  sqlite3 app.db 'PRAGMA journal_mode = WAL; CREATE TABLE t(n INTEGER PRIMARY KEY, b);
-    WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 500)
-    INSERT INTO t SELECT n, randomblob(4000) FROM c' >/dev/null
-  replicate ship "$PWD/app.db" "file://$replica"
-  sync_now ship "$PWD/app.db"
-  sqlite3 app.db "INSERT INTO t VALUES (501, 'two')"
-  sync_now ship "$PWD/app.db"
-  sqlite3 app.db "INSERT INTO t VALUES (502, 'three')"
-  sync_now ship "$PWD/app.db"
-  end ship
-}
-
 last_txid() { "$LITESTREAM" ltx -json "file://$replica" | jq -r 'map(.max_txid) | max'; }
 
 bytes() { "$LITESTREAM" ltx -json "file://$replica" | jq 'map(.size) | add'; }
 
 @test "replicate goes on after a restore, without a snapshot" {
-  ship_database
+  ship_rows 4000
   local txid before
   txid="$(last_txid)"
   before="$(bytes)"
@@ -38,7 +24,7 @@ bytes() { "$LITESTREAM" ltx -json "file://$replica" | jq 'map(.size) | add'; }
 }
 
 @test "replicate after a restore to an older state: the latest is that one, later ones are kept" {
-  ship_database
+  ship_rows 4000
   local txid older
   txid="$(last_txid)"
   older="$("$LITESTREAM" ltx -json "file://$replica" | jq -r 'map(.max_txid) | sort | .[-2]')"
