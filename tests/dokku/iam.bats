@@ -96,10 +96,13 @@ asked() { grep -c "$1" "$METADATA_LOG"; }
   dokku litestream:restart iam-app
   wait_until 60 state_is iam-app replicating
   dokku litestream:sync iam-app
-  # Keys instead: nobody asks for a role any more.
+  # Keys instead: once the worker that had the role has ended nobody asks for one any more.
+  local before pid
+  pid="$(db_status iam-app pid)"
   printf '%s\n' "$LITESTREAM_TEST_S3_ACCESS_KEY_ID" "$LITESTREAM_TEST_S3_SECRET_ACCESS_KEY" \
     | dokku litestream:auth --endpoint "$LITESTREAM_TEST_S3_ENDPOINT"
-  local before
+  another_worker() { [[ "$(db_status iam-app pid)" != "$pid" ]] && state_is iam-app replicating; }
+  wait_until 60 another_worker
   before="$(asked .)"
   as 32767 "$TOOLS/writer" -n 5 "$DIR/app.db"
   dokku litestream:sync iam-app

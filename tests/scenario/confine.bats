@@ -299,8 +299,10 @@ daemon_apart() {
     # Nothing is left of it: then the same database in another folder, from the replica.
     rm -rf "$dir"
     poll is one state refused
-    mkdir "$dir"
-    chown $ALICE:$ALICE "$dir"
+    # Never seen as another owner's: nothing would tell of the change.
+    mkdir "$ROOT/made"
+    chown $ALICE:$ALICE "$ROOT/made"
+    mv -T "$ROOT/made" "$dir"
     poll is one state waiting
     ctl restore "$dir" app.db "file://$ROOT/replicas/one"
     poll is one state replicating
