@@ -49,6 +49,27 @@ static void check_same(struct bed *b, struct node *n)
 	assert_true(ship_same(n->db, URL, b->dir));
 }
 
+/* Its app's database has so many rows, and all of it is in the replica. */
+static void a_ships(struct bed *b, int rows)
+{
+	app_create(b->a.db, rows);
+	start(&b->a);
+	check_same(b, &b->a);
+}
+
+static void restart(struct node *n)
+{
+	ship_close(&n->s);
+	start(n);
+}
+
+/* What is committed next is in the replica, too. */
+static void goes_on(struct bed *b, struct node *n)
+{
+	app_change(n->db);
+	check_same(b, n);
+}
+
 /* Fenced, with a reason, and nothing was changed in the replica. */
 static void check_fenced(struct node *n)
 {
@@ -95,34 +116,27 @@ static void test_race_for_an_empty_replica(void **state)
 	start(&b->a);
 	check_same(b, &b->a);
 	check_fenced(&b->b);
-	app_change(b->a.db);
-	check_same(b, &b->a);
+	goes_on(b, &b->a);
 }
 
 static void test_another_nodes_replica(void **state)
 {
 	struct bed *b = *state;
-	app_create(b->a.db, 20);
 	app_create(b->b.db, 20);
-	start(&b->a);
-	check_same(b, &b->a);
+	a_ships(b, 20);
 	start(&b->b);
 	check_fenced(&b->b);
-	ship_close(&b->b.s);
-	start(&b->b);
+	restart(&b->b);
 	check_fenced(&b->b);
-	app_change(b->a.db);
-	check_same(b, &b->a);
+	goes_on(b, &b->a);
 }
 
 /* F7, and what becomes of the loser: its next upload finds another file there. */
 static void test_takeover(void **state)
 {
 	struct bed *b = *state;
-	app_create(b->a.db, 20);
 	app_create(b->b.db, 30);
-	start(&b->a);
-	check_same(b, &b->a);
+	a_ships(b, 20);
 	b->b.cfg.takeover = true;
 	start(&b->b);
 	check_same(b, &b->b);
@@ -131,16 +145,12 @@ static void test_takeover(void **state)
 	assert_true(ship_has(URL, LTX_SNAPSHOT_LEVEL, 1, 2));
 	app_change(b->a.db);
 	check_fenced(&b->a);
-	ship_close(&b->a.s);
-	start(&b->a);
+	restart(&b->a);
 	check_fenced(&b->a);
 	/* The winner goes on; said again, the word changes nothing. */
-	app_change(b->b.db);
-	check_same(b, &b->b);
-	ship_close(&b->b.s);
-	start(&b->b);
-	app_change(b->b.db);
-	check_same(b, &b->b);
+	goes_on(b, &b->b);
+	restart(&b->b);
+	goes_on(b, &b->b);
 	assert_int_equal(ship_max_txid(URL), 4);
 }
 
@@ -148,9 +158,7 @@ static void test_takeover(void **state)
 static void test_tail_check_after_a_long_pause(void **state)
 {
 	struct bed *b = *state;
-	app_create(b->a.db, 20);
-	start(&b->a);
-	check_same(b, &b->a);
+	a_ships(b, 20);
 	struct store *s = NULL;
 	char name[FENCE_NAME_SIZE];
 	assert_int_equal(store_open(&s, URL, NULL, &b->e), 0);
@@ -176,20 +184,16 @@ static void copy_node(const struct node *from, const struct node *to)
 static void test_copy_that_went_its_own_way(void **state)
 {
 	struct bed *b = *state;
-	app_create(b->a.db, 20);
-	start(&b->a);
-	check_same(b, &b->a);
+	a_ships(b, 20);
 	ship_close(&b->a.s);
 	copy_node(&b->a, &b->b);
 	app_change(b->b.db);
 	start(&b->b);
 	check_fenced(&b->b);
 	start(&b->a);
-	app_change(b->a.db);
-	check_same(b, &b->a);
+	goes_on(b, &b->a);
 	/* Being refused has not made the copy an original. */
-	ship_close(&b->b.s);
-	start(&b->b);
+	restart(&b->b);
 	check_fenced(&b->b);
 }
 
@@ -197,16 +201,13 @@ static void test_copy_that_went_its_own_way(void **state)
 static void test_copy_that_is_the_same(void **state)
 {
 	struct bed *b = *state;
-	app_create(b->a.db, 20);
-	start(&b->a);
-	check_same(b, &b->a);
+	a_ships(b, 20);
 	ship_close(&b->a.s);
 	copy_node(&b->a, &b->b);
 	start(&b->b);
 	check_same(b, &b->b);
 	assert_int_equal(ship_max_txid(URL), 2);
-	app_change(b->b.db);
-	check_same(b, &b->b);
+	goes_on(b, &b->b);
 	start(&b->a);
 	check_fenced(&b->a);
 }
@@ -215,9 +216,7 @@ static void test_copy_that_is_the_same(void **state)
 static void test_renamed_folder(void **state)
 {
 	struct bed *b = *state;
-	app_create(b->a.db, 20);
-	start(&b->a);
-	check_same(b, &b->a);
+	a_ships(b, 20);
 	ship_close(&b->a.s);
 	assert_int_equal(rmdir(b->b.dir), 0);
 	assert_int_equal(rename(b->a.dir, b->b.dir), 0);
@@ -231,9 +230,7 @@ static void test_renamed_folder(void **state)
 static void test_lost_state(void **state)
 {
 	struct bed *b = *state;
-	app_create(b->a.db, 200);
-	start(&b->a);
-	check_same(b, &b->a);
+	a_ships(b, 200);
 	ship_close(&b->a.s);
 	assert_int_equal(fs_remove_tree(b->a.meta), 0);
 	start(&b->a);
@@ -273,11 +270,8 @@ static uint64_t bytes_put(struct node *n)
 static void test_restored(void **state)
 {
 	struct bed *b = *state;
-	app_create(b->a.db, 2000);
-	start(&b->a);
-	check_same(b, &b->a);
-	app_change(b->a.db);
-	check_same(b, &b->a);
+	a_ships(b, 2000);
+	goes_on(b, &b->a);
 	ship_close(&b->a.s);
 	restore_to(b, &b->b, 0);
 	app_sql(b->b.db, "INSERT INTO t(b) VALUES ('quick')");
@@ -285,8 +279,7 @@ static void test_restored(void **state)
 	check_same(b, &b->b);
 	assert_int_equal(ship_max_txid(URL), 3);
 	assert_true(bytes_put(&b->b) < 100000);
-	app_change(b->b.db);
-	check_same(b, &b->b);
+	goes_on(b, &b->b);
 	app_change(b->a.db);
 	start(&b->a);
 	check_fenced(&b->a);
@@ -296,9 +289,7 @@ static void test_restored(void **state)
 static void test_restored_and_idle(void **state)
 {
 	struct bed *b = *state;
-	app_create(b->a.db, 20);
-	start(&b->a);
-	check_same(b, &b->a);
+	a_ships(b, 20);
 	ship_close(&b->a.s);
 	restore_to(b, &b->b, 0);
 	start(&b->b);
@@ -325,20 +316,16 @@ static void test_restored_to_an_older_point(void **state)
 	start(&b->b);
 	check_same(b, &b->b);
 	assert_int_equal(ship_max_txid(URL), 5);
-	app_change(b->b.db);
-	check_same(b, &b->b);
+	goes_on(b, &b->b);
 }
 
 /* Restored, and meanwhile the first node went on: too late. */
 static void test_restored_too_early(void **state)
 {
 	struct bed *b = *state;
-	app_create(b->a.db, 20);
-	start(&b->a);
-	check_same(b, &b->a);
+	a_ships(b, 20);
 	restore_to(b, &b->b, 0);
-	app_change(b->a.db);
-	check_same(b, &b->a);
+	goes_on(b, &b->a);
 	start(&b->b);
 	check_fenced(&b->b);
 }
@@ -356,11 +343,8 @@ static void forget_replica(struct bed *b)
 static void test_emptied_replica(void **state)
 {
 	struct bed *b = *state;
-	app_create(b->a.db, 20);
-	start(&b->a);
-	check_same(b, &b->a);
-	app_change(b->a.db);
-	check_same(b, &b->a);
+	a_ships(b, 20);
+	goes_on(b, &b->a);
 	forget_replica(b);
 	start(&b->a);
 	check_same(b, &b->a);
@@ -370,11 +354,8 @@ static void test_emptied_replica(void **state)
 static void test_replica_lost_its_last_file(void **state)
 {
 	struct bed *b = *state;
-	app_create(b->a.db, 20);
-	start(&b->a);
-	check_same(b, &b->a);
-	app_change(b->a.db);
-	check_same(b, &b->a);
+	a_ships(b, 20);
+	goes_on(b, &b->a);
 	ship_close(&b->a.s);
 	struct store *s = NULL;
 	char name[FENCE_NAME_SIZE];
@@ -427,14 +408,10 @@ static void test_weak_fencing(void **state)
 static void test_no_conditions(void **state)
 {
 	struct bed *b = *state;
-	app_create(b->a.db, 20);
-	start(&b->a);
-	check_same(b, &b->a);
+	a_ships(b, 20);
 	fault(STORE_OP_PUT, "2.ltx", 1, 1, ERR_UNSUPPORTED);
-	app_change(b->a.db);
-	check_same(b, &b->a);
-	app_change(b->a.db);
-	check_same(b, &b->a);
+	goes_on(b, &b->a);
+	goes_on(b, &b->a);
 }
 
 static void test_probe(void **state)

@@ -23,58 +23,26 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#define TURNS 2000
-
 struct bed {
 	char *dir;
 	char db[256], url[256];
 };
 
-static int always(struct replicator *r, struct err *e)
+static int live(struct ship *s, void *crash_at)
 {
-	(void)r, (void)e;
-	return ERR_OK;
+	s->no_upkeep = true;
+	if (ship_sync(s, 0))
+		return 1;
+	crash_arm(*(long *)crash_at);
+	return ship_snapshot(s) ? 0 : 1;
 }
 
-/* Ships, then makes a snapshot, or ends the one of an earlier life. */
-static bool make(struct ship *s)
-{
-	struct replica_file made = {0};
-	struct err e = ERR_INIT;
-	int64_t wait;
-	for (int i = 0; i < TURNS && !made.max_txid; i++) {
-		if (snapshot_step(s->r, true, always, &made, &wait, &e)) {
-			fprintf(stderr, "snapshot: %s\n", e.text);
-			return false;
-		}
-		s->turn_due = 0;
-		ship_for(s, 1);
-	}
-	return made.max_txid != 0;
-}
-
+/* One life, which makes a snapshot, and may crash from then on. */
 static int life(struct bed *b, long crash_at)
 {
-	fflush(NULL);
-	pid_t pid = fork();
-	if (pid == 0) {
-		struct ship s;
-		struct replicator_config cfg = ship_config(b->db, b->url);
-		log_set_level(getenv("SHOW") ? LOG_DEBUG : LOG_ERROR);
-		int rc = ship_open(&s, &cfg);
-		s.no_upkeep = true;
-		if (!rc)
-			rc = ship_sync(&s, 0);
-		crash_arm(crash_at);
-		bool made = !rc && make(&s);
-		if (made)
-			ship_close(&s);
-		_exit(made ? 0 : 1);
-	}
-	int status;
-	if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
-		return -1;
-	return WEXITSTATUS(status);
+	struct replicator_config cfg = ship_config(b->db, b->url);
+	log_set_level(getenv("SHOW") ? LOG_DEBUG : LOG_ERROR);
+	return crash_life(&cfg, -1, live, &crash_at);
 }
 
 static bool is_empty(const struct bed *b)

@@ -58,34 +58,12 @@ static int rename_and_die(int from_dir, const char *from, int to_dir, const char
 	return rc;
 }
 
-static int always(struct replicator *r, struct err *e)
-{
-	(void)r, (void)e;
-	return ERR_OK;
-}
-
-static bool make(struct ship *s)
-{
-	struct replica_file made = {0};
-	struct err e = ERR_INIT;
-	int64_t wait;
-	for (int i = 0; i < TURNS && !made.max_txid; i++) {
-		if (snapshot_step(s->r, true, always, &made, &wait, &e)) {
-			fprintf(stderr, "snapshot: %s\n", e.text);
-			return false;
-		}
-		s->turn_due = 0;
-		ship_for(s, 1);
-	}
-	return made.max_txid != 0;
-}
-
 /* Makes the snapshot that is due. Exit code: 10 + requests that it took, at most 240. */
 static int make_and_count(struct ship *s)
 {
 	struct store_counts before, after;
 	store_get_counts(s->r->store, &before);
-	if (!make(s))
+	if (!ship_snapshot(s))
 		return 1;
 	store_get_counts(s->r->store, &after);
 	uint64_t n = after.put - before.put;

@@ -4,6 +4,8 @@
 #include "base/digest.h"
 #include "base/fs.h"
 #include "format/ltxset.h"
+#include "lib/moved_clock.h"
+#include "replicate/snapshots.h"
 #include "restore/restore.h"
 
 #include <inttypes.h>
@@ -17,33 +19,10 @@
 #include <unistd.h>
 
 #define REAL_LIMIT_US (INT64_C(20) * 1000000)
+#define SNAPSHOT_TURNS 20000
 #define SKIP_US 30000 /* shorter waits are waited for */
 
 /* ---- the clock ---- */
-
-static int64_t skipped_us;
-
-static int64_t real_us(clockid_t id)
-{
-	struct timespec t;
-	clock_gettime(id, &t);
-	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
-static int64_t wall_ms(void)
-{
-	return (real_us(CLOCK_REALTIME) + skipped_us) / 1000;
-}
-
-static int64_t mono_us(void)
-{
-	return real_us(CLOCK_MONOTONIC) + skipped_us;
-}
-
-static int64_t boot_ms(void)
-{
-	return (real_us(CLOCK_BOOTTIME) + skipped_us) / 1000;
-}
 
 static void sleep_us(int64_t us)
 {
@@ -182,11 +161,33 @@ void ship_for(struct ship *s, int ms)
 		step(s, until, false);
 }
 
+static int always(struct replicator *r, struct err *e)
+{
+	(void)r, (void)e;
+	return ERR_OK;
+}
+
+bool ship_snapshot(struct ship *s)
+{
+	struct replica_file made = {0};
+	struct err e = ERR_INIT;
+	int64_t wait;
+	for (int i = 0; i < SNAPSHOT_TURNS && !made.max_txid; i++) {
+		if (snapshot_step(s->r, true, always, &made, &wait, &e)) {
+			fprintf(stderr, "snapshot: %s\n", e.text);
+			return false;
+		}
+		s->turn_due = 0;
+		ship_for(s, 1);
+	}
+	return made.max_txid != 0;
+}
+
 bool ship_until(struct ship *s, enum replicator_state state)
 {
-	int64_t limit = real_us(CLOCK_MONOTONIC) + REAL_LIMIT_US;
+	int64_t limit = moved_real_us(CLOCK_MONOTONIC) + REAL_LIMIT_US;
 	while (ship_status(s).state != state) {
-		if (real_us(CLOCK_MONOTONIC) > limit) {
+		if (moved_real_us(CLOCK_MONOTONIC) > limit) {
 			struct replicator_status st = ship_status(s);
 			fprintf(stderr, "never %s, but %s: %s\n", replicator_state_name(state),
 				replicator_state_name(st.state), st.reason);
@@ -199,14 +200,14 @@ bool ship_until(struct ship *s, enum replicator_state state)
 
 int ship_sync(struct ship *s, int max_ms)
 {
-	int64_t limit = real_us(CLOCK_MONOTONIC) + REAL_LIMIT_US;
+	int64_t limit = moved_real_us(CLOCK_MONOTONIC) + REAL_LIMIT_US;
 	int64_t until = clock_mono_us() + (max_ms ? max_ms : 300000) * INT64_C(1000);
 	uint64_t ticket = replicator_sync(s->r);
 	struct err e = ERR_INIT;
 	int rc;
 	s->turn_due = 0;
 	while ((rc = replicator_sync_done(s->r, ticket, &e)) == ERR_AGAIN) {
-		if (clock_mono_us() >= until || real_us(CLOCK_MONOTONIC) > limit)
+		if (clock_mono_us() >= until || moved_real_us(CLOCK_MONOTONIC) > limit)
 			break;
 		step(s, until, true);
 	}

@@ -36,6 +36,10 @@ void ship_for(struct ship *s, int ms);
 /* An upkeep now, whether one is wanted or not. */
 void ship_upkeep(struct ship *s);
 
+/* Turns, and steps of a snapshot, until one is made or the one of an earlier life is ended: is it?
+ * The reason is printed if not. */
+bool ship_snapshot(struct ship *s);
+
 /* Does what is due until the state is this one; false after 20 s. */
 bool ship_until(struct ship *s, enum replicator_state state);
 

@@ -1,36 +1,13 @@
 #include "lib/simulated.h"
 
 #include "base/clock.h"
+#include "lib/moved_clock.h"
 
 #include <poll.h>
 #include <stdbool.h>
 #include <time.h>
 
 /* ---- the clock ---- */
-
-static int64_t skipped_us;
-
-static int64_t real_us(clockid_t id)
-{
-	struct timespec t;
-	clock_gettime(id, &t);
-	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
-static int64_t wall_ms(void)
-{
-	return (real_us(CLOCK_REALTIME) + skipped_us) / 1000;
-}
-
-static int64_t mono_us(void)
-{
-	return real_us(CLOCK_MONOTONIC) + skipped_us;
-}
-
-static int64_t boot_ms(void)
-{
-	return (real_us(CLOCK_BOOTTIME) + skipped_us) / 1000;
-}
 
 static void sleep_us(int64_t us)
 {
