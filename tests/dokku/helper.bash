@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# shellcheck disable=SC2154,SC2119,SC2120 # status and output are bats', the flags of daemon_start the tests'
+# shellcheck disable=SC2016,SC2154,SC2119,SC2120 # status and output are bats', the flags of daemon_start the tests'
 # What the Dokku tests share. They talk to Dokku through three words only:
 #   dokku …     the command, as root
 #   host …      any other command on the machine where Dokku is
@@ -80,7 +80,10 @@ as() {
   shift
   enter setpriv --reuid "$uid" --regid "$uid" --clear-groups "$@"
 }
-dokku() { enter env -u SSH_ORIGINAL_COMMAND dokku "$@"; }
+dokku() (
+  unset SSH_ORIGINAL_COMMAND
+  enter dokku "$@"
+)
 
 plugin_install() {
   real_dokku && return 0
@@ -293,6 +296,9 @@ keep_state() {
   host sqlite3 "$2" 'PRAGMA wal_checkpoint(TRUNCATE)' >/dev/null
 }
 
-# The JSON of an app's one database.
-db_status() { dokku litestream:status "$1" --format json | jq -r ".databases[0].$2"; }
+# app_status APP FILTER: of the status JSON's object of the app. The daemon is asked, as litestream:status does:
+# who waits for a state asks often.
+app_status() { host "$LIBDIR/litestream" ctl status -json "$1" | jq -r --arg app "$1" "[.apps[] | select(.app == \$app)][0] | $2"; }
+# db_status APP MEMBER: of the app's one database.
+db_status() { app_status "$1" ".databases[0].$2"; }
 state_is() { [[ "$(db_status "$1" state)" == "$2" ]]; }

@@ -82,7 +82,7 @@ is_in_bucket() {
   [ "$(rows "$STORAGE/$copy/$4")" -eq "$(rows "$2/$4")" ]
   host rm -r "${STORAGE:?}/$copy"
 }
-database_states() { dokku litestream:status "$1" --format json | jq -r '[.databases[].state] | unique | join(" ")'; }
+database_states() { app_status "$1" '[.databases[].state] | unique | join(" ")'; }
 states_are() { [ "$(database_states "$1")" = "$2" ]; }
 
 @test "a host dies under its apps" {

@@ -43,8 +43,7 @@ database() {
 }
 # state_of APP DB STATE
 state_of() {
-  [[ "$(dokku litestream:status "$1" --format json \
-    | jq -r --arg path "$STORAGE/$1--db/$2" '.databases[] | select(.path == $path) | .state')" == "$3" ]]
+  [[ "$(app_status "$1" ".databases[] | select(.path == \"$STORAGE/$1--db/$2\") | .state")" == "$3" ]]
 }
 # in_replica DB WORD...: rows of the state that a restore with these words brings.
 in_replica() {
