@@ -26,27 +26,32 @@ few=('a b' $'a\nb' '../../etc/passwd' "\$(touch $room/ran)")
 # The codes of docs/EXIT-CODES.md that somebody's mistake can have; 20 is Dokku's own.
 is_fair() { [[ " 1 2 3 4 6 9 20 " == *" $1 "* ]]; }
 
-# call EXPECTED WORD...: EXPECTED is a code, "refused" for any fair one, or "any" with 0 among them.
+complaint='line [0-9]+: |jq: |parse error|syntax error|unbound variable|command not found|No such file|invalid option'
+
+# call EXPECTED WORD...: EXPECTED is a code, "refused" for any fair one, or "any" with 0 among them. The answer is
+# looked at without another process: there are hundreds of calls.
 call() {
-  local expected="$1" status=0 problem="" line
+  local expected="$1" status=0 problem="" line out err
   shift
   calls=$((calls + 1))
   DOKKU_APP_NAME="" timeout 60 "$script" "litestream:$verb" "$@" </dev/null >"$room/.out" 2>"$room/.err" || status="$?"
+  out="$(<"$room/.out")" err="$(<"$room/.err")"
   case "$expected" in
     any) [[ "$status" -eq 0 || "$status" -eq 11 ]] || is_fair "$status" || problem="exit code $status" ;;
     refused) is_fair "$status" || problem="exit code $status" ;;
     *) [[ "$status" -eq "$expected" ]] || problem="exit code $status instead of $expected" ;;
   esac
   if [[ "$status" -ne 0 && "$status" -ne 11 && -z "$problem" ]]; then
-    [[ -s "$room/.err" ]] || problem="said nothing"
+    [[ -n "$err" ]] || problem="said nothing"
     while IFS= read -r line; do
       [[ "$line" == " !     "* || -z "$line" ]] || problem="a line that isn't Dokku's: $line"
-    done <"$room/.err"
+    done <<<"$err"
     # A heading, when it was the daemon that refused.
-    ! grep -qv '^-----> ' "$room/.out" || problem="said on standard output: $(head -c 200 "$room/.out")"
+    while IFS= read -r line; do
+      [[ "$line" == "-----> "* || -z "$out" ]] || problem="said on standard output: ${out:0:200}"
+    done <<<"$out"
   fi
-  ! grep -qE 'line [0-9]+: |jq: |parse error|syntax error|unbound variable|command not found|No such file|invalid option' \
-    "$room/.err" "$room/.out" || problem="a program's own complaint: $(cat "$room/.err")"
+  [[ ! "$err"$'\n'"$out" =~ $complaint ]] || problem="a program's own complaint: $err"
   [[ ! -e "$room/ran" ]] || problem="a word was run"
   [[ -z "$problem" ]] || printf '%s%s: %s\n' "$verb" "$(printf ' %q' "$@")" "$problem"
 }

@@ -21,8 +21,8 @@ teardown() {
   [[ -z "$NO_MACHINE" ]] || return 0
   local app
   host rm -rf "$R" "$DATA/recovering"
+  # Its registration goes with an app.
   for app in $(host ls /home/dokku); do
-    dokku --force litestream:destroy "$app" >/dev/null 2>&1 || true
     dokku --force apps:destroy "$app" >/dev/null 2>&1 || true
   done
   host find "$STORAGE" -mindepth 1 -delete
@@ -113,8 +113,8 @@ bad_among_good() {
   assert_contains "$text"
   assert_contains "Recovered 1 of"
   is_restored "$STORAGE/good--db/x.db"
-  [ "$(planned good .action)" = here ]
-  [ "$(planned "$path" .action)" = skip ]
+  [ "$(plan | jq -r --arg path "$path" 'map(select(.path == "good" or .path == $path) | "\(.path) \(.action)") | sort | join(", ")')" \
+    = "$path skip, good here" ]
   [ "$(host sh -c "ls /home/dokku; ls -A $STORAGE $DATA/desired" | grep -v '^$\|:' | LC_ALL=C sort | paste -sd' ')" = "good good--db good.json" ]
 }
 
@@ -149,9 +149,8 @@ bad_among_good() {
   replica good good x.db
   replica bad bad x.db
   host sh -c "head -c 70000 /dev/zero | tr '\\0' ' ' >$R/bad/litestream.json"
-  [ "$(planned bad .reason)" = "litestream.json is larger than 65536 bytes" ] || planned bad .reason | grep -q "larger than 65536 bytes"
+  planned bad .reason | grep "larger than 65536 bytes"
   host sh -c "head -c 60000 /dev/zero | tr '\\0' '[' >$R/bad/litestream.json"
-  planned bad .reason | grep -q "nested more than"
   bad_among_good bad 2 "nested more than"
 }
 
@@ -273,39 +272,42 @@ bad_among_good() {
   is_restored "$STORAGE/good--db/x.db"
 }
 
-# interrupted STEP: as if the run before had been killed after that.
+# interrupted STEP: as if the run before had been killed after that, with the app of this name.
 interrupted() {
+  local app="$1"
   host install -d -m 0700 -o dokku -g dokku "$DATA/recovering"
-  host sh -c "echo 'new app' >$DATA/recovering/my-app@x.db"
+  host sh -c "echo 'new app' >$DATA/recovering/$app@x.db"
   [ "$1" != note ] || return 0
-  dokku apps:create my-app >/dev/null
+  dokku apps:create "$app" >/dev/null
   [ "$1" != app ] || return 0
-  host install -d -o dokku -g dokku "$STORAGE/my-app--db"
+  host install -d -o dokku -g dokku "$STORAGE/$app--db"
   [ "$1" != folder ] || return 0
-  host chown 32767:32767 "$STORAGE/my-app--db"
-  dokku storage:mount my-app "$STORAGE/my-app--db:/app/db"
+  host chown 32767:32767 "$STORAGE/$app--db"
+  dokku storage:mount "$app" "$STORAGE/$app--db:/app/db"
   [ "$1" != mount ] || return 0
-  dokku litestream:create my-app "$STORAGE/my-app--db" x.db "file://$R/my-app"
+  dokku litestream:create "$app" "$STORAGE/$app--db" x.db "file://$R/$app"
   [ "$1" != registered ] || return 0
-  dokku litestream:restore my-app
+  dokku litestream:restore "$app"
 }
 
 @test "recover: goes on wherever it was interrupted" {
-  local step
-  for step in note app folder mount registered restored; do
-    replica my-app my-app x.db
+  local step steps=(note app folder mount registered restored)
+  for step in "${steps[@]}"; do
+    replica "$step" "$step" x.db
     interrupted "$step"
-    recover --apply --yes
-    assert_success
-    is_restored "$STORAGE/my-app--db/x.db"
-    [ "$(host stat -c %u "$STORAGE/my-app--db")" = 32767 ]
-    [ "$(db_status my-app state)" = replicating ]
-    [ "$(dokku --quiet storage:list my-app | wc -l)" -eq 1 ]
-    [ "$(host sh -c "ls $R/my-app/ltx")" = 0 ]
-    [ "$(dokku --quiet litestream:list | wc -l)" -eq 1 ]
-    teardown
-    setup
   done
+  recover --apply --yes
+  assert_success
+  assert_contains "Recovered 6 of 6 databases"
+  for step in "${steps[@]}"; do
+    is_restored "$STORAGE/$step--db/x.db"
+    [ "$(host stat -c %u "$STORAGE/$step--db")" = 32767 ]
+    [ "$(db_status "$step" state)" = replicating ]
+    [ "$(dokku --quiet storage:list "$step" | wc -l)" -eq 1 ]
+    [ "$(host sh -c "ls $R/$step/ltx")" = 0 ]
+  done
+  [ "$(dokku --quiet litestream:list | wc -l)" -eq 6 ]
+  [ -z "$(host ls "$DATA/recovering")" ]
 }
 
 @test "recover: killed while it works, run again" {
