@@ -142,6 +142,7 @@ int confine_open(
 				   : err_errno(e, ERR_IO, errno, "cannot open the state folder %s", folder->path);
 	case CONFINE_REPLICA:
 	case CONFINE_SOURCE:
+	case CONFINE_KEPT:
 		*fd = open_replica(c, folder);
 		return ERR_OK;
 	}

@@ -34,6 +34,7 @@ enum confine_access {
 	CONFINE_REPLICA, /* a replica's folder: opened, and made if it is missing, with the rights of
 						the child's user; left out where that can't be done */
 	CONFINE_SOURCE,  /* the same for reading only, and never made */
+	CONFINE_KEPT,    /* the same for reading and writing, and never made */
 };
 
 struct confine_folder {

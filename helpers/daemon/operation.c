@@ -189,18 +189,25 @@ int operation_check_unused(struct operation *o, struct err *e)
 	return o->kind == JOB_RESTORE && o->target.force ? on_holders(o, e) : ERR_OK;
 }
 
-/* What it may see. A check, a purge and a clean-up write to a replica, the others only read it. */
+/* A check writes to a replica, and makes its folder; a purge and a clean-up write to what is there;
+ * the others only read it. */
+static enum confine_access replica_access(enum job_kind kind)
+{
+	if (kind == JOB_CHECK)
+		return CONFINE_REPLICA;
+	return kind == JOB_PURGE || kind == JOB_CLEANUP_LEGACY ? CONFINE_KEPT : CONFINE_SOURCE;
+}
+
+/* What it may see. */
 static int job_folders(const struct operation *o, struct confine_folders *f, struct err *e)
 {
 	f->roots = o->routes->supervisor->cfg.storage_roots;
-	bool writes = o->kind == JOB_CHECK || o->kind == JOB_PURGE || o->kind == JOB_CLEANUP_LEGACY;
 	int rc = confine_add_storage(
 		f, o->target.storage_dir, o->target.mount, o->storage.folder_dev, o->storage.folder_ino, e);
 	if (rc == ERR_OK && o->state_dir)
 		rc = confine_add(f, CONFINE_STATE, o->state_dir, e);
 	if (rc == ERR_OK)
-		rc =
-			confine_add_replica(f, writes ? CONFINE_REPLICA : CONFINE_SOURCE, o->target.replica, e);
+		rc = confine_add_replica(f, replica_access(o->kind), o->target.replica, e);
 	return rc;
 }
 

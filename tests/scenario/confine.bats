@@ -147,6 +147,33 @@ try_everything() {
   refused "read /etc/shadow" "become 0" | tee /dev/stderr | nothing
 }
 
+@test "a replica that isn't there: none is made by who only looks for it, or deletes" {
+  local kind dir="$ROOT/storage/copy--db" url="file://$ROOT/replicas/none/deep"
+  mkdir "$dir"
+  chown $ALICE:$ALICE "$dir"
+  chmod 0777 "$ROOT/replicas"
+  for kind in none landlock namespace; do
+    need "$kind"
+    app one $ALICE
+    daemon -confinement "$kind"
+    ctl wait one
+    run ctl restore "$dir" a.db "$url"
+    [[ "$status" -eq 3 && "$output" == *"the replica is empty"* ]]
+    run ctl look one "$ROOT/storage/one--db" app.db "$url"
+    [[ "$status" -eq 0 && "$output" == *'"latest": null'* ]]
+    run ctl discover "$url"
+    [[ "$status" -eq 3 ]]
+    # Of a replica that was there: its folder is gone, and stays so.
+    desire one $ALICE false
+    poll is one state stopped
+    rm -r "$ROOT/replicas/one"
+    run ctl purge -app one "$ROOT/storage/one--db" app.db "file://$ROOT/replicas/one"
+    [[ -z "$(ls -A "$ROOT/replicas" "$dir" | grep -v :)" ]]
+    end litestreamd
+    rm -rf "$DATA" "$ROOT/storage/one--db"
+  done
+}
+
 @test "a thousand databases in folders of their own" {
   local kind
   mkdir -p "$ROOT"/storage/{0..9}/{0..9}/{0..9}/{deep,deeper}/db
