@@ -28,6 +28,7 @@ static const struct flag flags[] = {
 	{"app", FLAG_STRING, "APP", "the app; restore: whose credentials"},
 	{"timeout", FLAG_DURATION, "TIME", "sync, wait: how long (default 30s, wait 60s)"},
 	{"mount", FLAG_BOOL, NULL, "check, look, restore: the folder is a mount of an app"},
+	{"own-keys", FLAG_BOOL, NULL, "check, restore: only with keys of the app's own"},
 	{"force", FLAG_BOOL, NULL, "restore: in place of what is there, which is renamed"},
 	{"mode", FLAG_STRING, "MODE", "restore: of a new file (0640), instead of the folder's"},
 	{"only-missing", FLAG_BOOL, NULL,
@@ -208,6 +209,8 @@ static json_t *target_body(struct args *a, size_t first, const char *app)
 		json_put_text(body, "app", app, &rc);
 	if (rc == ERR_OK && args_bool(a, "mount"))
 		json_put_flag(body, "mount", true, &rc);
+	if (rc == ERR_OK && args_bool(a, "own-keys"))
+		json_put_flag(body, "own_keys", true, &rc);
 	if (rc == ERR_OK)
 		return body;
 	json_decref(body);

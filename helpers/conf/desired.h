@@ -73,6 +73,7 @@ int desired_each(const char *dir, int (*fn)(void *ctx, const char *app, struct e
 struct secrets {
 	char *access_key_id, *secret_access_key, *session_token, *region, *endpoint;
 	bool use_iam; /* instead of keys: the credentials of the machine's IAM role */
+	bool own;     /* the app's, not those of all apps */
 };
 
 /*

@@ -69,6 +69,7 @@ int secrets_read(struct secrets *out, const char *dir, const char *app, uid_t ow
 	if (app && !name_is_app(app))
 		return err_set(e, ERR_USAGE, "\"%.64s\" can't be the name of an app", app);
 	int rc = app ? read_scope(out, dir, app, owner, e) : ERR_NOT_FOUND;
+	out->own = app && rc == ERR_OK;
 	if (rc == ERR_NOT_FOUND)
 		rc = read_scope(out, dir, SECRETS_GLOBAL, owner, e);
 	if (rc == ERR_NOT_FOUND) {

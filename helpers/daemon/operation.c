@@ -216,6 +216,9 @@ static int start_job(struct operation *o, struct err *e)
 	struct supervisor *s = o->routes->supervisor;
 	struct secrets secrets;
 	int rc = secrets_read(&secrets, s->secrets_dir, o->target.app, s->cfg.owner, e);
+	if (rc == ERR_OK && o->target.own_keys && !(secrets.own && secrets.access_key_id))
+		rc = err_set(e, ERR_DENIED, "the app %s has no keys of its own",
+			o->target.app ? o->target.app : "that nobody named");
 	struct message_job m = {
 		.kind = o->kind,
 		.path = o->path,

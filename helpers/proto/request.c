@@ -37,6 +37,7 @@ static const struct member target_members[] = {
 	{"file", JSON_FIELD_TEXT, false, offsetof(struct request_target, file), 200},
 	{"replica", JSON_FIELD_TEXT, false, offsetof(struct request_target, replica), TEXT_MAX},
 	{"mount", JSON_FIELD_FLAG, true, offsetof(struct request_target, mount), 0},
+	{"own_keys", JSON_FIELD_FLAG, true, offsetof(struct request_target, own_keys), 0},
 };
 
 static const struct member discover_members[] = {

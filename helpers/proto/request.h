@@ -48,6 +48,7 @@ struct request_target {
 	char *app; /* whose credentials; NULL = the global ones */
 	char *storage_dir, *file, *replica;
 	bool mount;
+	bool own_keys;        /* only with keys of the app's own; the global ones won't do */
 	bool force;           /* restore: in place of what is there */
 	bool only_missing;    /* restore: in place of nothing, or of an empty file; implies force */
 	uint64_t txid;        /* restore; 0 = not given */

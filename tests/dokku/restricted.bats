@@ -110,6 +110,16 @@ guest() { enter env SSH_NAME=guest SSH_ORIGINAL_COMMAND="$*" dokku </dev/null; }
   assert_status 6
   run guest litestream:restore --app mine "$STORAGE/mine--db" keys.db "$url"
   assert_status 5
+  # Should the keys go while it begins, nobody else's take their place.
+  printf 'GLOBAL\nsecret\n' | dokku litestream:auth
+  for app in "-app mine-too" ""; do
+    run host "$LIBDIR/litestream" ctl restore -own-keys $app "$STORAGE/mine--db" keys.db "$url"
+    assert_status 6
+    assert_contains "has no keys of its own"
+  done
+  run host "$LIBDIR/litestream" ctl restore -own-keys -app mine "$STORAGE/mine--db" keys.db "$url"
+  assert_status 5
+  dokku litestream:deauth
   for word in "litestream:deauth mine" "litestream:auth mine --use-iam"; do
     run guest "$word"
     assert_status 6
