@@ -1,8 +1,7 @@
 /* What goes wrong between two steps: between freeze and settle, turn and work, one life and the
  * next.
  */
-#include "lib/scene.h"
-#include "lib/ship.h"
+#include "lib/one_node.h"
 #include "lib/tmpdir.h"
 
 #include "base/fs.h"
@@ -25,13 +24,6 @@
 
 #define URL "fault://f"
 #define INNER "mem://f" /* the same store, never broken */
-
-struct bed {
-	char *dir;
-	char db[256];
-	struct replicator_config cfg;
-	struct ship s;
-};
 
 /* ---- a disk that fails when told to ---- */
 
@@ -75,14 +67,6 @@ static int setup(void **state)
 	app_create(b->db, 100);
 	b->cfg = ship_config(b->db, URL);
 	*state = b;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct bed *b = *state;
-	scene_end(b->dir, &b->s);
-	free(b);
 	return 0;
 }
 

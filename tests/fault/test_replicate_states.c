@@ -1,6 +1,5 @@
 /* What a replicator does when something is not well, and how it gets well again. */
-#include "lib/scene.h"
-#include "lib/ship.h"
+#include "lib/one_node.h"
 #include "lib/tmpdir.h"
 
 #include "base/fs.h"
@@ -23,14 +22,6 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-struct bed {
-	char *dir;
-	char db[256], url[256];
-	char inner[256]; /* the same store, never broken */
-	struct replicator_config cfg;
-	struct ship s;
-};
-
 /* A database of 100 rows beside a store that can be broken. */
 static int setup(void **state)
 {
@@ -44,14 +35,6 @@ static int setup(void **state)
 	app_create(b->db, 100);
 	b->cfg = ship_config(b->db, b->url);
 	*state = b;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct bed *b = *state;
-	scene_end(b->dir, &b->s);
-	free(b);
 	return 0;
 }
 

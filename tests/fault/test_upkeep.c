@@ -1,6 +1,5 @@
 /* The upkeep of a replica: when it runs, what it asks of the store, what it finds out. */
-#include "lib/scene.h"
-#include "lib/ship.h"
+#include "lib/one_node.h"
 #include "lib/tmpdir.h"
 
 #include "base/fs.h"
@@ -22,14 +21,6 @@
 #define URL "mem://u"
 #define HOUR_MS (INT64_C(3600) * 1000)
 
-struct bed {
-	char *dir;
-	char db[300];
-	struct replicator_config cfg;
-	struct ship s;
-	struct err e;
-};
-
 static int setup(void **state)
 {
 	struct bed *b = calloc(1, sizeof(*b));
@@ -41,14 +32,6 @@ static int setup(void **state)
 	/* Steps of time end where the wall clock says: each test begins a second after an hour did. */
 	scene_new_hour();
 	*state = b;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct bed *b = *state;
-	scene_end(b->dir, &b->s);
-	free(b);
 	return 0;
 }
 

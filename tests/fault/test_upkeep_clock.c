@@ -4,8 +4,7 @@
  * its name must not become free (F4), and a restore that is running must find it. Or back by years,
  * because it was wrong: what was uploaded then is not kept for so long.
  */
-#include "lib/scene.h"
-#include "lib/ship.h"
+#include "lib/one_node.h"
 #include "lib/tmpdir.h"
 
 #include "base/fs.h"
@@ -56,11 +55,6 @@ static uint64_t count_l0(uint64_t from, uint64_t to)
 	return n;
 }
 
-struct bed {
-	char *dir, db[300];
-	struct ship s;
-};
-
 static int setup(void **state)
 {
 	struct bed *b = calloc(1, sizeof(*b));
@@ -69,14 +63,6 @@ static int setup(void **state)
 	snprintf(b->db, sizeof(b->db), "%s/app.db", b->dir);
 	app_create(b->db, 30);
 	*state = b;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct bed *b = *state;
-	scene_end(b->dir, &b->s);
-	free(b);
 	return 0;
 }
 
