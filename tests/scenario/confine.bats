@@ -168,7 +168,7 @@ try_everything() {
     poll is one state stopped
     rm -r "$ROOT/replicas/one"
     run ctl purge -app one "$ROOT/storage/one--db" app.db "file://$ROOT/replicas/one"
-    [[ -z "$(ls -A "$ROOT/replicas" "$dir" | grep -v :)" ]]
+    [[ -z "$(find "$ROOT/replicas" "$dir" -mindepth 1)" ]]
     end litestreamd
     rm -rf "$DATA" "$ROOT/storage/one--db"
   done
