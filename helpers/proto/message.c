@@ -1,14 +1,7 @@
-#include "proto/message.h"
-
-#include "proto/members.h"
+#include "proto/message_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-#define COUNT_OF(a) (sizeof(a) / sizeof((a)[0]))
-#define TEXT_MAX 1100
-#define REASON_MAX 1100
-#define SECRET_MAX 4096
 
 static const char *const type_names[] = {
 	[MESSAGE_HELLO] = "hello",
@@ -27,27 +20,6 @@ static const char *const type_names[] = {
 	[MESSAGE_HELD] = "held",
 	[MESSAGE_RESULT] = "result",
 };
-
-#define TEXT(s, key, member, max)                             \
-	{                                                         \
-		key, JSON_FIELD_TEXT, false, offsetof(s, member), max \
-	}
-#define MAYBE(s, key, member, max)                           \
-	{                                                        \
-		key, JSON_FIELD_TEXT, true, offsetof(s, member), max \
-	}
-#define COUNT(s, key, member, max)                             \
-	{                                                          \
-		key, JSON_FIELD_COUNT, false, offsetof(s, member), max \
-	}
-#define NUMBER(s, key, member)                                \
-	{                                                         \
-		key, JSON_FIELD_NUMBER, false, offsetof(s, member), 0 \
-	}
-#define FLAG(s, key, member)                                \
-	{                                                       \
-		key, JSON_FIELD_FLAG, false, offsetof(s, member), 0 \
-	}
 
 static const struct member hello_members[] = {
 	COUNT(struct message_hello, "protocol", protocol, 1000000),
@@ -147,34 +119,8 @@ static const struct member status_members[] = {
 	COUNT(struct message_status_database, "retries", retries, 0),
 };
 
-static const struct member job_members[] = {
-	TEXT(struct message_job, "path", path, TEXT_MAX + 200),
-	TEXT(struct message_job, "replica", replica, TEXT_MAX),
-	MAYBE(struct message_job, "state_dir", state_dir, 4096),
-	FLAG(struct message_job, "live", live),
-	FLAG(struct message_job, "in_place", in_place),
-	FLAG(struct message_job, "only_missing", only_missing),
-	COUNT(struct message_job, "mode", mode, 0666),
-	COUNT(struct message_job, "txid", txid, 0),
-	NUMBER(struct message_job, "timestamp_ms", timestamp_ms),
-	NUMBER(struct message_job, "folder_dev", folder_dev),
-	NUMBER(struct message_job, "folder_ino", folder_ino),
-	MAYBE(struct message_job, "generation", generation, 40),
-	MAYBE(struct message_job, "index", index, 40),
-};
-
 static const struct member alive_members[] = {
 	COUNT(struct message_alive, "next_ms", next_ms, ALIVE_NEXT_MAX_MS),
-};
-
-static const struct member progress_members[] = {
-	COUNT(struct message_progress, "done", done, 0),
-	COUNT(struct message_progress, "total", total, 0),
-};
-
-static const struct member result_members[] = {
-	COUNT(struct message_result, "exit", exit, 255),
-	MAYBE(struct message_result, "error", error, REASON_MAX),
 };
 
 int message_type(const json_t *message, enum message_type *type, struct err *e)
@@ -189,8 +135,7 @@ int message_type(const json_t *message, enum message_type *type, struct err *e)
 	return err_set(e, ERR_USAGE, "a message of the unknown type \"%.32s\"", name);
 }
 
-/* Puts the type in; `object` may be NULL, and is gone on failure. */
-static json_t *typed(json_t *object, enum message_type type)
+json_t *message_typed(json_t *object, enum message_type type)
 {
 	int rc = ERR_OK;
 	if (object)
@@ -203,11 +148,10 @@ static json_t *typed(json_t *object, enum message_type type)
 
 json_t *message_plain(enum message_type type)
 {
-	return typed(json_object(), type);
+	return message_typed(json_object(), type);
 }
 
-/* Decodes a message whose members are all in one table, checking its type too. */
-static int decode_flat(enum message_type type, const struct member *members, size_t n, void *to,
+int message_decode_flat(enum message_type type, const struct member *members, size_t n, void *to,
 	const json_t *message, struct err *e)
 {
 	char *name = NULL;
@@ -222,13 +166,14 @@ static int decode_flat(enum message_type type, const struct member *members, siz
 json_t *message_hello_encode(const char *version)
 {
 	struct message_hello m = {PROTO_VERSION, (char *)version};
-	return typed(members_encode(hello_members, COUNT_OF(hello_members), &m), MESSAGE_HELLO);
+	return message_typed(members_encode(hello_members, COUNT_OF(hello_members), &m), MESSAGE_HELLO);
 }
 
 int message_hello_decode(struct message_hello *m, const json_t *message, struct err *e)
 {
 	memset(m, 0, sizeof(*m));
-	return decode_flat(MESSAGE_HELLO, hello_members, COUNT_OF(hello_members), m, message, e);
+	return message_decode_flat(
+		MESSAGE_HELLO, hello_members, COUNT_OF(hello_members), m, message, e);
 }
 
 void message_hello_free(struct message_hello *m)
@@ -275,7 +220,7 @@ static int read_array(const json_t *array, const struct member *members, size_t 
 	return ERR_OK;
 }
 
-static json_t *with_credentials(json_t *object, const struct message_credentials *c)
+json_t *message_with_credentials(json_t *object, const struct message_credentials *c)
 {
 	int rc = ERR_OK;
 	if (object)
@@ -287,10 +232,15 @@ static json_t *with_credentials(json_t *object, const struct message_credentials
 	return NULL;
 }
 
-static int read_credentials(struct message_credentials *c, const json_t *object, struct err *e)
+int message_read_credentials(struct message_credentials *c, const json_t *object, struct err *e)
 {
 	return members_decode(
 		credential_members, COUNT_OF(credential_members), c, object, NULL, 0, "credentials", e);
+}
+
+void message_free_credentials(struct message_credentials *c)
+{
+	members_free(credential_members, COUNT_OF(credential_members), c);
 }
 
 json_t *message_config_encode(const struct message_config *m)
@@ -298,7 +248,7 @@ json_t *message_config_encode(const struct message_config *m)
 	json_t *o = members_encode(config_members, COUNT_OF(config_members), m);
 	o = with_array(o, "databases", database_members, COUNT_OF(database_members), m->databases,
 		sizeof(*m->databases), m->n_databases);
-	return typed(with_credentials(o, &m->credentials), MESSAGE_CONFIG);
+	return message_typed(message_with_credentials(o, &m->credentials), MESSAGE_CONFIG);
 }
 
 int message_config_decode(struct message_config *m, const json_t *message, struct err *e)
@@ -314,7 +264,7 @@ int message_config_decode(struct message_config *m, const json_t *message, struc
 	int rc = members_decode(
 		config_members, COUNT_OF(config_members), m, message, extra, COUNT_OF(extra), "config", e);
 	if (rc == ERR_OK)
-		rc = read_credentials(&m->credentials, credentials, e);
+		rc = message_read_credentials(&m->credentials, credentials, e);
 	if (rc == ERR_OK)
 		rc = read_array(databases, database_members, COUNT_OF(database_members),
 			(void **)&m->databases, &m->n_databases, sizeof(*m->databases), "database", e);
@@ -327,20 +277,20 @@ void message_config_free(struct message_config *m)
 	for (size_t i = 0; i < m->n_databases; i++)
 		members_free(database_members, COUNT_OF(database_members), &m->databases[i]);
 	free(m->databases);
-	members_free(credential_members, COUNT_OF(credential_members), &m->credentials);
+	message_free_credentials(&m->credentials);
 	members_free(config_members, COUNT_OF(config_members), m);
 	memset(m, 0, sizeof(*m));
 }
 
 json_t *message_sync_encode(const struct message_sync *m)
 {
-	return typed(members_encode(sync_members, COUNT_OF(sync_members), m), MESSAGE_SYNC);
+	return message_typed(members_encode(sync_members, COUNT_OF(sync_members), m), MESSAGE_SYNC);
 }
 
 int message_sync_decode(struct message_sync *m, const json_t *message, struct err *e)
 {
 	memset(m, 0, sizeof(*m));
-	return decode_flat(MESSAGE_SYNC, sync_members, COUNT_OF(sync_members), m, message, e);
+	return message_decode_flat(MESSAGE_SYNC, sync_members, COUNT_OF(sync_members), m, message, e);
 }
 
 void message_sync_free(struct message_sync *m)
@@ -350,13 +300,15 @@ void message_sync_free(struct message_sync *m)
 
 json_t *message_decide_encode(const struct message_decide *m)
 {
-	return typed(members_encode(decide_members, COUNT_OF(decide_members), m), MESSAGE_DECIDE);
+	return message_typed(
+		members_encode(decide_members, COUNT_OF(decide_members), m), MESSAGE_DECIDE);
 }
 
 int message_decide_decode(struct message_decide *m, const json_t *message, struct err *e)
 {
 	memset(m, 0, sizeof(*m));
-	return decode_flat(MESSAGE_DECIDE, decide_members, COUNT_OF(decide_members), m, message, e);
+	return message_decode_flat(
+		MESSAGE_DECIDE, decide_members, COUNT_OF(decide_members), m, message, e);
 }
 
 void message_decide_free(struct message_decide *m)
@@ -366,14 +318,14 @@ void message_decide_free(struct message_decide *m)
 
 json_t *message_answer_encode(enum message_type type, const struct message_answer *m)
 {
-	return typed(members_encode(answer_members, COUNT_OF(answer_members), m), type);
+	return message_typed(members_encode(answer_members, COUNT_OF(answer_members), m), type);
 }
 
 int message_answer_decode(
 	enum message_type type, struct message_answer *m, const json_t *message, struct err *e)
 {
 	memset(m, 0, sizeof(*m));
-	return decode_flat(type, answer_members, COUNT_OF(answer_members), m, message, e);
+	return message_decode_flat(type, answer_members, COUNT_OF(answer_members), m, message, e);
 }
 
 void message_answer_free(struct message_answer *m)
@@ -383,19 +335,21 @@ void message_answer_free(struct message_answer *m)
 
 json_t *message_alive_encode(const struct message_alive *m)
 {
-	return typed(members_encode(alive_members, COUNT_OF(alive_members), m), MESSAGE_ALIVE);
+	return message_typed(members_encode(alive_members, COUNT_OF(alive_members), m), MESSAGE_ALIVE);
 }
 
 int message_alive_decode(struct message_alive *m, const json_t *message, struct err *e)
 {
 	memset(m, 0, sizeof(*m));
-	return decode_flat(MESSAGE_ALIVE, alive_members, COUNT_OF(alive_members), m, message, e);
+	return message_decode_flat(
+		MESSAGE_ALIVE, alive_members, COUNT_OF(alive_members), m, message, e);
 }
 
 json_t *message_status_encode(const struct message_status *m)
 {
-	return typed(with_array(json_object(), "databases", status_members, COUNT_OF(status_members),
-					 m->databases, sizeof(*m->databases), m->n_databases),
+	return message_typed(
+		with_array(json_object(), "databases", status_members, COUNT_OF(status_members),
+			m->databases, sizeof(*m->databases), m->n_databases),
 		MESSAGE_STATUS);
 }
 
@@ -437,7 +391,7 @@ json_t *message_bye_encode(const struct message_bye *m)
 	else
 		json_decref(array);
 	if (rc == ERR_OK)
-		return typed(object, MESSAGE_BYE);
+		return message_typed(object, MESSAGE_BYE);
 	json_decref(object);
 	return NULL;
 }
@@ -481,114 +435,4 @@ void message_bye_free(struct message_bye *m)
 		free(m->unshipped[i]);
 	free(m->unshipped);
 	memset(m, 0, sizeof(*m));
-}
-
-static const char *const kind_names[] = {
-	[JOB_CHECK] = "check",
-	[JOB_RESTORE] = "restore",
-	[JOB_LOOK] = "look",
-	[JOB_DISCOVER] = "discover",
-	[JOB_COUNT_LEGACY] = "count-legacy",
-	[JOB_CLEANUP_LEGACY] = "cleanup-legacy",
-	[JOB_VERIFY] = "verify",
-	[JOB_PURGE] = "purge",
-};
-
-static int read_kind(struct message_job *m, const char *name, struct err *e)
-{
-	for (size_t i = 0; i < COUNT_OF(kind_names); i++) {
-		if (strcmp(kind_names[i], name) == 0) {
-			m->kind = (enum job_kind)i;
-			return ERR_OK;
-		}
-	}
-	return err_set(e, ERR_USAGE, "a job of the unknown kind \"%.32s\"", name);
-}
-
-json_t *message_job_encode(const struct message_job *m)
-{
-	json_t *o = members_encode(job_members, COUNT_OF(job_members), m);
-	int rc = ERR_OK;
-	if (o)
-		json_put_text(o, "kind", kind_names[m->kind], &rc);
-	if (rc != ERR_OK) {
-		json_decref(o);
-		return NULL;
-	}
-	return typed(with_credentials(o, &m->credentials), MESSAGE_JOB);
-}
-
-int message_job_decode(struct message_job *m, const json_t *message, struct err *e)
-{
-	memset(m, 0, sizeof(*m));
-	char *type = NULL, *kind = NULL;
-	json_t *credentials = NULL;
-	const struct json_field extra[] = {
-		{"type", JSON_FIELD_TEXT, false, &type, 32},
-		{"kind", JSON_FIELD_TEXT, false, &kind, 32},
-		{"credentials", JSON_FIELD_OBJECT, false, &credentials, 0},
-	};
-	int rc = members_decode(
-		job_members, COUNT_OF(job_members), m, message, extra, COUNT_OF(extra), "job", e);
-	if (rc == ERR_OK)
-		rc = read_credentials(&m->credentials, credentials, e);
-	if (rc == ERR_OK)
-		rc = read_kind(m, kind, e);
-	free(type);
-	free(kind);
-	return rc;
-}
-
-void message_job_free(struct message_job *m)
-{
-	members_free(credential_members, COUNT_OF(credential_members), &m->credentials);
-	members_free(job_members, COUNT_OF(job_members), m);
-}
-
-json_t *message_progress_encode(const struct message_progress *m)
-{
-	return typed(members_encode(progress_members, COUNT_OF(progress_members), m), MESSAGE_PROGRESS);
-}
-
-int message_progress_decode(struct message_progress *m, const json_t *message, struct err *e)
-{
-	memset(m, 0, sizeof(*m));
-	return decode_flat(
-		MESSAGE_PROGRESS, progress_members, COUNT_OF(progress_members), m, message, e);
-}
-
-json_t *message_result_encode(const struct message_result *m)
-{
-	json_t *o = members_encode(result_members, COUNT_OF(result_members), m);
-	int rc = o ? ERR_OK : ERR_NOMEM;
-	if (rc == ERR_OK && m->result)
-		json_put(o, "result", json_incref(m->result), &rc);
-	if (rc == ERR_OK)
-		return typed(o, MESSAGE_RESULT);
-	json_decref(o);
-	return NULL;
-}
-
-int message_result_decode(struct message_result *m, const json_t *message, struct err *e)
-{
-	memset(m, 0, sizeof(*m));
-	char *type = NULL;
-	json_t *result = NULL;
-	const struct json_field extra[] = {
-		{"type", JSON_FIELD_TEXT, false, &type, 32},
-		{"result", JSON_FIELD_OBJECT, true, &result, 0},
-	};
-	int rc = members_decode(
-		result_members, COUNT_OF(result_members), m, message, extra, COUNT_OF(extra), "result", e);
-	if (rc == ERR_OK && result)
-		m->result = json_incref(result);
-	free(type);
-	return rc;
-}
-
-void message_result_free(struct message_result *m)
-{
-	json_decref(m->result);
-	m->result = NULL;
-	members_free(result_members, COUNT_OF(result_members), m);
 }
