@@ -36,6 +36,17 @@ static int check_replica(struct replicator *r, struct err *e)
 	return copies_clear(&w->copies, w->folder, e);
 }
 
+/* The clock may have been set while nobody ran: the upkeep, which doesn't run yet, is to compare
+ * with what the last life saw. Across a boot nobody can. */
+static void take_up_clock(struct replicator *r)
+{
+	const struct state *s = &r->work.state;
+	if (!s->confirmed_wall_ms || !s->confirmed_boot_ms || !state_same_boot(s))
+		return;
+	r->upkeep.seen_wall_ms = s->confirmed_wall_ms;
+	r->upkeep.seen_boot_ms = s->confirmed_boot_ms;
+}
+
 int load_state(struct replicator *r, struct err *e)
 {
 	struct work *w = &r->work;
@@ -49,6 +60,8 @@ int load_state(struct replicator *r, struct err *e)
 	struct err why = ERR_INIT;
 	rc = state_load(r->dir, &w->state, &w->copied, &why);
 	w->have_state = rc == ERR_OK;
+	if (w->have_state)
+		take_up_clock(r);
 	if (rc == ERR_DAMAGED)
 		log_warn("%s: the state is lost: %s", r->cfg.database, why.text);
 	else if (rc && rc != ERR_NOT_FOUND) {

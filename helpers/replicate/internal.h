@@ -199,7 +199,8 @@ struct upkeep {
 	 * in this life. */
 	struct replica_file *apart; /* UPKEEP_APART of them; NULL = none yet */
 	size_t n_apart;
-	int64_t seen_wall_ms, seen_boot_ms; /* at the last run; at first, when it was opened */
+	int64_t seen_wall_ms, seen_boot_ms; /* at the last run; at first, when it was opened, or when
+										   the last life in this boot saw the store last */
 	int64_t saved_us;         /* monotonic time of the last saving of the inventory; 0 = never */
 	uint64_t saved_changes;   /* what was saved */
 	int64_t audited_ms;       /* wall time of the last listing */

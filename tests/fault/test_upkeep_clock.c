@@ -2,7 +2,7 @@
  * The wall clock is set while a replicator runs. Forward by hours (a machine without a battery for
  * its clock, once it has reached a time server): what was uploaded minutes ago is not old by that,
  * its name must not become free (F4), and a restore that is running must find it. Or back by years,
- * because it was wrong: what was uploaded then is not kept for so long.
+ * because it was wrong: what was uploaded then is not kept for so long. Or between two lives.
  */
 #include "lib/one_node.h"
 #include "lib/tmpdir.h"
@@ -23,23 +23,6 @@
 #define URL "mem://clock"
 #define HOUR_MS (INT64_C(3600) * 1000)
 
-static int64_t ahead_ms; /* what the wall clock was set forward */
-
-static int64_t wall_ms(void)
-{
-	return ship_clock()->wall_ms() + ahead_ms;
-}
-
-/* Moves time on without taking our wall clock away. */
-static void move_on(int64_t ms)
-{
-	static struct clock_ops ops;
-	ship_skip(ms);
-	ops = *ship_clock();
-	ops.wall_ms = wall_ms;
-	clock_set_ops(&ops);
-}
-
 static void change(struct ship *s, const char *db)
 {
 	app_change(db);
@@ -59,7 +42,7 @@ static int setup(void **state)
 {
 	struct bed *b = calloc(1, sizeof(*b));
 	b->dir = scene_begin();
-	ahead_ms = 0;
+	ship_set_clock(0);
 	snprintf(b->db, sizeof(b->db), "%s/app.db", b->dir);
 	app_create(b->db, 30);
 	*state = b;
@@ -70,11 +53,11 @@ static int setup(void **state)
 static uint64_t start(struct bed *b)
 {
 	struct replicator_config cfg = ship_config(b->db, URL);
-	move_on(1000);
+	ship_skip(1000);
 	assert_int_equal(ship_open(&b->s, &cfg), ERR_OK);
 	assert_int_equal(ship_sync(&b->s, 0), ERR_OK);
 	for (int i = 0; i < 40; i++) {
-		move_on(2000);
+		ship_skip(2000);
 		change(&b->s, b->db);
 	}
 	return ship_max_txid(URL);
@@ -84,7 +67,7 @@ static uint64_t start(struct bed *b)
 static void pass(struct bed *b, int64_t step_ms)
 {
 	for (int i = 0; i < 12; i++) {
-		move_on(step_ms);
+		ship_skip(step_ms);
 		change(&b->s, b->db);
 	}
 	ship_upkeep(&b->s);
@@ -95,12 +78,12 @@ static void test_clock_is_set_forward(void **state)
 {
 	struct bed *b = *state;
 	uint64_t last = start(b);
-	ahead_ms = 30 * HOUR_MS;
+	ship_set_clock(30 * HOUR_MS);
 	pass(b, 60000);
 	assert_int_equal(count_l0(2, last), last - 1);
 	/* Once they are old by any clock, most of them go. */
 	pass(b, HOUR_MS);
-	move_on(80 * HOUR_MS);
+	ship_skip(80 * HOUR_MS);
 	pass(b, 1000);
 	assert_true(count_l0(2, last) < last / 2);
 	assert_true(ship_same(b->db, URL, b->dir));
@@ -110,16 +93,38 @@ static void test_clock_is_set_forward(void **state)
 static void test_clock_is_set_back(void **state)
 {
 	struct bed *b = *state;
-	ahead_ms = 3 * 365 * 24 * HOUR_MS;
+	ship_set_clock(3 * 365 * 24 * HOUR_MS);
 	uint64_t last = start(b);
-	ahead_ms = 0;
+	ship_set_clock(0);
 	pass(b, 60000);
 	assert_int_equal(count_l0(2, last), last - 1);
 	for (int day = 0; day < 9; day++) {
 		pass(b, HOUR_MS);
-		move_on(20 * HOUR_MS);
+		ship_skip(20 * HOUR_MS);
 	}
 	pass(b, 1000);
+	assert_true(count_l0(2, last) < last / 2);
+	assert_true(ship_same(b->db, URL, b->dir));
+}
+
+/* It is set while nobody runs. */
+static void test_clock_is_set_between_lives(void **state)
+{
+	struct bed *b = *state;
+	uint64_t last = start(b);
+	for (int i = 0; i < 2; i++) {
+		ship_close(&b->s);
+		ship_set_clock((i + 1) * 30 * HOUR_MS);
+		struct replicator_config cfg = ship_config(b->db, URL);
+		ship_skip(60000);
+		assert_int_equal(ship_open(&b->s, &cfg), ERR_OK);
+		assert_int_equal(ship_sync(&b->s, 0), ERR_OK);
+		pass(b, 60000);
+		assert_int_equal(count_l0(2, last), last - 1);
+	}
+	ship_skip(80 * HOUR_MS);
+	pass(b, HOUR_MS);
+	pass(b, HOUR_MS);
 	assert_true(count_l0(2, last) < last / 2);
 	assert_true(ship_same(b->db, URL, b->dir));
 }
@@ -131,6 +136,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_clock_is_set_forward),
 		TEST(test_clock_is_set_back),
+		TEST(test_clock_is_set_between_lives),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

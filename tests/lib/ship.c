@@ -24,13 +24,20 @@
 
 /* ---- the clock ---- */
 
+static int64_t ahead_ms;
+
+static int64_t set_wall_ms(void)
+{
+	return wall_ms() + ahead_ms;
+}
+
 static void sleep_us(int64_t us)
 {
 	struct timespec t = {.tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000};
 	nanosleep(&t, NULL);
 }
 
-static const struct clock_ops moved_clock = {wall_ms, mono_us, boot_ms, sleep_us};
+static const struct clock_ops moved_clock = {set_wall_ms, mono_us, boot_ms, sleep_us};
 
 const struct clock_ops *ship_clock(void)
 {
@@ -41,6 +48,11 @@ void ship_skip(int64_t ms)
 {
 	clock_set_ops(&moved_clock);
 	skipped_us += ms * 1000;
+}
+
+void ship_set_clock(int64_t by_ms)
+{
+	ahead_ms = by_ms;
 }
 
 /* ---- driving ---- */

@@ -52,6 +52,9 @@ struct replicator_status ship_status(struct ship *s);
 /* Moves the clock: monotonic, boot and wall. */
 void ship_skip(int64_t ms);
 
+/* The wall clock alone is so much ahead of the right time from now on; 0 = none. */
+void ship_set_clock(int64_t by_ms);
+
 /* The clock that ship_skip moves, for a test that puts its own before it. */
 const struct clock_ops *ship_clock(void);
 
