@@ -59,8 +59,9 @@ quietly() {
     ours=1
   fi
   local code=0
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" \
-    </dev/null >/dev/null || code=$?
+  # A new Ubuntu is busy with its own updates for minutes: they are waited for.
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+    -o DPkg::Lock::Timeout=600 --no-install-recommends "$@" </dev/null >/dev/null || code=$?
   [[ -z "$ours" ]] || "${as_root[@]}" rm -f "$policy"
   return "$code"
 }
