@@ -61,6 +61,12 @@ int digest_hmac_sha256(
 	return HMAC(EVP_sha256(), key_len ? key : "", (int)key_len, data, n, out, NULL) ? 0 : -1;
 }
 
+int digest_prepare(void)
+{
+	uint8_t out[SHA256_LEN];
+	return digest_hmac_sha256("", 0, "", 0, out);
+}
+
 int digest_md5(const void *data, size_t n, uint8_t out[MD5_LEN])
 {
 	return EVP_Digest(data, n, out, NULL, EVP_md5(), NULL) == 1 ? 0 : -1;

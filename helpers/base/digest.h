@@ -38,6 +38,13 @@ uint64_t crc64_append(const struct crc64_append *s, uint64_t crc);
 #define SHA256_HEX_LEN 65 /* with the NUL */
 #define MD5_LEN 16
 
+/*
+ * Has libcrypto load what the functions below need, which the first of them would do otherwise: its
+ * configuration and its provider. -1: it can't be used. What libcrypto fails to load, for want of
+ * memory, it never tries again in this process.
+ */
+int digest_prepare(void);
+
 struct sha256; /* a running hash */
 
 /* NULL when out of memory. */

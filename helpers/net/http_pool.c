@@ -1,6 +1,7 @@
 #include "net/http_pool.h"
 
 #include "base/clock.h"
+#include "base/digest.h"
 
 #include <dirent.h>
 #include <stdlib.h>
@@ -25,12 +26,14 @@ static pthread_mutex_t shelf_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct idle shelf[HTTP_MAX_IDLE]; /* the oldest first */
 static size_t n_idle;
 
-static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
+static pthread_once_t libraries_once = PTHREAD_ONCE_INIT;
 static CURLcode curl_ready;
+static bool crypto_ready;
 
-static void init_curl(void)
+static void init_libraries(void)
 {
 	curl_ready = curl_global_init(CURL_GLOBAL_DEFAULT);
+	crypto_ready = !digest_prepare();
 }
 
 /*
@@ -65,9 +68,11 @@ static int copy_config(struct http_pool *p, const struct http_config *config, st
 
 int http_pool_new(struct http_pool **out, const struct http_config *config, struct err *e)
 {
-	pthread_once(&curl_once, init_curl);
+	pthread_once(&libraries_once, init_libraries);
 	if (curl_ready != CURLE_OK)
 		return err_set(e, ERR_FAIL, "libcurl can't be used: %s", curl_easy_strerror(curl_ready));
+	if (!crypto_ready)
+		return err_set(e, ERR_FAIL, "libcrypto can't be used by this process: start it again");
 	struct http_pool *p = calloc(1, sizeof(*p));
 	if (!p)
 		return err_nomem(e, "preparing requests");
