@@ -132,6 +132,27 @@ void state_dir_close(struct state_dir *d)
 	free(d);
 }
 
+void state_dir_rest(struct state_dir *d)
+{
+	fs_close(d->folder.fd);
+	d->folder.fd = -1;
+}
+
+/* The open folder; of one at rest it is opened into *room, which the caller closes in any case. */
+static int folder_of(
+	const struct state_dir *d, struct folder *room, const struct folder **f, struct err *e)
+{
+	*room = FOLDER_NONE;
+	*f = &d->folder;
+	if (d->folder.fd >= 0)
+		return ERR_OK;
+	*f = room;
+	int rc = folder_open(room, d->folder.path, e);
+	/* Not a folder without a state. */
+	return rc == ERR_NOT_FOUND ? err_set(e, ERR_IO, "the state folder %s is gone", d->folder.path)
+							   : rc;
+}
+
 const char *state_dir_path(const struct state_dir *d)
 {
 	return d->folder.path;
@@ -180,11 +201,11 @@ static int read_word(const char *path, char out[64], struct err *e)
 
 #define BOOT_ID "/proc/sys/kernel/random/boot_id"
 
-static int fill_identity(const struct state_dir *d, struct state *s, struct err *e)
+static int fill_identity(const struct folder *f, struct state *s, struct err *e)
 {
 	struct stat st;
-	if (fstat(d->folder.fd, &st))
-		return err_errno(e, ERR_IO, errno, "cannot look at the state folder %s", d->folder.path);
+	if (fstat(f->fd, &st))
+		return err_errno(e, ERR_IO, errno, "cannot look at the state folder %s", f->path);
 	int rc = read_word("/etc/machine-id", s->machine_id, e);
 	if (!rc)
 		rc = read_word(BOOT_ID, s->boot_id, e);
@@ -210,10 +231,10 @@ static bool differ(const char *a, const char *b)
 	return *a && *b && strcmp(a, b) != 0;
 }
 
-static int is_copied(const struct state_dir *d, const struct state *s, bool *copied, struct err *e)
+static int is_copied(const struct folder *f, const struct state *s, bool *copied, struct err *e)
 {
 	struct state now = {0};
-	int rc = fill_identity(d, &now, e);
+	int rc = fill_identity(f, &now, e);
 	if (rc)
 		return rc;
 	bool same_boot = strcmp(now.boot_id, s->boot_id) == 0;
@@ -253,31 +274,50 @@ int state_peek(const char *dir, struct state *s, struct err *e)
 bool state_exists(const struct state_dir *d)
 {
 	struct stat st;
-	return folder_stat(&d->folder, STATE_FILE, &st) == 0;
+	struct folder room;
+	const struct folder *f;
+	bool there = !folder_of(d, &room, &f, NULL) && folder_stat(f, STATE_FILE, &st) == 0;
+	folder_close(&room);
+	return there;
 }
 
 int state_load(struct state_dir *d, struct state *s, bool *copied, struct err *e)
 {
 	*copied = false;
-	int rc = state_load_file(&d->folder, STATE_FILE, s, e);
+	struct folder room;
+	const struct folder *f;
+	int rc = folder_of(d, &room, &f, e);
 	if (!rc)
-		rc = is_copied(d, s, copied, e);
+		rc = state_load_file(f, STATE_FILE, s, e);
+	if (!rc)
+		rc = is_copied(f, s, copied, e);
 	if (rc)
 		memset(s, 0, sizeof(*s));
+	folder_close(&room);
+	return rc;
+}
+
+static int save_in(const struct folder *f, const char *name, struct state *s, struct err *e)
+{
+	int rc = fill_identity(f, s, e);
+	if (rc)
+		return rc;
+	struct buf text;
+	buf_init(&text, STATE_FILE_MAX);
+	rc = state_json_encode(s, &text) ? err_nomem(e, "writing the state")
+									 : folder_replace_file(f, name, text.data, text.len, 0600, e);
+	buf_free(&text);
 	return rc;
 }
 
 int state_save_file(struct state_dir *d, const char *name, struct state *s, struct err *e)
 {
-	int rc = fill_identity(d, s, e);
-	if (rc)
-		return rc;
-	struct buf text;
-	buf_init(&text, STATE_FILE_MAX);
-	rc = state_json_encode(s, &text)
-			 ? err_nomem(e, "writing the state")
-			 : folder_replace_file(&d->folder, name, text.data, text.len, 0600, e);
-	buf_free(&text);
+	struct folder room;
+	const struct folder *f;
+	int rc = folder_of(d, &room, &f, e);
+	if (!rc)
+		rc = save_in(f, name, s, e);
+	folder_close(&room);
 	return rc;
 }
 

@@ -75,6 +75,9 @@ int state_dir_open(struct state_dir **out, const char *dir, struct err *e);
 /* The folder of that name in an opened one, in which others may write: ERR_DATABASE for a link. */
 int state_dir_open_in(
 	struct state_dir **out, const struct folder *in, const char *name, struct err *e);
+/* Keeps the lock and no other descriptor: from now on state_exists, state_load and state_save,
+ * which alone may be called then, open the folder by its path. For one that is open for days. */
+void state_dir_rest(struct state_dir *d);
 void state_dir_close(struct state_dir *d);             /* unlocks; NULL is fine */
 const char *state_dir_path(const struct state_dir *d); /* borrowed */
 const struct folder *state_dir_folder(const struct state_dir *d);

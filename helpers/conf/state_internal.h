@@ -10,7 +10,7 @@
 #define STATE_FILE "state.json"
 
 struct state_dir {
-	struct folder folder;
+	struct folder folder; /* at rest it has a path only */
 	int lock_fd;
 };
 

@@ -175,6 +175,7 @@ int replicator_open(struct replicator **out, const struct replicator_config *cfg
 	r->shared.seen_dev = cfg->seen_dev;
 	r->shared.seen_ino = cfg->seen_ino;
 	r->shared.had_state = state_exists(r->dir);
+	state_dir_rest(r->dir);
 	*out = r;
 	return ERR_OK;
 }

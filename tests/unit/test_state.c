@@ -133,6 +133,34 @@ static void test_locked(void **state)
 	assert_int_equal(st.st_mode & 0777, 0700);
 }
 
+/* At rest it is locked, and what was true before is. */
+static void test_at_rest(void **state)
+{
+	struct bed *b = *state;
+	struct state_dir *second = NULL;
+	struct state read;
+	bool copied = true;
+	fill(&b->s);
+	assert_false(state_exists(b->d));
+	state_dir_rest(b->d);
+	assert_int_equal(state_dir_open(&second, b->dir, &b->e), ERR_AGAIN);
+	assert_false(state_exists(b->d));
+	assert_int_equal(state_load(b->d, &read, &copied, &b->e), ERR_NOT_FOUND);
+	save(b);
+	assert_true(state_exists(b->d));
+	assert_int_equal(state_load(b->d, &read, &copied, &b->e), ERR_OK);
+	assert_false(copied);
+	assert_int_equal(read.txid, b->s.txid);
+	/* A folder that is gone is not one without a state. */
+	char away[300];
+	snprintf(away, sizeof(away), "%s-away", b->dir);
+	assert_int_equal(rename(b->dir, away), 0);
+	assert_int_equal(state_load(b->d, &read, &copied, &b->e), ERR_IO);
+	assert_int_equal(state_save(b->d, &b->s, &b->e), ERR_IO);
+	assert_non_null(strstr(b->e.text, "is gone"));
+	assert_int_equal(rename(away, b->dir), 0);
+}
+
 static void reopen_at(struct bed *b, const char *dir)
 {
 	state_dir_close(b->d);
@@ -227,6 +255,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_round_trip),
 		TEST(test_locked),
+		TEST(test_at_rest),
 		TEST(test_copies),
 		TEST(test_damaged),
 		TEST(test_names),
