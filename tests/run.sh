@@ -48,7 +48,7 @@ run_c() {
   fi
   [[ "$failed" -eq 0 ]] || cat "$out"
   passed=$(grep -c '^\[       OK \]' "$out")
-  skipped=$(grep -c '^\[  SKIPPED \] [a-z_A-Z0-9]*$' "$out")
+  skipped=$(grep '^\[  SKIPPED \] [a-z_A-Z0-9]*$' "$out" | sort -u | wc -l)
 }
 
 run_replay() {
