@@ -152,6 +152,16 @@ static void XMLCALL on_doctype(
 					"XML"));
 }
 
+/* Expat 2.9 has a wider one, and calls the other one deprecated. */
+static unsigned long line_number(XML_Parser parser)
+{
+#if XML_MAJOR_VERSION > 2 || XML_MINOR_VERSION >= 9
+	return (unsigned long)XML_GetCurrentLineNumber64(parser);
+#else
+	return (unsigned long)XML_GetCurrentLineNumber(parser);
+#endif
+}
+
 static int run(struct parse *p, const char *data, size_t n)
 {
 	/* In pieces, because XML_Parse takes an int and copies what a token left over. */
@@ -168,8 +178,8 @@ static int run(struct parse *p, const char *data, size_t n)
 			if (why == XML_ERROR_NO_MEMORY)
 				return err_set(p->e, ERR_DAMAGED,
 					"the XML needs more than %zu bytes of memory to be parsed", XML_MAX_MEMORY);
-			return err_set(p->e, ERR_DAMAGED, "broken XML in line %lu: %s",
-				(unsigned long)XML_GetCurrentLineNumber(p->parser), XML_ErrorString(why));
+			return err_set(p->e, ERR_DAMAGED, "broken XML in line %lu: %s", line_number(p->parser),
+				XML_ErrorString(why));
 		}
 		done += part;
 		if (last)
