@@ -147,7 +147,7 @@ static void test_truncated(void **state)
 	struct replicator_config cfg = ship_config(db, URL);
 	assert_int_equal(ship_open(&s, &cfg), ERR_OK);
 	assert_int_equal(ship_sync(&s, 0), ERR_OK);
-	struct replica_file l1;
+	struct replica_file l1 = {0};
 	for (int i = 0; i < 60 && !first_l1(&l1); i++) {
 		ship_skip(3000);
 		change(&s, db);
