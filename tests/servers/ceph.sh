@@ -35,6 +35,14 @@ need() {
   done
 }
 
+# Debian 13's osd would look for its classes below the current folder.
+class_dir() {
+  local dir
+  for dir in /usr/lib/*/rados-classes /usr/lib/rados-classes; do
+    [[ ! -d "$dir" ]] || echo "osd_class_dir = $dir"
+  done | head -n 1
+}
+
 # No cephx: everything listens on loopback and lives as long as one test run. radosgw would ask for
 # "secure" mode, which needs cephx, and wait for ever: hence the three *_mode lines.
 write_config() {
@@ -83,6 +91,7 @@ mon_osd_initial_require_min_compat_client = luminous
 mon_tick_interval = 1
 [osd]
 osd_data = $dir/osd
+$(class_dir)
 osd_objectstore = memstore
 memstore_device_bytes = 6442450944
 memstore_page_set = false
