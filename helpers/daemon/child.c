@@ -4,6 +4,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "daemon/applog.h"
+#include "daemon/child_asks.h"
 #include "daemon/clean.h"
 #include "daemon/spawn.h"
 
@@ -16,18 +17,7 @@
 
 #define MS 1000ll
 #define STOP_MARGIN_MS 5000         /* over the shutdown timeout, for a worker that hangs */
-#define ASK_MARGIN_MS 5000          /* over a question's own timeout, the same */
-#define DECIDE_MS 15000             /* until a worker has let go of a database */
 #define HEALTHY_US (60 * 1000 * MS) /* having run so long, the next backoff is the shortest */
-
-struct child_ask {
-	struct child_ask *next;
-	json_t *held; /* for the process that comes; NULL = said */
-	uint64_t id;
-	int64_t deadline_us;
-	child_done_fn done;
-	void *ctx;
-};
 
 struct child *child_new(
 	const struct child_config *cfg, const char *app, uid_t uid, gid_t gid, struct err *e)
@@ -45,55 +35,6 @@ struct child *child_new(
 	return c;
 }
 
-/* ---- questions that wait for an answer ---- */
-
-static void finish_ask(struct child *c, struct child_ask **link, const struct err *result)
-{
-	(void)c;
-	struct child_ask *s = *link;
-	*link = s->next;
-	s->done(s->ctx, result);
-	json_decref(s->held);
-	free(s);
-}
-
-/* Those that its process was asked; with `held` those, too, that wait for the next one. */
-static void fail_asks(struct child *c, bool held, const char *why)
-{
-	struct err e = ERR_INIT;
-	err_set(&e, ERR_FAIL, "%s", why);
-	for (struct child_ask **link = &c->asks; *link;) {
-		if (held || !(*link)->held)
-			finish_ask(c, link, &e);
-		else
-			link = &(*link)->next;
-	}
-}
-
-static void expire_asks(struct child *c, int64_t now)
-{
-	struct err e = ERR_INIT;
-	err_set(&e, ERR_UNREACHABLE, "the worker of %s did not answer in time", c->app);
-	for (struct child_ask **link = &c->asks; *link;) {
-		if ((*link)->deadline_us <= now)
-			finish_ask(c, link, &e);
-		else
-			link = &(*link)->next;
-	}
-}
-
-/* What was asked while it started. What can't be said now ends with it, or with its time. */
-static void say_held(struct child *c)
-{
-	for (struct child_ask *s = c->asks; s; s = s->next) {
-		struct err e = ERR_INIT;
-		if (s->held && channel_send(&c->channel, s->held, &e) != ERR_OK)
-			log_warn("%s: cannot ask the worker: %s", c->app, e.text);
-		json_decref(s->held);
-		s->held = NULL;
-	}
-}
-
 /* ---- the process ---- */
 
 static void drop_process(struct child *c)
@@ -109,7 +50,7 @@ void child_free(struct child *c)
 {
 	if (!c)
 		return;
-	fail_asks(c, true, "the worker is gone");
+	child_asks_fail(c, true, "the worker is gone");
 	if (c->pid > 0)
 		kill(c->pid, SIGKILL);
 	drop_process(c);
@@ -169,7 +110,7 @@ static void start(struct child *c)
 	drop_process(c);
 	snprintf(c->trouble, sizeof(c->trouble), "%.299s", e.text);
 	log_error("%s: cannot start a worker: %s", c->app, e.text);
-	fail_asks(c, true, e.text);
+	child_asks_fail(c, true, e.text);
 	wait_for_restart(c);
 }
 
@@ -237,7 +178,7 @@ void child_exited(struct child *c, int status)
 	c->pid = 0;
 	on_channel(c, 0); /* what it said last may not have been read yet */
 	drop_process(c);
-	fail_asks(c, !asked || !c->wanted, "the worker ended before it answered");
+	child_asks_fail(c, !asked || !c->wanted, "the worker ended before it answered");
 	if (asked) {
 		c->state = CHILD_STOPPED;
 		log_info("%s: worker ended", c->app);
@@ -298,7 +239,7 @@ static int take_status(struct child *c, const json_t *message, struct err *e)
 	if (c->state == CHILD_STARTING) {
 		c->state = CHILD_RUNNING;
 		c->trouble[0] = '\0';
-		say_held(c);
+		child_asks_say(c);
 	}
 	return ERR_OK;
 }
@@ -324,12 +265,7 @@ static int take_answer(
 		if (m.code != 0 || m.text)
 			err_set(&result, (enum err_code)m.code, "%s",
 				m.text ? m.text : "it failed without a reason");
-		for (struct child_ask **link = &c->asks; *link; link = &(*link)->next) {
-			if ((*link)->id == m.id) {
-				finish_ask(c, link, &result);
-				break;
-			}
-		}
+		child_asks_answer(c, m.id, &result);
 	}
 	message_answer_free(&m);
 	return rc;
@@ -429,7 +365,7 @@ static void check_time(struct child *c, int64_t now)
 	} else if (c->pid > 0 && c->channel.fd < 0 && c->kill_at_us <= now) {
 		kill_it(c, "closed its channel and did not end");
 	}
-	expire_asks(c, now);
+	child_asks_expire(c, now);
 }
 
 void child_prepare(struct child *c, struct pollset *p)
@@ -446,71 +382,7 @@ void child_prepare(struct child *c, struct pollset *p)
 	}
 	if (c->pid > 0 && (c->state == CHILD_STOPPING || c->channel.fd < 0))
 		pollset_wake_at(p, c->kill_at_us);
-	for (struct child_ask *s = c->asks; s; s = s->next)
-		pollset_wake_at(p, s->deadline_us);
-}
-
-/* It will run without anybody's doing: it starts, for the first time or anew with other settings.
- */
-static bool comes_soon(const struct child *c)
-{
-	return c->state == CHILD_STARTING || (c->state == CHILD_STOPPING && c->wanted);
-}
-
-/* `message` is a new object, NULL when out of memory. */
-static uint64_t ask(
-	struct child *c, json_t *message, int64_t timeout_ms, child_done_fn done, void *ctx)
-{
-	struct err e = ERR_INIT;
-	struct child_ask *s = calloc(1, sizeof(*s));
-	int rc = ERR_OK;
-	if (!s || !message)
-		rc = err_nomem(&e, "asking a worker");
-	else if (c->state == CHILD_RUNNING)
-		rc = channel_send(&c->channel, message, &e);
-	else if (!comes_soon(c))
-		rc = err_set(&e, ERR_FAIL, "the worker of %s is not running (%s)%s%s", c->app,
-			child_state_name(c), c->trouble[0] ? ": " : "", c->trouble);
-	if (rc != ERR_OK) {
-		json_decref(message);
-		free(s);
-		done(ctx, &e);
-		return 0;
-	}
-	json_t *held = comes_soon(c) ? message : NULL;
-	if (!held)
-		json_decref(message);
-	*s = (struct child_ask){
-		c->asks, held, c->next_ask, clock_mono_us() + (timeout_ms + ASK_MARGIN_MS) * MS, done, ctx};
-	c->asks = s;
-	return s->id;
-}
-
-uint64_t child_sync(struct child *c, const char *database, bool if_there, int64_t timeout_ms,
-	child_done_fn done, void *ctx)
-{
-	const struct message_sync m = {++c->next_ask, timeout_ms, (char *)database, if_there};
-	return ask(c, message_sync_encode(&m), timeout_ms, done, ctx);
-}
-
-uint64_t child_decide(struct child *c, const char *database, bool takeover, const char *seen,
-	child_done_fn done, void *ctx)
-{
-	const struct message_decide m = {++c->next_ask, (char *)database, takeover, (char *)seen};
-	return ask(c, message_decide_encode(&m), DECIDE_MS, done, ctx);
-}
-
-void child_ask_cancel(struct child *c, uint64_t ticket)
-{
-	for (struct child_ask **link = &c->asks; *link; link = &(*link)->next) {
-		if ((*link)->id == ticket) {
-			struct child_ask *s = *link;
-			*link = s->next;
-			json_decref(s->held);
-			free(s);
-			return;
-		}
-	}
+	child_asks_prepare(c, p);
 }
 
 const char *child_state_name(const struct child *c)
