@@ -257,6 +257,7 @@ int s3_head(struct store *s, const char *name, struct store_object *out, struct 
 			clock_parse_rfc3339(text, &out->timestamp_ms))
 			out->timestamp_ms = 0;
 	}
+	rc = s3_denied_or_absent(s, &c, rc, e);
 	s3_call_free(&c);
 	return rc;
 }

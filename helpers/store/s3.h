@@ -4,7 +4,7 @@
  *   s3.c            the driver: open, put, head
  *   s3_get.c        get: ranges, and transfers that break
  *   s3_request.c    a request: address, headers, signature, sending, retries
- *   s3_error.c      what an answer that isn't 2xx means
+ *   s3_error.c      what an answer that isn't 2xx means; s3_absent.c  a 403 that means 404
  *   s3_list.c       ListObjectsV2
  *   s3_delete.c     DeleteObjects and DeleteObject
  *   s3_multipart.c  uploads in parts; s3_resume.c  one that an earlier put left
@@ -121,6 +121,11 @@ int s3_append_xml(struct buf *out, const char *text);
 
 /* Every S3 server answers a stored object with its ETag; who does not is none: ERR_DAMAGED. */
 int s3_require_etag(const struct store *s, const struct s3_call *c, struct err *e);
+
+/* After a GET or HEAD of an object that ended with `rc`: ERR_NOT_FOUND where that is ERR_DENIED,
+ * but the object's folder can be listed, and it is not there (one request more); else `rc` and *e
+ * as they are. */
+int s3_denied_or_absent(struct store *s, const struct s3_call *c, int rc, struct err *e);
 
 int s3_get(struct store *s, const char *name, uint64_t offset, uint64_t length, store_sink sink,
 	void *ctx, struct err *e);

@@ -142,6 +142,7 @@ int s3_get(struct store *s, const char *name, uint64_t offset, uint64_t length, 
 		store_count(s, STORE_N_RETRIES, 1);
 	}
 	store_count(s, STORE_N_BYTES_IN, d.done);
+	rc = s3_denied_or_absent(s, &c, rc, e);
 	s3_call_free(&c);
 	return rc;
 }

@@ -3,6 +3,7 @@
 
   mb BUCKET                    make a bucket
   versioning BUCKET            make it a versioned one
+  policy BUCKET FILE           who may do what there
   ls BUCKET [PREFIX]           keys and sizes, a line each
   times BUCKET [PREFIX]        keys and the times of their last change
   get BUCKET KEY               the object to stdout
@@ -112,6 +113,10 @@ def main(verb, *arguments):
     elif verb == "versioning":
         body = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
         request("PUT", *arguments, query=[("versioning", "")], body=body)
+    elif verb == "policy":
+        bucket, file = arguments
+        with open(file, "rb") as f:
+            request("PUT", bucket, query=[("policy", "")], body=f.read())
     elif verb == "ls":
         list_keys(*arguments)
     elif verb == "times":

@@ -99,6 +99,32 @@ static int list(const char *after, size_t max)
 	return store_list(s, "0000/", after, max, note_object, NULL, &e);
 }
 
+#define DENIED ERROR(403, "AccessDenied")
+#define HEAD_DENIED "{'status': 403}"
+#define FALSE_END "<IsTruncated>false</IsTruncated>"
+
+static void denied_may_mean_absent(void **state)
+{
+	(void)state;
+	struct store_object o;
+	/* Its folder can be listed, and it is not there: nothing, or what stands behind it. */
+	scripted_answers(&server, "[" DENIED "," LIST(FALSE_END) "]");
+	assert_code(get(0, 0), ERR_NOT_FOUND);
+	assert_non_null(strstr(scripted_path(&server, 1), "start-after"));
+	scripted_answers(&server, "[" HEAD_DENIED "," LIST(KEY("db/zzz") FALSE_END) "]");
+	assert_code(store_head(s, "name", &o, &e), ERR_NOT_FOUND);
+	/* It is there, something before it is, or it can't be listed either: the refusal stays. */
+	scripted_answers(&server, "[" DENIED "," LIST(KEY("db/0000/name") FALSE_END) "]");
+	assert_code(get(0, 0), ERR_DENIED);
+	scripted_answers(&server, "[" DENIED "," DENIED "]");
+	assert_code(get(0, 0), ERR_DENIED);
+	assert_int_equal(scripted_count(&server), 2);
+	/* Wrong keys: nothing more is asked. */
+	scripted_answers(&server, "[" ERROR(403, "InvalidAccessKeyId") "]");
+	assert_code(get(0, 0), ERR_DENIED);
+	assert_int_equal(scripted_count(&server), 1);
+}
+
 static void listing_goes_on_by_its_token(void **state)
 {
 	(void)state;
@@ -258,6 +284,7 @@ int main(void)
 		TEST(goes_on_where_a_transfer_broke),
 		TEST(does_not_splice_two_objects),
 		TEST(checks_ranges),
+		TEST(denied_may_mean_absent),
 		TEST(listing_goes_on_by_its_token),
 		TEST(listing_skips_what_is_not_ours),
 		TEST(listing_that_is_none_is_damaged),
