@@ -198,10 +198,16 @@ restored_rows() {
   assert_contains "Restored $dir/a.db"
   [ "$(rows "$dir/a.db")" -eq 3 ]
   dokku --force apps:destroy heir
+  # An app of its name has it from now on.
+  run dokku apps:create unseen
+  assert_success
+  assert_contains "An earlier app unseen had registered $dir/a.db: its replication goes on as this app's"
+  [ "$(dokku litestream:list --format json | jq -c 'map([.app, .left_over])')" = '[["living",false],["unseen",false]]' ]
   run dokku litestream:destroy unseen --force
   assert_success
   run host test -e "$DATA/desired/unseen.json"
   assert_status 1
+  dokku --force apps:destroy unseen
   run dokku litestream:destroy unseen --force
   assert_status 20
 }

@@ -189,8 +189,13 @@ guest() { enter env SSH_NAME=guest SSH_ORIGINAL_COMMAND="$*" dokku </dev/null; }
   run guest --force litestream:destroy gone
   assert_status 20
   host test -e "$DATA/desired/gone.json"
-  run dokku --force litestream:destroy gone
+  # Nor theirs to take over under its name, with its keys.
+  host install -m 0600 -o dokku -g dokku /dev/null "$DATA/secrets/gone.json"
+  run guest apps:create gone
   assert_success
+  refute_contains app.db
+  host test ! -e "$DATA/desired/gone.json" -a ! -e "$DATA/secrets/gone.json"
+  dokku --force apps:destroy gone
 }
 
 @test "recover is for callers who see every app" {
