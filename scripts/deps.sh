@@ -37,6 +37,9 @@ fuzzer_runtime() {
   fi
 }
 
+# Docker's client, where it is no part of docker.io: in Debian 13.
+docker_client() { ! apt-cache show docker-cli >/dev/null 2>&1 || echo docker-cli; }
+
 # Out of the names given, those that can be installed, one a line; an optional one that can't is told.
 installable() {
   local package
@@ -74,9 +77,11 @@ main() {
       exit 2
     }
     # Docker's own packages stay: Debian's would take their place.
-    [[ "$kind" != docker ]] || ! command -v dockerd >/dev/null || continue
+    [[ "$kind" != docker ]] || ! command -v dockerd >/dev/null || ! command -v docker >/dev/null || continue
     # shellcheck disable=SC2206 # package names are words
     wanted+=(${PACKAGES[$kind]})
+    # shellcheck disable=SC2207 # one word or none
+    [[ "$kind" != docker ]] || wanted+=($(docker_client))
     # shellcheck disable=SC2207 # one word or none
     [[ "$kind" != fuzz ]] || wanted+=($(fuzzer_runtime))
   done

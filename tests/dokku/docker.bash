@@ -20,8 +20,9 @@ docker_machine_start() {
 docker_obstacle() {
   local program
   for program in dockerd docker containerd runc; do
-    command -v "$program" >/dev/null || {
-      echo "$program is not installed (docker.io)"
+    # docker is a function here.
+    type -P "$program" >/dev/null || {
+      echo "$program is not installed (scripts/deps.sh docker)"
       return 0
     }
   done
