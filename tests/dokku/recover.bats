@@ -316,7 +316,8 @@ interrupted() {
   enter_words
   setsid "${ENTER[@]}" env -u SSH_ORIGINAL_COMMAND dokku litestream:recover "file://$R" --apply --yes </dev/null >"$BATS_TEST_TMPDIR/killed" 2>&1 3>&- &
   wait_until 60 host test -e "$STORAGE/app-2--db"
-  host sh -c 'kill -KILL $(pgrep -f "[s]ubcommands/(recover|create)")'
+  # Some of them may have ended in that moment.
+  host pkill -KILL -f '[s]ubcommands/(recover|create)'
   wait_until 60 host sh -c '! pgrep -f "[s]ubcommands/(recover|create)"'
   recover --apply --yes
   assert_success
