@@ -180,6 +180,8 @@ held() {
   dokku litestream:restore live-app --force >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
   CLIENT="$!"
   wait_until 60 state_is live-app restoring
+  cat "$BATS_TEST_TMPDIR/out"
+  host sh -c "tail -n 3 $LIB_ROOT/data/scheduler-docker-local/live-app/*.log"
   RESTORE="$(host pgrep -o -f '^bash .*subcommands/restore')"
   [ "$(containers live-app)" -eq 0 ]
 }
