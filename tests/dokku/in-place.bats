@@ -127,7 +127,9 @@ containers() { host sh -c "ls $LIB_ROOT/data/scheduler-docker-local/$1/*.pid 2>/
   dokku litestream:start live-app
   dokku litestream:sync live-app
   earlier="$(now)"
-  app_start live-app "$dir/live.db" -r 50
+  # Each container with numbers of its own: for a moment there are two.
+  # shellcheck disable=SC2016 # the container's shell says it
+  app_start live-app "$dir/live.db" -r 50 -w '$$'
   wait_until 60 rows_at_least "$dir/live.db" 120
 
   run dokku litestream:restore live-app <<<"no"
@@ -194,7 +196,10 @@ client_ended() {
   wait "$CLIENT" || CLIENT_STATUS="$?"
 }
 let_go() { host kill -CONT "$WORKER" 2>/dev/null || true; }
-lives() { [ "$(containers live-app)" -eq 1 ] && state_is live-app replicating; }
+lives() {
+  [ "$(containers live-app)" -eq 1 ] && state_is live-app replicating \
+    && host sh -c "kill -0 \$(cat $LIB_ROOT/data/scheduler-docker-local/live-app/*.pid)"
+}
 before_live() { host sh -c "ls -d $STORAGE/live-app--db/live.db.before-* 2>/dev/null" | wc -l; }
 no_job() { [ -z "$(host pgrep -f 'litestream (job|ctl restore)')" ]; }
 
