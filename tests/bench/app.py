@@ -182,7 +182,7 @@ def truncating(bench, seconds, writers):
         report = [bench.collect(p) for p in processes][0]
         if isinstance(replicator, Peer):
             replicator.stop(signal.SIGKILL)
-        return report | {"busy_percent": 100 * report["busy"] / max(1, report["calls"])}
+        return report | {"busy_percent": 100 * report["truncate_busy"] / max(1, report["truncate_calls"])}
 
     for _, program in alternate(bench.runs(), programs(bench)):
         found[program.name].append(beside(bench, program, "file", work))

@@ -58,9 +58,12 @@ static void test_copies(void **state)
 	assert_int_equal(ship_open(&s, &cfg), ERR_OK);
 	assert_int_equal(ship_sync(&s, 0), ERR_OK);
 	uint64_t gets = store_fault_calls("c", STORE_OP_GET);
-	for (int i = 0; i < 200; i++)
+	int merged = 0; /* at any moment: those of L1 go into L2 when they are due */
+	for (int i = 0; i < 200; i++) {
 		change(&s, db, 3000);
-	assert_true(count(meta, 1) > 0);
+		merged += count(meta, 1) > 0;
+	}
+	assert_true(merged > 0);
 	change(&s, db, 700000); /* the page table is saved */
 	change(&s, db, 3000);
 	assert_int_equal(store_fault_calls("c", STORE_OP_GET), gets);

@@ -2,11 +2,10 @@
  * truncater [-t SECONDS] [-i MS] [-T MS] DB - an app that calls wal_checkpoint(TRUNCATE) itself.
  *
  * Every -i ms (100) with a busy timeout of -T ms (5000); -i 0: never, it only watches the WAL.
- * A call counts as busy when SQLite says so: SQLITE_BUSY, or a 1 in the first column of the answer.
  * Between calls it samples the size of the WAL every 5 ms. SIGTERM ends it. The last line of stdout
  * is a JSON object: calls, busy, durations, the largest WAL seen.
  */
-#include "lib/samples.h"
+#include "lib/truncate.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -20,8 +19,8 @@ struct truncater {
 	sqlite3 *db;
 	char wal[4096];
 	int64_t seconds, every_ms, timeout_ms;
-	int64_t calls, busy, wal_max;
-	struct samples latency;
+	int64_t wal_max;
+	struct truncates calls;
 };
 
 static volatile sig_atomic_t stop;
@@ -44,22 +43,6 @@ static void watch_until(struct truncater *t, int64_t us)
 	}
 }
 
-/* True when the checkpoint was busy. */
-static bool truncate_once(sqlite3 *db)
-{
-	sqlite3_stmt *st = NULL;
-	int rc = sqlite3_prepare_v2(db, "PRAGMA wal_checkpoint(TRUNCATE)", -1, &st, NULL);
-	if (rc == SQLITE_OK)
-		rc = sqlite3_step(st);
-	bool busy = (rc & 0xff) == SQLITE_BUSY || (rc == SQLITE_ROW && sqlite3_column_int(st, 0) != 0);
-	sqlite3_finalize(st);
-	if (!busy && rc != SQLITE_ROW) {
-		fprintf(stderr, "truncater: %s\n", sqlite3_errmsg(db));
-		exit(1);
-	}
-	return busy;
-}
-
 static void truncate_all(struct truncater *t)
 {
 	int64_t now = samples_now_us();
@@ -69,10 +52,7 @@ static void truncate_all(struct truncater *t)
 		watch_until(t, next);
 		if (!t->every_ms || stop)
 			continue;
-		int64_t before = samples_now_us();
-		t->busy += truncate_once(t->db);
-		samples_add(&t->latency, samples_now_us() - before);
-		t->calls++;
+		truncates_call(&t->calls, t->db);
 	}
 }
 
@@ -101,11 +81,10 @@ int main(int argc, char **argv)
 	}
 	sqlite3_busy_timeout(t.db, (int)t.timeout_ms);
 	truncate_all(&t);
-	printf("{\"calls\":%" PRId64 ",\"busy\":%" PRId64 ",\"wal_max_bytes\":%" PRId64, t.calls,
-		t.busy, t.wal_max);
-	samples_json(&t.latency, "truncate", stdout);
+	printf("{\"wal_max_bytes\":%" PRId64 ",", t.wal_max);
+	truncates_json(&t.calls, stdout);
 	printf("}\n");
 	sqlite3_close(t.db);
-	samples_free(&t.latency);
+	samples_free(&t.calls.latency);
 	return 0;
 }

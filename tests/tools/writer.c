@@ -16,14 +16,14 @@
  *   -T MS   busy timeout (5000)
  *   -y X    PRAGMA synchronous (NORMAL)
  *   -c N    PRAGMA wal_autocheckpoint (SQLite's own default)
- *   -a PATH ack file
- *   -d      each number in the ack file is durable before the next commit (msync), as with an app
- *           that tells its client, or a log of its own, before it goes on
+ *   -k MS   its own wal_checkpoint(TRUNCATE) in between, each MS; the report tells of them
+ * (truncate.h) -a PATH ack file -d      each number in the ack file is durable before the next
+ * commit (msync), as with an app that tells its client, or a log of its own, before it goes on
  *
  * SIGTERM ends it after the commit that runs. The last line of stdout is a JSON object with what
  * was done and the latencies of the commits, from the first statement to the return of the last.
  */
-#include "lib/samples.h"
+#include "lib/truncate.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -36,7 +36,7 @@
 #include <unistd.h>
 
 struct writer {
-	int64_t id, commits, seconds, rate, batch, size, timeout_ms;
+	int64_t id, commits, seconds, rate, batch, size, timeout_ms, truncate_ms;
 	const char *synchronous, *autocheckpoint, *ack_path, *db_path;
 	bool durable_acks;
 	uint64_t random;
@@ -44,8 +44,9 @@ struct writer {
 	sqlite3_stmt *insert, *begin, *commit;
 	int64_t *acked;
 	uint8_t *body;
-	int64_t seq, done, busy;
+	int64_t seq, done, busy, truncate_at;
 	struct samples latency;
+	struct truncates truncates;
 };
 
 static volatile sig_atomic_t stop;
@@ -185,7 +186,20 @@ static void report(struct writer *w, int64_t start)
 		   ",\"seconds\":%.3f",
 		w->id, w->done, w->seq, w->busy, seconds);
 	samples_json(&w->latency, "commit", stdout);
+	if (w->truncate_ms) {
+		printf(",");
+		truncates_json(&w->truncates, stdout);
+	}
 	printf("}\n");
+}
+
+static void truncate_in_between(struct writer *w, int64_t now_us)
+{
+	if (!w->truncate_ms || now_us < w->truncate_at)
+		return;
+	if (w->truncate_at)
+		truncates_call(&w->truncates, w->db);
+	w->truncate_at = now_us + w->truncate_ms * 1000;
 }
 
 static void write_all(struct writer *w)
@@ -206,6 +220,7 @@ static void write_all(struct writer *w)
 		__atomic_store_n(w->acked, w->seq, __ATOMIC_RELEASE);
 		if (w->durable_acks && msync(w->acked, sizeof(*w->acked), MS_SYNC) != 0)
 			die(w, w->ack_path);
+		truncate_in_between(w, samples_now_us());
 	}
 	report(w, start);
 }
@@ -213,7 +228,7 @@ static void write_all(struct writer *w)
 static void usage(void)
 {
 	fprintf(stderr, "usage: writer [-w N] [-n N] [-t S] [-r N] [-b N] [-s BYTES] [-S SEED]"
-					" [-T MS] [-y SYNCHRONOUS] [-c PAGES] [-a ACKFILE [-d]] DB\n");
+					" [-T MS] [-y SYNCHRONOUS] [-c PAGES] [-k MS] [-a ACKFILE [-d]] DB\n");
 	exit(2);
 }
 
@@ -228,14 +243,15 @@ static int64_t number(const char *text)
 
 static void options(struct writer *w, int argc, char **argv)
 {
-	for (int c; (c = getopt(argc, argv, "w:n:t:r:b:s:S:T:y:c:a:d")) != -1;) {
+	for (int c; (c = getopt(argc, argv, "w:n:t:r:b:s:S:T:y:c:k:a:d")) != -1;) {
 		int64_t *numbers['z'] = {['w'] = &w->id,
 			['n'] = &w->commits,
 			['t'] = &w->seconds,
 			['r'] = &w->rate,
 			['b'] = &w->batch,
 			['s'] = &w->size,
-			['T'] = &w->timeout_ms};
+			['T'] = &w->timeout_ms,
+			['k'] = &w->truncate_ms};
 		if (c == 'S')
 			w->random = (uint64_t)number(optarg);
 		else if (c == 'y')
@@ -276,6 +292,7 @@ int main(int argc, char **argv)
 	sqlite3_finalize(w.commit);
 	sqlite3_close(w.db);
 	samples_free(&w.latency);
+	samples_free(&w.truncates.latency);
 	free(w.body);
 	return 0;
 }
