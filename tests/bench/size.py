@@ -162,8 +162,15 @@ def thousand(bench):
 
 
 def state_parts(db):
-    """Bytes in the state folder of a database: local copies, staging, and the rest (tables and journal)."""
+    """Bytes in the state folder of a database: local copies, staging, and the rest (tables and journal).
+
+    A page table that is just being written anew, aside, is waited for: for that moment there are two.
+    """
     folder = os.path.join(os.path.dirname(db), f".{os.path.basename(db)}-litestream")
+    for _ in range(100):
+        if not any(".tmp-" in name for _, _, files in os.walk(folder) for name in files):
+            break
+        time.sleep(0.1)
     parts = {"copies": 0, "staging": 0, "rest": 0}
     for path, _, files in os.walk(folder):
         for name in files:
