@@ -33,6 +33,19 @@ int folder_open(struct folder *f, const char *path, struct err *e)
 		"cannot open the folder %s", path);
 }
 
+int folder_open_of(struct folder *f, const char *file, const char *doing, struct err *e)
+{
+	char *dir = fs_dirname(file);
+	*f = FOLDER_NONE;
+	if (!dir)
+		return err_nomem(e, doing);
+	int rc = folder_open(f, dir, e);
+	if (rc == ERR_NOT_FOUND)
+		rc = err_set(e, ERR_IO, "cannot create %s: there is no folder %s", file, dir);
+	free(dir);
+	return rc;
+}
+
 static int make_in(const struct folder *in, const char *name, struct err *e)
 {
 	if (!fs_mkdirat(in->fd, name, 0700) && !folder_sync(in))
@@ -230,16 +243,10 @@ int folder_replace_file(const struct folder *f, const char *name, const void *da
 int fs_replace_file(const char *path, const void *data, size_t n, mode_t mode, struct err *e)
 {
 	struct folder f;
-	char *dir = fs_dirname(path);
-	if (!dir)
-		return err_nomem(e, "writing a file");
-	int rc = folder_open(&f, dir, e);
-	if (rc == ERR_NOT_FOUND)
-		rc = err_set(e, ERR_IO, "cannot create %s: there is no folder %s", path, dir);
+	int rc = folder_open_of(&f, path, "writing a file", e);
 	if (!rc)
 		rc = folder_replace_file(&f, fs_basename(path), data, n, mode, e);
 	folder_close(&f);
-	free(dir);
 	return rc;
 }
 

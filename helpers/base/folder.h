@@ -28,6 +28,10 @@ struct folder {
  */
 int folder_open(struct folder *f, const char *path, struct err *e);
 
+/* The folder that a file is to be made in. As folder_open, but ERR_IO naming both where there is
+ * none; `doing` says what for when memory is out. */
+int folder_open_of(struct folder *f, const char *file, const char *doing, struct err *e);
+
 /* The folder of this name in another one; made (0700, durable) where `make` and it is missing.
  * ERR_NOT_FOUND, ERR_DATABASE for a link or what is no folder, ERR_IO, ERR_NOMEM. */
 int folder_open_in(

@@ -167,16 +167,10 @@ int pagesums_save_in(
 int pagesums_save(const struct pagesums *p, const char *path, struct err *e)
 {
 	struct folder f;
-	char *dir = fs_dirname(path);
-	if (!dir)
-		return err_nomem(e, "writing the page table");
-	int rc = folder_open(&f, dir, e);
-	if (rc == ERR_NOT_FOUND)
-		rc = err_set(e, ERR_IO, "cannot create %s: there is no folder %s", path, dir);
+	int rc = folder_open_of(&f, path, "writing the page table", e);
 	if (!rc)
 		rc = pagesums_save_in(p, &f, fs_basename(path), e);
 	folder_close(&f);
-	free(dir);
 	return rc;
 }
 
