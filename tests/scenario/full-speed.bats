@@ -109,11 +109,12 @@ full_speed() {
 # acknowledgements that are durable before it goes on. Without that last a writer hardly lets the write lock go, and
 # no replicator can make TRUNCATE quicker than SQLite is by itself (docs/PERFORMANCE.md).
 @test "an app's own TRUNCATE in between its commits, two writers at full speed" {
+  seconds=$((seconds / 2))
   replicate ship "$db" "file://$BATS_TEST_TMPDIR/replica"
   sync_now ship "$db"
-  spawn writer1 "$TOOLS/writer" -w 1 -d -c 0 -k 50 -t "$((seconds / 2))" -a ack1 "$db"
-  spawn writer2 "$TOOLS/writer" -w 2 -d -c 0 -t "$((seconds / 2))" -S 2 -a ack2 "$db"
-  spawn reader "$TOOLS/reader" -t "$((seconds / 2))" "$db"
+  spawn writer1 "$TOOLS/writer" -w 1 -d -c 0 -k 50 -t "$seconds" -a ack1 "$db"
+  spawn writer2 "$TOOLS/writer" -w 2 -d -c 0 -t "$seconds" -S 2 -a ack2 "$db"
+  spawn reader "$TOOLS/reader" -t "$seconds" "$db"
   local name
   for name in writer1 writer2 reader; do
     finish "$name"
