@@ -181,8 +181,8 @@ demo: deps
 	@$(MAKE) -s all $(TOOLS)
 	@BUILD=$(BUILD) S3=$(S3) scripts/demo.sh
 
-# `make bench BENCH='--only quiet'`: some of it. Takes about 40 minutes; bench-quick two, soak half an hour.
-.PHONY: bench bench-quick bench-docs soak
+# `make bench BENCH='--only quiet'`: some of it. Takes about 40 minutes; bench-quick two, flat half an hour.
+.PHONY: bench bench-quick bench-docs flat
 BENCH ?=
 bench: test-deps
 	$(MAKE) all $(TOOLS) $(BENCHES) $(BENCH_PRELOADS)
@@ -191,15 +191,15 @@ bench: test-deps
 bench-quick:
 	$(MAKE) bench BENCH='--quick $(BENCH)'
 
-# Puts what the last whole runs of bench and soak found into docs/.
+# Puts what the last whole runs of bench and flat found into docs/.
 bench-docs:
 	BUILD=$(BUILD) tests/bench/docs.py
 
 # Are memory, threads and descriptors flat? MINUTES of it.
 MINUTES ?= 30
-soak: test-deps
+flat: test-deps
 	$(MAKE) all $(BENCH_PRELOADS)
-	BUILD=$(BUILD) tests/bench/soak.py -m $(MINUTES)
+	BUILD=$(BUILD) tests/bench/flat.py -m $(MINUTES)
 
 .PHONY: lint
 lint:

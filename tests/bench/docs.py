@@ -3,8 +3,8 @@
 
 Between <!-- figures --> and <!-- /figures -->: the machine and the table of `make bench`
 ($BUILD/bench.json); between <!-- costs --> and <!-- /costs -->: $BUILD/costs.md, between
-<!-- year --> and <!-- /year -->: $BUILD/year.md; between <!-- soak --> and
-<!-- /soak -->: $BUILD/soak.md. What was not run stays as it is. A part of a bench (`--only` without
+<!-- year --> and <!-- /year -->: $BUILD/year.md; between <!-- flat --> and
+<!-- /flat -->: $BUILD/flat.md. What was not run stays as it is. A part of a bench (`--only` without
 `--add`) or a quick one is not put anywhere.
 """
 
@@ -62,6 +62,6 @@ def put(file, name, text):
 
 
 put("PERFORMANCE.md", "figures", figures())
-put("PERFORMANCE.md", "soak", read("soak.md"))
+put("PERFORMANCE.md", "flat", read("flat.md"))
 put("COSTS.md", "costs", read("costs.md"))
 put("COSTS.md", "year", read("year.md"))

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""soak.py [-m MINUTES] [-s SECONDS] - do memory, threads and descriptors stay flat?
+"""flat.py [-m MINUTES] [-s SECONDS] - do memory, threads and descriptors stay flat?
 
 Two workers run for MINUTES (30), each a `litestream replicate` with three databases: one written at 20
 commits a second, one in bursts (some thousand commits, then nobody has it open for a while), one once in
@@ -12,7 +12,7 @@ tenth is left out; medians of the first and the last third of the rest are compa
 straight line through all of it is told. Flat: memory has grown by at most 5 % or 512 KB, threads by 1,
 descriptors by 2. At the end every database is restored and must hold the last commit.
 
-Prints a table ($BUILD/soak.md); all samples are in $BUILD/soak.json. Exit code 1 when something is not flat.
+Prints a table ($BUILD/flat.md); all samples are in $BUILD/flat.json. Exit code 1 when something is not flat.
 """
 
 import argparse
@@ -181,7 +181,7 @@ def watch(workers, seconds, every):
     return samples
 
 
-def soak(bench, minutes, every):
+def measure(bench, minutes, every):
     fast = {
         "LD_PRELOAD": os.path.join(bench.build, "bench", "fast_clock.so"),
         "FAST_CLOCK": str(FACTOR), "FAST_CLOCK_FROM": str(int(time.time() * 1000)),
@@ -221,10 +221,10 @@ def main():
     options = parser.parse_args()
     bench = Bench(os.path.abspath(os.environ.get("BUILD", "build")), False, False)
     try:
-        samples = soak(bench, options.minutes, options.seconds)
+        samples = measure(bench, options.minutes, options.seconds)
     finally:
         bench.close()
-    with open(os.path.join(bench.build, "soak.json"), "w", encoding="utf-8") as f:
+    with open(os.path.join(bench.build, "flat.json"), "w", encoding="utf-8") as f:
         json.dump(samples, f, indent=1)
     rows = [row for label, found in samples.items() for row in judge(label, found)]
     lines = [f"{options.minutes:g} minutes, {sum(map(len, samples.values()))} samples.", ""]
@@ -233,7 +233,7 @@ def main():
         unit, verdict = " kB" if key in ("rss", "anonymous") else "", "flat" if flat else "GROWS"
         lines.append(f"| {label} | {key} | {first:.0f}{unit} | {last:.0f}{unit} | {an_hour:+.1f}{unit} | {verdict} |")
     print("\n" + "\n".join(lines))
-    with open(os.path.join(bench.build, "soak.md"), "w", encoding="utf-8") as f:
+    with open(os.path.join(bench.build, "flat.md"), "w", encoding="utf-8") as f:
         f.write("\n".join(lines) + "\n")
     sys.exit(0 if all(row[-1] for row in rows) else 1)
 
