@@ -55,6 +55,13 @@ void ship_set_clock(int64_t by_ms)
 	ahead_ms = by_ms;
 }
 
+void ship_begin_hour(void)
+{
+	const int64_t hour = INT64_C(3600) * 1000, into = INT64_C(300) * 1000;
+	ship_set_clock(0);
+	ship_set_clock((hour + into - set_wall_ms() % hour) % hour);
+}
+
 /* ---- driving ---- */
 
 struct replicator_config ship_config(const char *db, const char *url)

@@ -52,6 +52,10 @@ struct replicator_status ship_status(struct ship *s);
 /* Moves the clock: monotonic, boot and wall. */
 void ship_skip(int64_t ms);
 
+/* The wall clock alone is ahead of the right time, by less than an hour, so that an hour of it
+ * began five minutes ago: for a test that asks what goes, where each hour's last state stays. */
+void ship_begin_hour(void);
+
 /* The wall clock alone is so much ahead of the right time from now on; 0 = none. */
 void ship_set_clock(int64_t by_ms);
 
