@@ -4,7 +4,12 @@
  *
  * The file is read strictly where it matters (version, types, sizes); a key that is missing is 0 or
  * "", which every member takes for "unknown".
+ *
+ * The last member is a CRC-64 of all text before it: a disk that gives back other digits than were
+ * written must not make us go on behind another TXID. A file without it is from a version that
+ * wrote none.
  */
+#include "base/digest.h"
 #include "base/json.h"
 #include "conf/state_internal.h"
 
@@ -134,12 +139,41 @@ static int read_object(const char *file, const json_t *root, struct state *s, st
 	return ERR_OK;
 }
 
+/* ",\n  \"crc64\": \"0123456789abcdef\"\n}": how a file ends that has a checksum. */
+#define CHECKSUM "crc64"
+#define TAIL_BEFORE ",\n  \"" CHECKSUM "\": \""
+#define TAIL_AFTER "\"\n}"
+#define TAIL_SIZE (sizeof(TAIL_BEFORE) - 1 + 16 + sizeof(TAIL_AFTER) - 1)
+
+static void make_tail(const void *text, size_t n, char out[TAIL_SIZE + 1])
+{
+	snprintf(out, TAIL_SIZE + 1, TAIL_BEFORE "%016" PRIx64 TAIL_AFTER, crc64_iso(0, text, n));
+}
+
+static bool has_tail(const struct buf *b)
+{
+	char tail[TAIL_SIZE + 1];
+	if (b->len < TAIL_SIZE)
+		return false;
+	make_tail(b->data, b->len - TAIL_SIZE, tail);
+	return memcmp(b->data + b->len - TAIL_SIZE, tail, TAIL_SIZE) == 0;
+}
+
+static int read_checked(
+	const char *file, const struct buf *b, const json_t *root, struct state *s, struct err *e)
+{
+	if (json_object_get(root, CHECKSUM) && !has_tail(b))
+		return err_set(
+			e, ERR_DAMAGED, "%s does not have the checksum that it was written with", file);
+	return read_object(file, root, s, e);
+}
+
 static int parse(const char *file, const struct buf *b, struct state *s, struct err *e)
 {
 	json_error_t why;
 	json_t *root = json_loadb(buf_str(b), b->len, JSON_REJECT_DUPLICATES, &why);
 	int rc = json_is_object(root)
-				 ? read_object(file, root, s, e)
+				 ? read_checked(file, b, root, s, e)
 				 : err_set(e, ERR_DAMAGED, "%s is not a state file: %s", file, why.text);
 	json_decref(root);
 	return rc;
@@ -199,6 +233,15 @@ static json_t *make_member(const struct member *m, const void *at)
 	return NULL;
 }
 
+/* In the place of the "\n}" that the object ends with. */
+static int append_tail(struct buf *out)
+{
+	char tail[TAIL_SIZE + 1];
+	out->len -= strlen("\n}");
+	make_tail(out->data, out->len, tail);
+	return buf_append(out, tail, TAIL_SIZE) ? ERR_NOMEM : ERR_OK;
+}
+
 /* By json_append_lines, which notices when memory was wanting for a part of the text: jansson's
  * json_dumps leaves out the key it was wanting for. */
 int state_json_encode(const struct state *s, struct buf *out)
@@ -210,5 +253,5 @@ int state_json_encode(const struct state *s, struct buf *out)
 			root, members[i].name, make_member(&members[i], (const char *)s + members[i].offset));
 	rc = rc ? ERR_NOMEM : json_append_lines(out, root);
 	json_decref(root);
-	return rc;
+	return rc ? rc : append_tail(out);
 }
