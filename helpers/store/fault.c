@@ -286,6 +286,31 @@ static int fault_head(struct store *s, const char *name, struct store_object *ou
 	return lose ? fail(s, &fault, name, e) : rc;
 }
 
+struct hider {
+	const struct store_fault *fault;
+	store_list_fn fn;
+	void *ctx;
+	size_t max, given;
+	bool full;
+};
+
+static int hide(void *ctx, const struct store_object *o, struct err *e)
+{
+	struct hider *h = ctx;
+	if (h->fault->hides(h->fault->ctx, o->name))
+		return ERR_OK;
+	h->full = h->max && h->given++ == h->max;
+	return h->full ? ERR_CANCELLED : h->fn(h->ctx, o, e);
+}
+
+/* What is hidden does not count against the bound. */
+static int list_hidden(
+	struct store *s, const char *prefix, const char *after, struct hider *h, struct err *e)
+{
+	int rc = store_list(inner_of(s), prefix, after, 0, hide, h, e);
+	return h->full ? ERR_OK : rc;
+}
+
 static int fault_list(struct store *s, const char *prefix, const char *after, size_t max,
 	store_list_fn fn, void *ctx, struct err *e)
 {
@@ -294,6 +319,9 @@ static int fault_list(struct store *s, const char *prefix, const char *after, si
 	int rc;
 	if (before(s, STORE_OP_LIST, prefix, &fault, &lose, &rc, e))
 		return rc;
+	struct hider hider = {.fault = &fault, .fn = fn, .ctx = ctx, .max = max};
+	if (fault.action == STORE_FAULT_HIDE)
+		return list_hidden(s, prefix, after, &hider, e);
 	rc = store_list(inner_of(s), prefix, after, max, fn, ctx, e);
 	return lose ? fail(s, &fault, prefix, e) : rc;
 }

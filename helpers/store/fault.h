@@ -30,6 +30,7 @@ enum store_fault_action {
 	STORE_FAULT_DELAY,       /* clock_sleep_us(delay_us), or until cancelled, then as usual */
 	STORE_FAULT_CUT,         /* get: `code` after `cut` bytes; put: the object holds only those */
 	STORE_FAULT_HOOK,        /* calls `hook` first, then as usual */
+	STORE_FAULT_HIDE,        /* list: without the objects that `hides` is true of */
 };
 
 struct store_fault {
@@ -42,6 +43,7 @@ struct store_fault {
 	int64_t delay_us;
 	uint64_t cut;
 	void (*hook)(void *ctx, const char *name);
+	bool (*hides)(void *ctx, const char *name); /* relative to the prefix, as it is listed */
 	void *ctx;
 };
 

@@ -70,6 +70,34 @@ static void strikes_by_name_for_ever_until_healed(void **state)
 	assert_int_equal(put("0009/a"), ERR_OK);
 }
 
+static bool is_b(void *ctx, const char *name)
+{
+	(void)ctx;
+	return strcmp(name, "b") == 0;
+}
+
+static int join(void *ctx, const struct store_object *o, struct err *err)
+{
+	(void)err;
+	strcat(ctx, o->name);
+	return ERR_OK;
+}
+
+static void hides_what_is_there_from_a_listing(void **state)
+{
+	(void)state;
+	struct store_object o;
+	char names[8] = "", first[8] = "";
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(put((const char *[]){"0/a", "0/b", "0/c"}[i]), ERR_OK);
+	add((struct store_fault){.op = STORE_OP_LIST, .action = STORE_FAULT_HIDE, .hides = is_b});
+	assert_int_equal(store_list(s, "0/", NULL, 0, join, names, &e), ERR_OK);
+	assert_string_equal(names, "ac");
+	assert_int_equal(store_list(s, "0/", "a", 1, join, first, &e), ERR_OK);
+	assert_string_equal(first, "c");
+	assert_int_equal(store_head(s, "0/b", &o, &e), ERR_OK);
+}
+
 static void loses_the_answer_but_not_the_object(void **state)
 {
 	(void)state;
@@ -175,6 +203,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(strikes_the_nth_call_some_times),
 		TEST(strikes_by_name_for_ever_until_healed),
+		TEST(hides_what_is_there_from_a_listing),
+		TEST(hides_what_is_there_from_a_listing),
 		TEST(loses_the_answer_but_not_the_object),
 		TEST(cuts_what_is_read_and_written),
 		TEST(calls_a_hook_and_goes_on),
