@@ -21,6 +21,7 @@
 #include <string.h>
 
 #define STRANGERS_MAX 1000
+#define UNLISTED_MAX 100 /* files that are asked for by name */
 
 /* ---- our own state ---- */
 
@@ -153,6 +154,35 @@ static int list_all(struct store *s, struct listing *l, struct err *e)
 	return rc;
 }
 
+/*
+ * A listing may lag behind the objects themselves (Swift's does). The L0 that our state says was
+ * there is asked for by name before anything is made of its absence, and those before it, too.
+ */
+static int add_unlisted(struct replicator *r, struct listing *l, struct err *e)
+{
+	const struct state *s = &r->work.state;
+	uint64_t listed = ltxset_max_txid(&l->set);
+	uint64_t known = s->restored_of > s->txid ? s->restored_of : s->txid;
+	for (uint64_t txid = known; txid > listed && known - txid < UNLISTED_MAX; txid--) {
+		char name[FENCE_NAME_SIZE];
+		struct store_object o;
+		struct err why = ERR_INIT;
+		fence_name(r->store, 0, txid, txid, name);
+		int rc = store_head(r->store, name, &o, &why);
+		if (rc == ERR_NOT_FOUND)
+			break;
+		if (rc) {
+			*e = why;
+			return rc;
+		}
+		struct ltx_file f = {0, txid, txid, o.size, o.modified_ms};
+		if (ltxset_add(&l->set, &f))
+			return err_nomem(e, "listing the replica");
+		ltxset_sort(&l->set);
+	}
+	return ERR_OK;
+}
+
 /* The file that ends last, an L0 where there is one: files are sorted by level. */
 static const struct ltx_file *last_file(const struct ltx_set *set, uint64_t max)
 {
@@ -212,6 +242,8 @@ static int gather(struct replicator *r, struct start_facts *f, struct err *e)
 	struct listing l = {.level = 0};
 	ltxset_init(&l.set);
 	int rc = list_all(r->store, &l, e);
+	if (!rc && r->work.have_state)
+		rc = add_unlisted(r, &l, e);
 	if (!rc)
 		rc = keep_listing(r, &l.set, e);
 	if (!rc) {

@@ -3,10 +3,13 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "restore/fetch.h"
 #include "restore/header.h"
 #include "restore/v3.h"
 
 #include <string.h>
+
+#define UNLISTED_MAX 1000 /* files that are asked for by name */
 
 struct planning {
 	struct choice *c;
@@ -54,9 +57,44 @@ static int list_new(struct planning *p, struct err *e)
 	return rc;
 }
 
+/*
+ * A listing may lag behind the objects (Swift's does), and what is restored would silently be an
+ * older state: the L0s that would come next are asked for by name. One request where the listing
+ * tells all.
+ */
+static int add_unlisted(struct planning *p, struct err *e)
+{
+	struct store *s = p->c->store;
+	const char *scheme = store_capabilities(s)->scheme;
+	uint64_t max = ltxset_max_txid(&p->set), wanted = p->c->target->txid;
+	if (!max || (wanted && wanted <= max) || !strcmp(scheme, "file") || !strcmp(scheme, "mem"))
+		return ERR_OK;
+	for (unsigned i = 1; i <= UNLISTED_MAX; i++) {
+		struct ltx_file f = {.min_txid = max + i, .max_txid = max + i};
+		char name[FETCH_NAME_SIZE];
+		struct store_object o;
+		struct err why = ERR_INIT;
+		int rc = store_head(s, fetch_object_name(s, &f, name), &o, &why);
+		if (rc == ERR_NOT_FOUND)
+			break;
+		if (rc) {
+			*e = why;
+			return rc;
+		}
+		f.size = o.size;
+		f.modified_ms = o.modified_ms;
+		if (ltxset_add(&p->set, &f))
+			return err_nomem(e, "listing the replica");
+	}
+	ltxset_sort(&p->set);
+	return ERR_OK;
+}
+
 static int list(struct planning *p, struct err *e)
 {
 	int rc = p->c->target->txid ? list_new(p, e) : list_both(p, e);
+	if (!rc)
+		rc = add_unlisted(p, e);
 	p->c->highest_txid = ltxset_max_txid(&p->set);
 	p->c->empty = p->set.count == 0 && p->old.count == 0;
 	return rc;

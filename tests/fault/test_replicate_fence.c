@@ -7,7 +7,6 @@
 #include "format/ltxset.h"
 #include "replicate/fence.h"
 #include "replicate/manifest.h"
-#include "restore/restore.h"
 #include "store/fault.h"
 #include "store/mem.h"
 
@@ -247,19 +246,6 @@ static void test_lost_state(void **state)
 }
 
 /* ---- restored ---- */
-
-static void restore_to(struct bed *b, const struct node *n, uint64_t txid)
-{
-	struct store *s = NULL;
-	struct restore_options o = {.target.txid = txid, .output = n->db};
-	struct restore_result result = {0};
-	assert_int_equal(store_open(&s, "fault://f", NULL, &b->e), 0);
-	int rc = restore_run(s, &o, &result, &b->e);
-	if (rc)
-		fail_msg("%s", b->e.text);
-	restore_plan_free(&result.plan);
-	store_close(s);
-}
 
 static uint64_t bytes_put(struct node *n)
 {

@@ -9,6 +9,7 @@
 #include "lib/scene.h"
 
 #include "base/fs.h"
+#include "restore/restore.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -43,6 +44,20 @@ static inline void node_init(struct bed *bed, struct node *n, const char *name, 
 	snprintf(n->meta, sizeof(n->meta), "%s/.app.db-litestream", n->dir);
 	snprintf(n->url, sizeof(n->url), "fault://%s", fault);
 	n->cfg = ship_config(n->db, n->url);
+}
+
+/* Restores the replica, as it was at `txid` (0 = is), where the node's database will be. */
+static inline void restore_to(struct bed *b, const struct node *n, uint64_t txid)
+{
+	struct store *s = NULL;
+	struct restore_options o = {.target.txid = txid, .output = n->db};
+	struct restore_result result = {0};
+	assert_int_equal(store_open(&s, "fault://f", NULL, &b->e), 0);
+	int rc = restore_run(s, &o, &result, &b->e);
+	if (rc)
+		fail_msg("%s", b->e.text);
+	restore_plan_free(&result.plan);
+	store_close(s);
 }
 
 static inline int teardown(void **state)
