@@ -3,10 +3,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#include <ctype.h>
 #include <string.h>
 
 #define REPEAT_US (INT64_C(30) * 1000000)
 #define REPEAT_MAX_US (INT64_C(3600) * 1000000)
+#define FLAPPING_US (INT64_C(300) * 1000000)
 
 const char *replicator_state_name(enum replicator_state s)
 {
@@ -66,30 +68,59 @@ static enum log_level level_of(enum replicator_state s)
 	return s == REPLICATOR_WAITING || rank(s) == 0 ? LOG_INFO : LOG_WARN;
 }
 
-static int64_t next_pause(const struct repeat *r, enum log_level level, bool same)
+/* Of the words without their numbers, hexadecimal ones too: libcurl says after how many
+ * milliseconds nobody answered, and files are named by TXID. (FNV-1a) */
+static uint64_t digest_words(const struct trouble *t)
+{
+	uint64_t sum = UINT64_C(0xcbf29ce484222325) ^ (uint64_t)t->state;
+	for (const char *p = t->reason; *p; p++)
+		if (!isxdigit((unsigned char)*p))
+			sum = (sum ^ (unsigned char)*p) * UINT64_C(0x100000001b3);
+	return sum;
+}
+
+static bool is_news(struct repeat *r, uint64_t sum)
+{
+	for (unsigned i = 0; i < r->n_known; i++)
+		if (r->known[i] == sum)
+			return false;
+	if (r->n_known == REPEAT_KNOWN)
+		return false;
+	r->known[r->n_known++] = sum;
+	return true;
+}
+
+static int64_t next_pause(const struct repeat *r, enum log_level level, bool news)
 {
 	if (level == LOG_INFO)
 		return INT64_MAX;
-	int64_t pause = same ? r->pause_us * 2 : REPEAT_US;
+	int64_t pause = !r->pause_us ? REPEAT_US : news ? r->pause_us : r->pause_us * 2;
 	return pause < REPEAT_MAX_US ? pause : REPEAT_MAX_US;
+}
+
+static void end_of_well(struct repeat *r, int64_t now)
+{
+	if (r->well_us && now - r->well_us >= FLAPPING_US)
+		r->pause_us = r->n_known = 0;
+	r->well_us = 0;
 }
 
 static bool log_trouble(struct repeat *r, const char *name, const struct trouble *t)
 {
 	int64_t now = clock_mono_us();
-	bool same = strncmp(r->text, t->reason, sizeof(r->text) - 1) == 0;
+	end_of_well(r, now);
+	bool news = is_news(r, digest_words(t));
 	r->count++;
-	if (same && now - r->logged_us < r->pause_us)
+	if (!news && now - r->logged_us < r->pause_us)
 		return false;
 	enum log_level level = level_of(t->state);
 	const char *state = replicator_state_name(t->state);
-	if (same)
+	if (!news)
 		log_write(level, "%s: %s: %s (%u times)", name, state, t->reason, r->count);
 	else
 		log_write(level, "%s: %s: %s", name, state, t->reason);
-	copy_text(r->text, sizeof(r->text), t->reason);
 	r->logged_us = now;
-	r->pause_us = next_pause(r, level, same);
+	r->pause_us = next_pause(r, level, news);
 	r->count = 0;
 	return true;
 }
@@ -104,6 +135,15 @@ static void log_recovery(struct health *h, const char *name)
 	h->told = false;
 }
 
+static void note_well(struct repeat *r)
+{
+	if (r->well_us)
+		return;
+	r->well_us = clock_mono_us();
+	if (r->pause_us > FLAPPING_US)
+		r->pause_us = FLAPPING_US;
+}
+
 void health_set(struct health *h, const char *name, enum health_side side,
 	enum replicator_state state, const struct err *why)
 {
@@ -112,7 +152,7 @@ void health_set(struct health *h, const char *name, enum health_side side,
 	t->code = rank(state) && why ? (int)why->code : ERR_OK;
 	copy_text(t->reason, sizeof(t->reason), rank(state) && why ? why->text : "");
 	if (!rank(state)) {
-		h->repeat[side].pause_us = REPEAT_US;
+		note_well(&h->repeat[side]);
 		log_recovery(h, name);
 		return;
 	}

@@ -20,11 +20,20 @@ struct trouble {
 	char reason[512];
 };
 
-/* The same line again is logged after 30 s at the earliest, then after twice as long each time, up
- * to an hour, with how often it came; what is no warning is not said again while it lasts. */
+#define REPEAT_KNOWN 8
+
+/*
+ * What the log was told of one side. A sentence that it knows, whatever the numbers in it, is
+ * logged again after 30 s at the earliest, then after twice as long each time, up to an hour, with
+ * how often anything was wrong since; what is no warning is not said again while it lasts. A store
+ * that comes and goes is no news each time: the pauses grow on, up to five minutes, until it was
+ * well for so long.
+ */
 struct repeat {
-	char text[256];
+	uint64_t known[REPEAT_KNOWN]; /* digests of the sentences; what comes after these is no news */
+	unsigned n_known;
 	int64_t logged_us, pause_us;
+	int64_t well_us; /* since when nothing is wrong; 0 = something is */
 	unsigned count;
 };
 
