@@ -52,7 +52,8 @@ static void response_reset(struct http_response *r, size_t max_body)
 bool http_response_header(const struct http_response *r, const char *name, char *out, size_t size)
 {
 	size_t n = strlen(name);
-	for (const char *p = buf_str(&r->headers); *p; p = strchr(p, '\n') + 1) {
+	const char *p = buf_str(&r->headers);
+	for (size_t line; (line = strcspn(p, "\n")) > 0; p += line + (p[line] == '\n')) {
 		if (strncmp(p, name, n) != 0 || p[n] != ':')
 			continue;
 		p += n + 1 + strspn(p + n + 1, " ");
@@ -78,6 +79,11 @@ static size_t on_header(char *line, size_t size, size_t count, void *ctx)
 	const char *colon = memchr(line, ':', end);
 	if (!colon)
 		return n;
+	/* libcurl before 7.84 passes it on; behind it nothing would be found any more. */
+	if (memchr(line, '\0', end)) {
+		x->rc = err_set(x->e, ERR_DAMAGED, "the answer has a header with a NUL byte");
+		return 0;
+	}
 	for (char *p = line; p < colon; p++)
 		*p = (char)tolower((unsigned char)*p);
 	int rc = buf_append(&x->r->headers, line, end);
