@@ -192,6 +192,12 @@ static int read_one(struct run *r, size_t i, struct err *e)
 	return rc;
 }
 
+/* Sizes are what the store says: many of them together may be more than there can be. */
+static uint64_t add_sizes(uint64_t a, uint64_t b)
+{
+	return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
 static int start_fetch(struct run *r, struct err *e)
 {
 	const struct restore_plan *plan = &r->result->plan;
@@ -201,7 +207,7 @@ static int start_fetch(struct run *r, struct err *e)
 	r->bytes_done = r->bytes_total = 0;
 	for (size_t i = 0; i < plan->count; i++) {
 		r->files[i] = plan->files[plan->count - 1 - i];
-		r->bytes_total += r->files[i].size;
+		r->bytes_total = add_sizes(r->bytes_total, r->files[i].size);
 	}
 	const struct fetch_list list = {.ltx = r->files, .count = plan->count};
 	const struct fetch_limits limits = fetch_limits_for(r->store, r->options->parallelism);

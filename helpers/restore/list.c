@@ -19,10 +19,12 @@
 #define WAVE_FIRST 4
 #define WAVE_GROWTH 4
 #define WAVE_MAX 20
+#define WAVES_IDLE 8 /* that found nothing, one after the other, where a file had been seen */
 
 struct level_list {
 	struct store *store;
 	int level;
+	size_t *total; /* files of the whole listing */
 	struct ltx_set set;
 	struct err err;
 	/* A range: names after that of TXID `after`, up to TXID `end`. */
@@ -43,12 +45,16 @@ static int add_object(void *ctx, const struct store_object *o, struct err *e)
 		l->beyond = f.min_txid;
 		return err_set(e, ERR_CANCELLED, "the end of the range");
 	}
+	if (__atomic_add_fetch(l->total, 1, __ATOMIC_RELAXED) > RESTORE_FILES_MAX)
+		return err_set(e, ERR_DAMAGED, "%s has more than %zu LTX files, which no replica has",
+			store_url(l->store), RESTORE_FILES_MAX);
 	return ltxset_add(&l->set, &f) ? err_nomem(e, "listing the replica") : ERR_OK;
 }
 
-static void level_init(struct level_list *l, struct store *s, int level)
+static void level_init(struct level_list *l, struct store *s, int level, size_t *total)
 {
-	*l = (struct level_list){.store = s, .level = level, .err = ERR_INIT, .end = UINT64_MAX};
+	*l = (struct level_list){
+		.store = s, .level = level, .total = total, .err = ERR_INIT, .end = UINT64_MAX};
 	ltxset_init(&l->set);
 }
 
@@ -77,6 +83,12 @@ static int merge(struct level_list *l, struct ltx_set *set, struct err *e)
 		*e = l->err;
 		return l->err.code;
 	}
+	if (set->count == 0) {
+		struct ltx_set empty = *set;
+		*set = l->set;
+		l->set = empty;
+		return ERR_OK;
+	}
 	for (size_t i = 0; i < l->set.count; i++)
 		if (ltxset_add(set, &l->set.files[i]))
 			return err_nomem(e, "listing the replica");
@@ -84,13 +96,13 @@ static int merge(struct level_list *l, struct ltx_set *set, struct err *e)
 }
 
 /* n ranges from after `after` on. *next = where the next wave begins, 0 = the listing is over. */
-static int list_wave(struct pool *pool, struct store *s, uint64_t after, size_t n,
+static int list_wave(struct pool *pool, const struct level_list *first, uint64_t after, size_t n,
 	struct ltx_set *set, uint64_t *next, struct err *e)
 {
 	struct level_list ranges[WAVE_MAX];
 	int rc = ERR_OK;
 	for (size_t i = 0; i < n; i++) {
-		level_init(&ranges[i], s, 0);
+		level_init(&ranges[i], first->store, 0, first->total);
 		ranges[i].after = after + i * RANGE;
 		ranges[i].end = ranges[i].after + RANGE;
 		pool_run(pool, list_level, &ranges[i]);
@@ -110,11 +122,17 @@ static int list_wave(struct pool *pool, struct store *s, uint64_t after, size_t 
 static int list_rest(const struct level_list *first, struct ltx_set *set, struct err *e)
 {
 	struct pool *pool = NULL;
-	size_t n = WAVE_FIRST, last = first->set.count;
+	size_t n = WAVE_FIRST, last = first->set.count, idle = 0;
 	uint64_t after = last ? first->set.files[last - 1].min_txid : 1;
 	int rc = pool_new(&pool, WAVE_MAX, WAVE_MAX, e);
 	while (!rc && after && after < UINT64_MAX - WAVE_MAX * RANGE) {
-		rc = list_wave(pool, first->store, after, n, set, &after, e);
+		size_t before = set->count;
+		rc = list_wave(pool, first, after, n, set, &after, e);
+		/* Each wave begins at a file that the one before saw. Retention may have been quicker. */
+		idle = set->count > before ? 0 : idle + 1;
+		if (!rc && idle == WAVES_IDLE)
+			rc = err_set(e, ERR_DAMAGED, "the listing of %s names files and then doesn't have them",
+				store_url(first->store));
 		n = n * WAVE_GROWTH < WAVE_MAX ? n * WAVE_GROWTH : WAVE_MAX;
 	}
 	pool_free(pool);
@@ -151,8 +169,9 @@ int restore_list(struct store *s, struct ltx_set *set, struct err *e)
 	struct level_list levels[LTX_LEVELS];
 	const char *scheme = store_capabilities(s)->scheme;
 	bool far = strcmp(scheme, "file") != 0 && strcmp(scheme, "mem") != 0;
+	size_t total = 0;
 	for (int i = 0; i < LTX_LEVELS; i++)
-		level_init(&levels[i], s, i);
+		level_init(&levels[i], s, i, &total);
 	int rc = far ? list_far(levels, set, e) : list_near(levels);
 	for (int i = 0; i < LTX_LEVELS; i++) {
 		if (!rc)

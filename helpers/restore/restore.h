@@ -154,7 +154,12 @@ struct restore_result {
 int restore_run(struct store *s, const struct restore_options *options,
 	struct restore_result *result, struct err *e);
 
-/* Lists all levels of a replica into *set (initialised by the caller), sorted. */
+/* More than twice as many as a year of retention keeps with a file a second, if none is deleted for
+ * a month: who lists more is no replica, and memory has an end. */
+#define RESTORE_FILES_MAX ((size_t)1 << 22)
+
+/* Lists all levels of a replica into *set (initialised by the caller), sorted. ERR_DAMAGED for more
+ * than RESTORE_FILES_MAX, and for a listing that doesn't end. */
 int restore_list(struct store *s, struct ltx_set *set, struct err *e);
 
 #endif

@@ -27,6 +27,8 @@
  */
 
 #define PAGE_KEYS 1000
+/* Twenty million keys. A server that always has one more page would hold us for ever. */
+#define PAGES_MAX 20000
 
 struct listing {
 	struct store *s;
@@ -131,7 +133,8 @@ static int parse_size(const char *text, uint64_t *out)
 	char *end;
 	errno = 0;
 	*out = strtoull(text, &end, 10);
-	return isdigit((unsigned char)*text) && !*end && !errno ? 0 : -1;
+	/* What no file can have must not be added up with others. */
+	return isdigit((unsigned char)*text) && !*end && !errno && *out <= INT64_MAX ? 0 : -1;
 }
 
 static int on_object_field(struct listing *l, const char *field, const char *text, struct err *e)
@@ -142,7 +145,7 @@ static int on_object_field(struct listing *l, const char *field, const char *tex
 	} else if (!strcmp(field, "Size")) {
 		if (parse_size(text, &l->size))
 			return err_set(
-				e, ERR_DAMAGED, "the listing of %s has a size that is no number", l->s->url);
+				e, ERR_DAMAGED, "the listing of %s has a size that can't be one", l->s->url);
 		l->has_size = true;
 	} else if (!strcmp(field, "LastModified")) {
 		if (clock_parse_rfc3339(text, &l->modified_ms))
@@ -304,7 +307,9 @@ static int list_all(const struct listing *what, const char *prefix, struct err *
 	int rc = s3_append_key(&l->full_prefix, &s3->target, prefix) ? err_nomem(e, "listing")
 																 : list_page(l, &query, e);
 	for (size_t pages = 1; !rc && wants_more(l, pages); pages++)
-		rc = list_page(l, &query, e);
+		rc = pages < PAGES_MAX
+				 ? list_page(l, &query, e)
+				 : err_set(e, ERR_DAMAGED, "the listing of %s has no end", what->s->url);
 	buf_free(&l->full_prefix);
 	buf_free(&l->token);
 	buf_free(&l->last_token);
