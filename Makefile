@@ -128,10 +128,15 @@ $(BENCH_PRELOADS): $(BUILD)/bench/%.so: tests/bench/%.c
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) -shared -fPIC $(LDFLAGS) $< -o $@
 
-$(BUILD)/fuzz/%-replay: tests/fuzz/%.c tests/fuzz/replay.c $(LIB)
+# Where the answers of a server are fuzzed, tests/fuzz/answers.h stands in the place of http_perform.
+FUZZ_OF_ANSWERS := $(shell grep -l '"answers.h"' $(FUZZ_SOURCES))
+$(FUZZ_OF_ANSWERS:tests/fuzz/%.c=$(BUILD)/fuzz/%-replay): LDFLAGS += -Wl,--wrap=http_perform
+
+$(BUILD)/fuzz/%-replay: tests/fuzz/%.c tests/fuzz/replay.c $(wildcard tests/fuzz/*.h) $(TEST_LIB) $(LIB)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_CFLAGS) $(PKG_CFLAGS) $(LDFLAGS) $< tests/fuzz/replay.c $(LIB) $(PKG_LIBS) -o $@
+	$(Q)$(CC) $(ALL_CFLAGS) -Itests $(PKG_CFLAGS) $(LDFLAGS) $< tests/fuzz/replay.c \
+		$(TEST_LIB) $(LIB) $(PKG_LIBS) -o $@
 
 .PHONY: programs-for-tests
 programs-for-tests: all $(TESTS) $(TOOLS) $(FUZZ_REPLAYS)

@@ -61,6 +61,9 @@ static void try_requests(const json_t *m)
 	struct request_decide decide;
 	struct request_target target;
 	struct request_discover discover;
+	struct request_forget forget;
+	request_forget_decode(&forget, m, &e);
+	request_forget_free(&forget);
 	request_discover_decode(&discover, m, &e);
 	request_discover_free(&discover);
 	request_reload_decode(&reload, m, &e);
