@@ -52,8 +52,8 @@ static int make_in(const struct folder *in, const char *name, struct err *e)
 		return ERR_OK;
 	if (errno == EEXIST)
 		return ERR_OK;
-	return err_errno(e, errno == ENOSPC ? ERR_FULL : ERR_IO, errno,
-		"cannot create the folder %s/%s", in->path, name);
+	return err_errno(
+		e, fs_error_code(errno), errno, "cannot create the folder %s/%s", in->path, name);
 }
 
 int folder_open_in(

@@ -221,6 +221,11 @@ int fs_mkdirat(int dirfd, const char *name, mode_t mode)
 	return ops->mkdirat(dirfd, name, mode);
 }
 
+enum err_code fs_error_code(int errnum)
+{
+	return errnum == ENOSPC || errnum == EDQUOT || errnum == EFBIG ? ERR_FULL : ERR_IO;
+}
+
 int fs_fsync_folder(int fd)
 {
 	int rc = fs_fsync(fd);

@@ -77,6 +77,10 @@ int fs_fsync_folder(int fd); /* 0 also where the file system can't */
  * with errno: not every file system can (EOPNOTSUPP). */
 int fs_punch(int fd, off_t off, off_t n);
 
+/* ERR_FULL for an errno that says that there is no room (on the disk, of this user's quota, in a
+ * file), else ERR_IO. */
+enum err_code fs_error_code(int errnum);
+
 /* Bytes that may still be written to the file system of `path`. 0, or -1 with errno. */
 int fs_free_bytes(const char *path, uint64_t *bytes);
 

@@ -193,8 +193,8 @@ static int put_intent(struct exchange *x, const struct buf *text, const char *tm
 {
 	if (flock(x->lock_fd, LOCK_EX | LOCK_NB) || fs_write_full(x->lock_fd, text->data, text->len) ||
 		fs_fsync(x->lock_fd))
-		return err_errno(e, errno == ENOSPC ? ERR_FULL : ERR_IO, errno, "cannot write %s/%s",
-			x->in->path, x->intent);
+		return err_errno(
+			e, fs_error_code(errno), errno, "cannot write %s/%s", x->in->path, x->intent);
 	if (!(tmp ? folder_rename_new(x->in, tmp, x->intent)
 			  : folder_link_fd(x->in, x->lock_fd, x->intent)))
 		return ERR_OK;

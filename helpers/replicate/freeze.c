@@ -105,8 +105,7 @@ static int sync_file(const char *path, struct err *e)
 {
 	int fd = fs_open(path, O_RDONLY | O_NOFOLLOW, 0), rc = ERR_OK;
 	if (fd < 0 || fs_fsync(fd)) {
-		bool full = errno == ENOSPC || errno == EDQUOT;
-		rc = err_errno(e, full ? ERR_FULL : ERR_IO, errno, "cannot fsync %s", path);
+		rc = err_errno(e, fs_error_code(errno), errno, "cannot fsync %s", path);
 	}
 	fs_close(fd);
 	return rc;

@@ -31,11 +31,8 @@ static int open_file(struct ltxfile **out, const char *path, int flags, struct e
 	int saved = errno;
 	int rc = ERR_OK;
 	if (f->fd < 0)
-		rc = err_errno(e,
-			saved == ENOENT   ? ERR_NOT_FOUND
-			: saved == ENOSPC ? ERR_FULL
-							  : ERR_IO,
-			saved, "cannot open %s", path);
+		rc = err_errno(e, saved == ENOENT ? ERR_NOT_FOUND : fs_error_code(saved), saved,
+			"cannot open %s", path);
 	else if (!f->path)
 		rc = err_nomem(e, "opening an LTX file");
 	if (rc) {
@@ -63,8 +60,7 @@ int ltxfile_create(struct ltxfile **out, const char *path, struct err *e)
 
 static int write_failed(const struct ltxfile *f, struct err *e)
 {
-	bool full = errno == ENOSPC || errno == EDQUOT;
-	return err_errno(e, full ? ERR_FULL : ERR_IO, errno, "cannot write %s", f->path);
+	return err_errno(e, fs_error_code(errno), errno, "cannot write %s", f->path);
 }
 
 static int write_out(struct ltxfile *f, struct err *e)

@@ -26,8 +26,7 @@ static char *slot_path(const char *folder, struct err *e)
 
 static int cannot(const char *what, const char *path, struct err *e)
 {
-	bool full = errno == ENOSPC || errno == EDQUOT;
-	return err_errno(e, full ? ERR_FULL : ERR_IO, errno, "cannot %s %s", what, path);
+	return err_errno(e, fs_error_code(errno), errno, "cannot %s %s", what, path);
 }
 
 static uint64_t checksum(const uint8_t *slot, uint64_t size)

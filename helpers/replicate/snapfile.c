@@ -86,8 +86,7 @@ int snapfile_encode(struct spool *s, const struct ltx_header *of, const char *fo
 	}
 	int rc = ERR_OK;
 	if (fs_mkdirs(folder, 0700))
-		rc = err_errno(
-			e, errno == ENOSPC ? ERR_FULL : ERR_IO, errno, "cannot create the folder %s", folder);
+		rc = err_errno(e, fs_error_code(errno), errno, "cannot create the folder %s", folder);
 	if (!rc)
 		rc = encode_to(tmp, s, of, cancelled, e);
 	if (!rc)

@@ -57,8 +57,7 @@ void spool_drop(struct spool *s)
 
 static int failed(const struct spool *s, const char *what, struct err *e)
 {
-	bool full = errno == ENOSPC || errno == EDQUOT;
-	return err_errno(e, full ? ERR_FULL : ERR_IO, errno, "cannot %s %s", what, s->path);
+	return err_errno(e, fs_error_code(errno), errno, "cannot %s %s", what, s->path);
 }
 
 int spool_begin(struct spool *s, uint32_t page_size, struct err *e)

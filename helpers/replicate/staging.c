@@ -156,8 +156,7 @@ static int open_file(struct staging *s, struct err *e)
 		return ERR_OK;
 	s->fd = fs_open(s->path, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600);
 	if (s->fd < 0)
-		return err_errno(
-			e, errno == ENOSPC ? ERR_FULL : ERR_IO, errno, "cannot create %s", s->path);
+		return err_errno(e, fs_error_code(errno), errno, "cannot create %s", s->path);
 	return ERR_OK;
 }
 
@@ -185,8 +184,7 @@ static int write_slot(struct staging *s, uint32_t slot, const void *page, struct
 {
 	if (!fs_pwrite_full(s->fd, page, s->page_size, (off_t)slot * s->page_size))
 		return ERR_OK;
-	bool full = errno == ENOSPC || errno == EDQUOT;
-	return err_errno(e, full ? ERR_FULL : ERR_IO, errno, "cannot write %s", s->path);
+	return err_errno(e, fs_error_code(errno), errno, "cannot write %s", s->path);
 }
 
 static int put_slot(struct staging *s, uint32_t slot, const void *page, struct err *e)

@@ -95,7 +95,7 @@ static int write_run(struct apply *a, const struct batch *b, size_t from, size_t
 	off_t offset = (off_t)(b->pgnos[from] - 1) * a->page_size;
 	size_t n = (to - from) * a->page_size;
 	if (fs_pwrite_full(a->fd, b->pages + from * a->page_size, n, offset))
-		return err_errno(e, errno == ENOSPC ? ERR_FULL : ERR_IO, errno, "cannot write %s", a->path);
+		return err_errno(e, fs_error_code(errno), errno, "cannot write %s", a->path);
 	/* Begin with the disk's part now: the fsync at the end would otherwise wait for all of it. */
 	sync_file_range(a->fd, offset, (off_t)n, SYNC_FILE_RANGE_WRITE);
 	return ERR_OK;
@@ -254,8 +254,8 @@ int apply_new(struct apply **out, int fd, const char *path, const struct folder 
 	if (!rc && keep_sums)
 		rc = new_sums(a, scratch, e);
 	if (!rc && fs_ftruncate(fd, (off_t)n_page * page_size))
-		rc = err_errno(e, errno == EFBIG || errno == ENOSPC ? ERR_FULL : ERR_IO, errno,
-			"cannot make %s %llu bytes long", path, (unsigned long long)n_page * page_size);
+		rc = err_errno(e, fs_error_code(errno), errno, "cannot make %s %llu bytes long", path,
+			(unsigned long long)n_page * page_size);
 	if (rc) {
 		apply_free(a);
 		return rc;

@@ -187,7 +187,7 @@ int output_settle(struct output *o, struct err *e)
 	if (fchmod(o->fd, o->mode))
 		return err_errno(e, ERR_IO, errno, "cannot set the mode of %s", o->path);
 	if (fs_fsync(o->fd))
-		return err_errno(e, errno == ENOSPC ? ERR_FULL : ERR_IO, errno, "cannot fsync %s", o->path);
+		return err_errno(e, fs_error_code(errno), errno, "cannot fsync %s", o->path);
 	return ERR_OK;
 }
 

@@ -73,7 +73,7 @@ static int write_at(
 	off_t at = (off_t)(pgno - 1) * a->page_size;
 	size_t n = pages * a->page_size;
 	if (n && fs_pwrite_full(a->fd, p, n, at))
-		return err_errno(e, errno == ENOSPC ? ERR_FULL : ERR_IO, errno, "cannot write %s", a->path);
+		return err_errno(e, fs_error_code(errno), errno, "cannot write %s", a->path);
 	return ERR_OK;
 }
 
@@ -352,8 +352,8 @@ static int spill(struct v3_apply *a, struct err *e)
 		return err_errno(e, ERR_IO, errno, "cannot make a file in %s", a->scratch->path);
 	if (fs_pwrite_full(a->spill, a->arenas[a->filling].data, a->used * a->frame_size,
 			(off_t)(a->spilled * a->frame_size)))
-		return err_errno(e, errno == ENOSPC ? ERR_FULL : ERR_IO, errno,
-			"cannot keep a large transaction in %s", a->scratch->path);
+		return err_errno(e, fs_error_code(errno), errno, "cannot keep a large transaction in %s",
+			a->scratch->path);
 	a->spilled += a->used;
 	a->used = 0;
 	return ERR_OK;
@@ -490,8 +490,7 @@ int v3_apply_finish(struct v3_apply *a, uint32_t *page_size, uint32_t *n_page, s
 	if (!rc)
 		rc = settle(a, e);
 	if (!rc && fs_ftruncate(a->fd, (off_t)a->n_page * a->page_size))
-		rc = err_errno(e, errno == EFBIG || errno == ENOSPC ? ERR_FULL : ERR_IO, errno,
-			"cannot make %s %llu bytes long", a->path,
+		rc = err_errno(e, fs_error_code(errno), errno, "cannot make %s %llu bytes long", a->path,
 			(unsigned long long)a->n_page * a->page_size);
 	*page_size = a->page_size;
 	*n_page = a->n_page;

@@ -160,7 +160,7 @@ int pagesums_save_in(
 		return ERR_OK;
 	if (errno == ENOMEM)
 		return err_nomem(e, "writing the page table");
-	return err_errno(e, errno == ENOSPC ? ERR_FULL : ERR_IO, errno, "cannot %s %s/%s",
+	return err_errno(e, fs_error_code(errno), errno, "cannot %s %s/%s",
 		a.renamed ? "fsync the folder of" : "write the page table", f->path, name);
 }
 
