@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stddef.h>
 #include <string.h>
@@ -209,10 +210,22 @@ static int code_of(int rc)
 	}
 }
 
+/* A file that could not be opened because the system had no room for it: nothing is wrong with it.
+ */
+static bool out_of_means(const struct connection *c, int rc)
+{
+	int why = (rc & 0xff) == SQLITE_CANTOPEN && c->db ? sqlite3_system_errno(c->db) : 0;
+	return why == EMFILE || why == ENFILE || why == ENOSPC || why == EDQUOT || why == EIO ||
+		   why == ENOMEM;
+}
+
 int connection_error(struct connection *c, int rc, const char *what, struct err *e)
 {
 	const char *path = c->db ? sqlite3_db_filename(c->db, "main") : NULL;
 	const char *hint = "";
+	if (out_of_means(c, rc))
+		return err_errno(e, ERR_IO, sqlite3_system_errno(c->db), "%s %s: SQLite says %s [%d]", what,
+			path ? path : "the database", sqlite3_errmsg(c->db), rc);
 	if ((rc & 0xff) == SQLITE_NOTADB)
 		hint = " (it is not a SQLite database, or it is encrypted)";
 	else if ((rc & 0xff) == SQLITE_CANTOPEN || (rc & 0xff) == SQLITE_READONLY)

@@ -37,7 +37,9 @@ static int refuse(struct err *e, const char *path, int errnum)
 		return err_errno(e, ERR_NOT_FOUND, errnum, "there is no database %s", path);
 	if (errnum == ELOOP)
 		return err_set(e, ERR_DATABASE, "%s is a symbolic link: name the file itself", path);
-	return err_errno(e, ERR_DATABASE, errnum, "cannot open %s for reading and writing", path);
+	bool ours = errnum == EACCES || errnum == EPERM || errnum == EROFS;
+	return err_errno(
+		e, ours ? ERR_DATABASE : ERR_IO, errnum, "cannot open %s for reading and writing", path);
 }
 
 /* Mutex held. A path that changes between lstat and open may be a file that is here already: then

@@ -38,7 +38,7 @@ static const char *root_of(const struct store *s)
 static int errno_error(int errnum, const char *what, const char *path, struct err *e)
 {
 	enum err_code code = ERR_IO;
-	if (errnum == EACCES || errnum == EPERM || errnum == EROFS)
+	if (errnum == EACCES || errnum == EPERM)
 		code = ERR_DENIED;
 	else if (errnum == ENOENT || errnum == ENOTDIR || errnum == EISDIR)
 		code = ERR_NOT_FOUND;
