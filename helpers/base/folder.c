@@ -48,12 +48,14 @@ int folder_open_of(struct folder *f, const char *file, const char *doing, struct
 
 static int make_in(const struct folder *in, const char *name, struct err *e)
 {
-	if (!fs_mkdirat(in->fd, name, 0700) && !folder_sync(in))
+	bool made = !fs_mkdirat(in->fd, name, 0700);
+	if ((made && !folder_sync(in)) || (!made && errno == EEXIST))
 		return ERR_OK;
-	if (errno == EEXIST)
-		return ERR_OK;
+	int saved = errno;
+	if (made) /* the next try must not find it, and take it for durable */
+		fs_rmdirat(in->fd, name);
 	return err_errno(
-		e, fs_error_code(errno), errno, "cannot create the folder %s/%s", in->path, name);
+		e, fs_error_code(saved), saved, "cannot create the folder %s/%s", in->path, name);
 }
 
 int folder_open_in(

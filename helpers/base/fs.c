@@ -226,6 +226,11 @@ enum err_code fs_error_code(int errnum)
 	return errnum == ENOSPC || errnum == EDQUOT || errnum == EFBIG ? ERR_FULL : ERR_IO;
 }
 
+int fs_rmdirat(int dirfd, const char *name)
+{
+	return ops->unlinkat(dirfd, name, AT_REMOVEDIR);
+}
+
 int fs_fsync_folder(int fd)
 {
 	int rc = fs_fsync(fd);
@@ -276,8 +281,14 @@ int fs_free_bytes(const char *path, uint64_t *bytes)
 /* One folder, its entry durable; one that is there already is fine. */
 static int make_dir(const char *path, mode_t mode)
 {
-	if (ops->mkdirat(AT_FDCWD, path, mode) == 0)
-		return fs_fsync_parent(path);
+	if (ops->mkdirat(AT_FDCWD, path, mode) == 0) {
+		if (!fs_fsync_parent(path))
+			return 0;
+		/* The next try must not find it, and take it for durable. */
+		int saved = errno;
+		fs_rmdirat(AT_FDCWD, path);
+		return errno = saved, -1;
+	}
 	if (errno != EEXIST)
 		return -1;
 	struct stat st;

@@ -71,6 +71,7 @@ int fs_link_fd_at(int fd, int dirfd, const char *to);
 int fs_unlinkat(int dirfd, const char *name);
 int fs_statat(int dirfd, const char *name, struct stat *st);
 int fs_mkdirat(int dirfd, const char *name, mode_t mode);
+int fs_rmdirat(int dirfd, const char *name);
 int fs_fsync_folder(int fd); /* 0 also where the file system can't */
 
 /* Gives the disk back that n bytes from `off` on take; they read as zeros, the size stays. 0, or -1

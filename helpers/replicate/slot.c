@@ -13,6 +13,7 @@
 #include <string.h>
 
 static const uint8_t magic[8] = "DLSFRZN1";
+static const uint8_t nothing[SLOT_HEADER];
 
 static char *slot_path(const char *folder, struct err *e)
 {
@@ -70,6 +71,22 @@ static int write_in_place(const char *path, const uint8_t *slot, uint64_t n, str
 	return rc;
 }
 
+/* A new slot that may not be durable: emptied as far as that goes, and gone for those that live. */
+static void give_up(const char *path)
+{
+	struct err ignored = ERR_INIT;
+	write_in_place(path, nothing, sizeof(nothing), &ignored);
+	fs_unlink(path);
+}
+
+static int make(const char *path, const uint8_t *slot, struct err *e)
+{
+	int rc = fs_replace_file(path, slot, SLOT_SIZE, 0600, e);
+	if (rc)
+		give_up(path);
+	return rc;
+}
+
 int slot_put(const char *folder, uint64_t txid, const char *from, uint64_t size, struct err *e)
 {
 	char *path = slot_path(folder, e);
@@ -80,7 +97,7 @@ int slot_put(const char *folder, uint64_t txid, const char *from, uint64_t size,
 		fill_header(slot, txid, size);
 		rc = write_in_place(path, slot, SLOT_HEADER + size, e);
 		if (rc == ERR_NOT_FOUND)
-			rc = fs_replace_file(path, slot, SLOT_SIZE, 0600, e);
+			rc = make(path, slot, e);
 	}
 	free(slot);
 	free(path);
@@ -108,7 +125,6 @@ static int read_txid(const char *path, uint64_t *txid, struct err *e)
 
 int slot_clear(const char *folder, uint64_t txid, struct err *e)
 {
-	static const uint8_t nothing[SLOT_HEADER];
 	uint64_t held;
 	char *path = slot_path(folder, e);
 	if (!path)

@@ -154,7 +154,8 @@ static int fill(struct store *s, int fd, const struct store_body *body,
  * Gives the temporary file its name if nobody has it. `*moved` says that the temporary name is
  * gone. Some file systems have no hard links (FAT, some FUSE): there renameat2 does it.
  */
-static int publish_if_absent(const char *tmp, const char *path, bool *moved, struct err *e)
+static int publish_if_absent(
+	const char *tmp, const char *path, const char *dir, bool *moved, struct err *e)
 {
 	if (!fs_link(tmp, path))
 		return ERR_OK;
@@ -168,16 +169,20 @@ static int publish_if_absent(const char *tmp, const char *path, bool *moved, str
 			return err_set(e, ERR_UNSUPPORTED,
 				"the file system of %s can neither link nor rename without replacing", path);
 	}
-	if (why == EEXIST)
-		return err_set(e, ERR_CONDITION, "%s exists already", path);
-	return errno_error(why, "link", path, e);
+	if (why != EEXIST)
+		return errno_error(why, "link", path, e);
+	/* Perhaps by an earlier try that failed behind its link, or was killed there: whoever finds
+	 * that it is his takes it for stored. */
+	if (fs_fsync_dir(dir))
+		return errno_error(errno, "fsync", dir, e);
+	return err_set(e, ERR_CONDITION, "%s exists already", path);
 }
 
 static int publish(const char *tmp, const char *path, const char *dir,
 	const struct store_put_opts *opts, bool *moved, struct err *e)
 {
 	if (opts->only_if_absent) {
-		int rc = publish_if_absent(tmp, path, moved, e);
+		int rc = publish_if_absent(tmp, path, dir, moved, e);
 		if (rc)
 			return rc;
 		if (!*moved)
