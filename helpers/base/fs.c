@@ -272,7 +272,11 @@ int fs_punch(int fd, off_t off, off_t n)
 int fs_free_bytes(const char *path, uint64_t *bytes)
 {
 	struct statvfs st;
-	if (ops->statvfs(path, &st))
+	int rc;
+	do {
+		rc = ops->statvfs(path, &st);
+	} while (rc && errno == EINTR);
+	if (rc)
 		return -1;
 	*bytes = (uint64_t)st.f_bavail * st.f_frsize;
 	return 0;
