@@ -76,12 +76,6 @@ static void gate(struct source *s)
 	wake_within(&s->wake, GATE_LOOK_US);
 }
 
-static bool foreign_checkpoint_lock(const struct source *s)
-{
-	return dbfile_foreign_shm_lock(s->kept_shm, CONNECTION_LOCK_CHECKPOINT, NULL) !=
-		   DBFILE_UNLOCKED;
-}
-
 /* The same on mark 0, where the pin must stay while somebody checkpoints (I4). */
 void barrier_gate(struct source *s)
 {

@@ -16,7 +16,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define RUNNING_MAX_US 60000000  /* a checkpointer that died leaves attempted > backfill behind */
+#define RUNNING_MAX_US 60000000  /* a checkpointer that is stopped holds its lock for ever */
 #define REPORT_EVERY_US 60000000 /* comparing all pages has a price; so has every report */
 
 static void note_progress(struct foreign_watch *f, const struct shm_view *v)
@@ -47,10 +47,18 @@ void foreign_begin(struct source *s, const struct shm_view *v)
 	take_stamp(s);
 }
 
+bool foreign_checkpoint_lock(const struct source *s)
+{
+	return dbfile_foreign_shm_lock(s->kept_shm, CONNECTION_LOCK_CHECKPOINT, NULL) !=
+		   DBFILE_UNLOCKED;
+}
+
+/* The wal-index alone does not tell: whoever recovers it sets nBackfillAttempted to its end, and
+ * who dies while checkpointing leaves it there. */
 bool foreign_checkpoint_runs(struct source *s, const struct shm_view *v, int64_t now_us)
 {
 	struct foreign_watch *f = &s->foreign;
-	if (v->attempted <= v->backfill) {
+	if (v->attempted <= v->backfill || !foreign_checkpoint_lock(s)) {
 		f->running_since = 0;
 		return false;
 	}

@@ -152,7 +152,10 @@ void barrier_gate(struct source *s);
 /* Takes the present state of the database file as explained. */
 void foreign_begin(struct source *s, const struct shm_view *v);
 
-/* Is somebody's checkpoint under way? (One that died is believed for a while.) */
+/* Does somebody hold the CKPT lock? */
+bool foreign_checkpoint_lock(const struct source *s);
+
+/* Is somebody's checkpoint under way? (One that is stopped is believed for a while.) */
 bool foreign_checkpoint_runs(struct source *s, const struct shm_view *v, int64_t now_us);
 
 /* Was the database file written by somebody who does not use our WAL? `stamp` was taken before v
