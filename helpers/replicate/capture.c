@@ -35,6 +35,7 @@ static int sink_page(void *ctx, uint32_t pgno, const void *page, struct err *e)
 		staging_reset(
 			r->turn.open, source_page_size(r->turn.source), source_n_page(r->turn.source));
 	r->turn.captured = true;
+	audit_captured(&r->turn, pgno);
 	return stage(r, pgno, page, STAGING_FRAME, e);
 }
 

@@ -138,6 +138,8 @@ struct shared {
 	int64_t upkeep_error_ms;
 };
 
+#define AUDIT_PAGES 2048 /* in a slice of 1 MiB, at most */
+
 struct turn {
 	struct source *source;
 	struct staging *open;
@@ -165,6 +167,8 @@ struct turn {
 	bool audit;    /* it runs beside everything else */
 	bool audited;  /* every page was read once in this life: a later resume needs no audit */
 	int64_t audit_us;
+	uint32_t suspect_first, suspects; /* of the audit's slice: its first page; how many are set */
+	bool suspect[AUDIT_PAGES];        /* not as shipped, and no frame captured since tells why */
 	struct pagesums proof;
 
 	bool spooling; /* shared.spool is SPOOL_COPYING */
@@ -287,8 +291,11 @@ int64_t scan_turn(struct replicator *r);  /* PHASE_SCAN */
 int64_t prove_turn(struct replicator *r); /* PHASE_PROVE */
 /* Begins the background audit anew, if somebody asked for it (shared.audit_due). */
 void audit_when_due(struct replicator *r);
-/* A slice of the background audit. When to call again, INT64_MAX = it is done. */
-int64_t audit_slice(struct replicator *r);
+/* A slice of the background audit, after a turn that caught up or did not. When to call again,
+ * INT64_MAX = it is done. */
+int64_t audit_slice(struct replicator *r, bool caught_up);
+/* A frame of this page was captured. */
+void audit_captured(struct turn *t, uint32_t pgno);
 
 /* spooling.c. Upkeep asks for a copy only when it could reserve the disk, of which the spools of
  * all databases of a process share some; released when the spool is dropped. */

@@ -305,7 +305,7 @@ static int64_t run_turn(struct replicator *r, bool *work)
 		wait = due;
 	audit_when_due(r);
 	if (r->turn.audit && !*work) {
-		due = audit_slice(r);
+		due = audit_slice(r, res.caught_up);
 		wait = due < wait ? due : wait;
 	}
 	if (replicator_phase(r) == PHASE_RUN) {

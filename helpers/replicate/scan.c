@@ -3,7 +3,7 @@
  *
  * Three uses: the comparison with the page table (what differs is staged; with an empty table that
  * is everything: the first snapshot), the proof that the database is the replica's (F6: sums only),
- * and the audit behind a resumed position (as the comparison, but nobody waits for it).
+ * and the audit behind a resumed position (a comparison follows if it finds something).
  *
  * Why a mix of slices is a committed state: a slice shows a page as of a header that was read after
  * all captured frames. Frames committed between that header and the next point are captured by the
@@ -35,6 +35,7 @@ void scan_begin(struct replicator *r)
 	t->next = 1;
 	t->equal = t->differ = 0;
 	t->audit = false;
+	t->suspects = 0;
 	t->captured = false;
 	t->unproven = true;
 	t->unbounded = true; /* a comparison can't be cut in two */
@@ -183,14 +184,49 @@ int64_t scan_turn(struct replicator *r)
 /* ---- audit ---- */
 
 /*
- * A few pages that no frame told of are what a crash of the machine leaves. When most differ,
- * another database was copied over the file: no piece of it is shipped before all is compared and
- * judged.
+ * Nobody waits for an audit, and uploads go on beside it. So nothing that it finds is shipped as it
+ * is found: a few pages of an older file that was put back in place would be in the replica before
+ * the rest of them, and who restores in between gets half of each. What differs is noted, slice by
+ * slice. Most of that is what the app committed just now, and a turn later its frames were
+ * captured. What no frame told of is real (a crash of the machine, a copy over the file): then all
+ * is compared, judged, and shipped as one.
  */
-static bool finds_another(const struct replicator *r)
+
+static bool in_slice(const struct turn *t, uint32_t pgno)
 {
-	const struct turn *t = &r->turn;
-	return t->differ >= JUDGE_PAGES && t->differ > t->equal;
+	return pgno >= t->suspect_first && pgno - t->suspect_first < AUDIT_PAGES;
+}
+
+void audit_captured(struct turn *t, uint32_t pgno)
+{
+	if (t->suspects && in_slice(t, pgno) && t->suspect[pgno - t->suspect_first]) {
+		t->suspect[pgno - t->suspect_first] = false;
+		t->suspects--;
+	}
+}
+
+static int audit_page(void *ctx, uint32_t pgno, const void *page, struct err *e)
+{
+	struct replicator *r = ctx;
+	(void)e;
+	uint32_t size = source_page_size(r->turn.source);
+	if (ltx_page_checksum(pgno, page, size) == pagesums_get(&r->table, pgno)) {
+		r->turn.equal++;
+		return ERR_OK;
+	}
+	r->turn.differ++;
+	r->turn.suspect[pgno - r->turn.suspect_first] = true;
+	r->turn.suspects++;
+	return ERR_OK;
+}
+
+static void audit_begin(struct turn *t)
+{
+	t->audit = true;
+	t->next = 1;
+	t->equal = t->differ = 0;
+	t->suspects = 0;
+	t->audit_us = 0;
 }
 
 void audit_when_due(struct replicator *r)
@@ -203,38 +239,63 @@ void audit_when_due(struct replicator *r)
 	pthread_mutex_unlock(&r->lock);
 	if (!due)
 		return;
-	t->audit = true;
-	t->next = 1;
-	t->equal = t->differ = 0;
-	t->audit_us = 0;
+	audit_begin(t);
 }
 
-int64_t audit_slice(struct replicator *r)
+/* What is left of a slice's suspects once a turn caught up behind it. Those that the app cut off
+ * since are nothing any more. */
+static bool audit_found(struct replicator *r)
 {
+	struct turn *t = &r->turn;
+	uint32_t n_page = source_n_page(t->source), left = 0;
+	for (uint32_t i = 0; i < AUDIT_PAGES; i++)
+		left += t->suspect[i] && t->suspect_first + i <= n_page;
+	t->suspects = 0;
+	if (left == 0)
+		return false;
+	log_info("%s: %" PRIu32 " of the pages from %" PRIu32
+			 " on are not as they were shipped, and no "
+			 "commit changed them: comparing all",
+		r->cfg.database, left, t->suspect_first);
+	staging_reset(t->open, source_page_size(t->source), n_page);
+	scan_begin(r);
+	return true;
+}
+
+static void audit_done(struct replicator *r)
+{
+	log_debug("%s: read all pages again, %" PRIu32 " of %" PRIu32 " were just being written",
+		r->cfg.database, r->turn.differ, r->turn.differ + r->turn.equal);
+	r->turn.audit = false;
+	r->turn.audited = true;
+}
+
+int64_t audit_slice(struct replicator *r, bool caught_up)
+{
+	struct turn *t = &r->turn;
 	int64_t now = clock_mono_us();
-	if (now < r->turn.audit_us)
-		return r->turn.audit_us - now;
-	if (replicator_flight(r) != FLIGHT_NONE || !staging_empty(r->turn.open))
+	if (t->suspects && !caught_up)
+		return AUDIT_US;
+	if (t->suspects && audit_found(r))
+		return 0;
+	if (now < t->audit_us)
+		return t->audit_us - now;
+	if (t->next > source_n_page(t->source)) {
+		audit_done(r);
+		return INT64_MAX;
+	}
+	if (replicator_flight(r) != FLIGHT_NONE || !staging_empty(t->open))
 		return AUDIT_US; /* the table is behind what was captured: wait until they meet */
 	struct err e = ERR_INIT;
-	bool done = false;
-	int rc = scan_slice(r, &done, &e);
-	r->turn.audit_us = now + AUDIT_US;
+	uint32_t n_page = 0, count = slice_pages(r);
+	memset(t->suspect, 0, sizeof(t->suspect));
+	t->suspect_first = t->next;
+	t->audit_us = now + AUDIT_US;
+	int rc = source_scan(t->source, t->next, count, audit_page, r, &n_page, &e);
 	if (rc)
 		return scan_failed(r, rc, &e);
-	if (finds_another(r)) {
-		staging_reset(
-			r->turn.open, source_page_size(r->turn.source), source_n_page(r->turn.source));
-		scan_begin(r);
-		return 0;
-	}
-	if (done) {
-		log_debug("%s: read all pages again, %" PRIu32 " of %" PRIu32 " were not as shipped",
-			r->cfg.database, r->turn.differ, r->turn.differ + r->turn.equal);
-		r->turn.audit = false;
-		r->turn.audited = true;
-	}
-	return done ? INT64_MAX : AUDIT_US;
+	t->next = t->next > UINT32_MAX - count ? UINT32_MAX : t->next + count;
+	return AUDIT_US;
 }
 
 /* ---- proof ---- */
