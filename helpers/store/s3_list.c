@@ -29,6 +29,7 @@
 #define PAGE_KEYS 1000
 /* Twenty million keys. A server that always has one more page would hold us for ever. */
 #define PAGES_MAX 20000
+#define EMPTY_PAGES_MAX 1000 /* one after the other, without a single key */
 
 struct listing {
 	struct store *s;
@@ -46,6 +47,7 @@ struct listing {
 	uint64_t size;
 	int64_t modified_ms;
 	bool has_key, has_size;
+	size_t empty;    /* pages in a row that had no key */
 	char last[1100]; /* the name given last: pages must go forward */
 };
 
@@ -116,6 +118,7 @@ static int give(struct listing *l, struct err *e)
 static int give_folder(struct listing *l, const char *text, struct err *e)
 {
 	strcpy(l->key, text); /* xml.h's bound is key's size */
+	l->empty = 0;
 	const char *name = relative_name(l);
 	size_t n = name ? strlen(name) : 0;
 	if (!l->flat || n < 2 || name[n - 1] != '/' || l->given >= l->max)
@@ -142,6 +145,7 @@ static int on_object_field(struct listing *l, const char *field, const char *tex
 	if (!strcmp(field, "Key")) {
 		strcpy(l->key, text); /* xml.h's bound is key's size */
 		l->has_key = true;
+		l->empty = 0;
 	} else if (!strcmp(field, "Size")) {
 		if (parse_size(text, &l->size))
 			return err_set(
@@ -307,7 +311,7 @@ static int list_all(const struct listing *what, const char *prefix, struct err *
 	int rc = s3_append_key(&l->full_prefix, &s3->target, prefix) ? err_nomem(e, "listing")
 																 : list_page(l, &query, e);
 	for (size_t pages = 1; !rc && wants_more(l, pages); pages++)
-		rc = pages < PAGES_MAX
+		rc = pages < PAGES_MAX && l->empty++ < EMPTY_PAGES_MAX
 				 ? list_page(l, &query, e)
 				 : err_set(e, ERR_DAMAGED, "the listing of %s has no end", what->s->url);
 	buf_free(&l->full_prefix);

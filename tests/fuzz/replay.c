@@ -14,7 +14,9 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define FILE_MAX_SIZE ((size_t)1 << 20)
-#define TRIES 200 /* of each kind a file, spread over its length */
+
+/* Of each kind a file, spread over its length; REPLAY_TRIES where it is slow. */
+static size_t most_tries = 200;
 
 static unsigned long runs;
 
@@ -30,16 +32,16 @@ static void feed(const uint8_t *data, size_t n)
 	runs++;
 }
 
-/* The i-th of TRIES places in n: all of them when n is small. */
+/* The i-th of most_tries places in n: all of them when n is small. */
 static size_t place(size_t i, size_t n)
 {
-	return n <= TRIES ? i % n : i * n / TRIES + i % 7 * (n / TRIES / 7);
+	return n <= most_tries ? i % n : i * n / most_tries + i % 7 * (n / most_tries / 7);
 }
 
 static void feed_neighbours(uint8_t *data, size_t n)
 {
 	static const uint8_t extremes[] = {0x00, 0x7f, 0x80, 0xff};
-	size_t tries = n < TRIES ? n : TRIES;
+	size_t tries = n < most_tries ? n : most_tries;
 	for (size_t i = 0; i < tries; i++)
 		feed(data, place(i, n));
 	for (size_t i = 0; i < 8 * tries; i++) {
@@ -107,7 +109,10 @@ static int replay_path(const char *path)
 
 int main(int argc, char **argv)
 {
+	const char *tries = getenv("REPLAY_TRIES");
 	int files = 0;
+	if (tries && atoi(tries) > 0)
+		most_tries = (size_t)atoi(tries);
 	for (int i = 1; i < argc; i++)
 		files += replay_path(argv[i]);
 	printf("%d files, %lu inputs\n", files, runs);
