@@ -222,6 +222,12 @@ static bool before(struct store *s, enum store_op op, const char *name, struct s
 	return true;
 }
 
+static void after(const struct store_fault *fault, const char *name)
+{
+	if (fault->action == STORE_FAULT_HOOK_AFTER)
+		fault->hook(fault->ctx, name);
+}
+
 static struct store *inner_of(struct store *s)
 {
 	return ((struct fault_store *)s->impl)->inner;
@@ -239,6 +245,7 @@ static int fault_put(struct store *s, const char *name, const struct store_body 
 	if (fault.action == STORE_FAULT_CUT && fault.cut < part.size)
 		part.size = fault.cut;
 	rc = store_put(inner_of(s), name, &part, opts, e);
+	after(&fault, name);
 	return lose || fault.action == STORE_FAULT_CUT ? fail(s, &fault, name, e) : rc;
 }
 
@@ -311,7 +318,7 @@ static int list_hidden(
 	return h->full ? ERR_OK : rc;
 }
 
-static int fault_list(struct store *s, const char *prefix, const char *after, size_t max,
+static int fault_list(struct store *s, const char *prefix, const char *behind, size_t max,
 	store_list_fn fn, void *ctx, struct err *e)
 {
 	struct store_fault fault;
@@ -321,8 +328,9 @@ static int fault_list(struct store *s, const char *prefix, const char *after, si
 		return rc;
 	struct hider hider = {.fault = &fault, .fn = fn, .ctx = ctx, .max = max};
 	if (fault.action == STORE_FAULT_HIDE)
-		return list_hidden(s, prefix, after, &hider, e);
-	rc = store_list(inner_of(s), prefix, after, max, fn, ctx, e);
+		return list_hidden(s, prefix, behind, &hider, e);
+	rc = store_list(inner_of(s), prefix, behind, max, fn, ctx, e);
+	after(&fault, prefix);
 	return lose ? fail(s, &fault, prefix, e) : rc;
 }
 

@@ -150,6 +150,33 @@ static void calls_a_hook_and_goes_on(void **state)
 	assert_string_equal(seen, "");
 }
 
+static void look_for_it(void *ctx, const char *name)
+{
+	struct store *inner;
+	struct store_object o;
+	assert_int_equal(store_open(&inner, "mem://f", NULL, &e), ERR_OK);
+	*(int *)ctx = store_head(inner, name, &o, &e);
+	store_close(inner);
+}
+
+/* Before the call the object isn't there, behind it it is. */
+static void calls_a_hook_before_the_answer(void **state)
+{
+	(void)state;
+	int before = -1, behind = -1;
+	add((struct store_fault){.op = STORE_OP_PUT,
+		.name_contains = "a",
+		.action = STORE_FAULT_HOOK,
+		.hook = look_for_it,
+		.ctx = &before});
+	add((struct store_fault){
+		.op = STORE_OP_PUT, .action = STORE_FAULT_HOOK_AFTER, .hook = look_for_it, .ctx = &behind});
+	assert_int_equal(put("a"), ERR_OK);
+	assert_int_equal(before, ERR_NOT_FOUND);
+	assert_int_equal(put("b"), ERR_OK);
+	assert_int_equal(behind, ERR_OK);
+}
+
 static int64_t slept;
 
 static void sleep_us(int64_t us)
@@ -208,6 +235,7 @@ int main(void)
 		TEST(loses_the_answer_but_not_the_object),
 		TEST(cuts_what_is_read_and_written),
 		TEST(calls_a_hook_and_goes_on),
+		TEST(calls_a_hook_before_the_answer),
 		TEST(delay_ends_when_cancelled),
 		TEST(deletes_each_name_by_itself),
 	};
