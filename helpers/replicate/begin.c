@@ -425,6 +425,7 @@ void begin(struct replicator *r)
 	struct work *w = &r->work;
 	struct start_facts f = {0};
 	struct err e = ERR_INIT, why = ERR_INIT;
+	struct moment asked = moment_now();
 	bool first_time = !w->loaded;
 	int rc = load_state(r, &e);
 	if (!rc && first_time)
@@ -449,6 +450,6 @@ void begin(struct replicator *r)
 		store_trouble(r, rc, &e);
 		return;
 	}
-	store_works(r);
+	store_works(r, &asked);
 	lead_on(r, &f, &why);
 }

@@ -324,11 +324,28 @@ void begin(struct replicator *r);
 /* Loads state.json and what stands beside it; once. */
 int load_state(struct replicator *r, struct err *e);
 
+/* By both clocks: the wall's may be set, the other begins anew with each boot. */
+struct moment {
+	int64_t wall_ms, boot_ms;
+};
+struct moment moment_now(void);
+/* Was that at most limit_ms ago, and not in the future, by either clock? */
+bool moment_within(int64_t wall_ms, int64_t boot_ms, int64_t limit_ms);
+
+/* send.c. The store showed the replica to be ours when it was asked something (F4); *asked is the
+ * moment before. */
+void confirm(struct replicator *r, const struct moment *asked);
+/* A tail check, unless the last confirmation is at most limit_ms old. ERR_FENCED with the story. */
+int check_tail(struct replicator *r, int64_t limit_ms, struct err *e);
+/* Puts work.frozen (F2 to F4, F11), and confirms. ERR_FENCED, the store's errors. */
+int put_frozen(struct replicator *r, struct err *e);
+
 /* upload.c: freeze, put, settle; retries are noted in work.retry_us. */
 void upload(struct replicator *r);
 /* Notes an error of the store: state, reason, when to try again. */
 void store_trouble(struct replicator *r, int code, const struct err *e);
-void store_works(struct replicator *r);
+/* What was asked of it showed the replica to be ours. */
+void store_works(struct replicator *r, const struct moment *asked);
 /* From the upkeep too. */
 void become_fenced(struct replicator *r, const struct err *why);
 

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #define TABLE_US (INT64_C(600) * 1000000)
+#define FRESH_MS (INT64_C(5) * 60 * 1000) /* F5 */
 
 /* ---- page table ---- */
 
@@ -143,7 +144,8 @@ static int keep_snapshot(struct replicator *r, struct err *e)
 }
 
 /* F5: nothing more is put when another node owns the replica, though an order to stop may still
- * wait for the turn. */
+ * wait for the turn. (And the tail is looked at before a put that does not follow an upload at
+ * once: a snapshot that failed is tried again, and a process may be stopped in between.) */
 static bool stops(struct replicator *r)
 {
 	pthread_mutex_lock(&r->lock);
@@ -158,16 +160,17 @@ void keep(struct replicator *r)
 	struct err e = ERR_INIT;
 	if (atomic_load(&r->cancelled) || stops(r))
 		return;
-	if (w->state.snapshot_txid && w->state.txid >= w->state.snapshot_txid) {
-		int rc = keep_snapshot(r, &e);
-		if (rc == ERR_FENCED)
-			become_fenced(r, &e);
-		else if (rc)
-			store_trouble(r, rc, &e);
-		if (rc)
-			return;
-	}
-	if (!w->kept_due)
+	bool snapshot = w->state.snapshot_txid && w->state.txid >= w->state.snapshot_txid;
+	if (!snapshot && !w->kept_due)
+		return;
+	int rc = check_tail(r, FRESH_MS, &e);
+	if (!rc && snapshot)
+		rc = keep_snapshot(r, &e);
+	if (rc == ERR_FENCED)
+		become_fenced(r, &e);
+	else if (rc)
+		store_trouble(r, rc, &e);
+	if (rc || !w->kept_due)
 		return;
 	w->kept_due = false;
 	if (replicator_flight(r) != FLIGHT_SEALED)

@@ -46,9 +46,8 @@ bool replicator_upkeep_wanted(struct replicator *r)
 
 static bool is_fresh(const struct shared *s)
 {
-	int64_t wall = clock_wall_ms() - s->confirmed_wall_ms;
-	int64_t boot = clock_boot_ms() - s->confirmed_boot_ms;
-	return s->confirmed_wall_ms && wall >= 0 && wall <= FRESH_MS && boot >= 0 && boot <= FRESH_MS;
+	return s->confirmed_wall_ms &&
+		   moment_within(s->confirmed_wall_ms, s->confirmed_boot_ms, FRESH_MS);
 }
 
 /* Ours, and neither stopped nor about to be. Lock held. */
@@ -70,16 +69,16 @@ static int look(struct replicator *r, bool *fresh, uint64_t *txid, struct err *e
 	return ours ? ERR_OK : err_set(e, ERR_CANCELLED, "the replica is not ours to tidy now");
 }
 
-int upkeep_judge_tail(
-	struct replicator *r, uint64_t settled, uint64_t next, bool more, struct err *e)
+int upkeep_judge_tail(struct replicator *r, const struct moment *asked, uint64_t settled,
+	uint64_t next, bool more, struct err *e)
 {
 	pthread_mutex_lock(&r->lock);
 	struct shared *s = &r->shared;
 	bool moved = s->txid != settled; /* what was listed may be what we settled meanwhile */
 	bool in_flight = s->flight == FLIGHT_FROZEN && next == settled + 1 && !more;
 	if (!next && !moved) {
-		s->confirmed_wall_ms = clock_wall_ms();
-		s->confirmed_boot_ms = clock_boot_ms();
+		s->confirmed_wall_ms = asked->wall_ms;
+		s->confirmed_boot_ms = asked->boot_ms;
 	}
 	pthread_mutex_unlock(&r->lock);
 	if (!next)
@@ -101,14 +100,18 @@ int upkeep_gate(struct replicator *r, struct err *e)
 	int rc = look(r, &fresh, &txid, e);
 	if (rc || fresh)
 		return rc;
+	struct moment asked = moment_now();
 	rc = fence_tail(r->store, txid, &next, &more, e);
 	if (!rc)
-		rc = upkeep_judge_tail(r, txid, next, more, e);
+		rc = upkeep_judge_tail(r, &asked, txid, next, more, e);
 	if (rc && rc != ERR_AGAIN)
 		return rc;
-	/* What was settled during the LIST confirmed more than it could. */
+	/* What was settled during the LIST confirmed more than it could. And it may have come late: who
+	 * was stopped meanwhile knows nothing of what happened since. */
 	int now = look(r, &fresh, &txid, e);
-	return now || fresh ? now : rc;
+	if (now || fresh || rc)
+		return now || fresh ? now : rc;
+	return err_set(e, ERR_AGAIN, "the answer to a tail check was too old when it was read");
 }
 
 /* ---- what is kept on disk ---- */

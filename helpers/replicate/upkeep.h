@@ -25,10 +25,10 @@
  */
 int upkeep_gate(struct replicator *r, struct err *e);
 
-/* What a LIST behind `settled` says: `next` is the first L0 there (0 = none), *more that there is
- * another. As upkeep_gate. */
-int upkeep_judge_tail(
-	struct replicator *r, uint64_t settled, uint64_t next, bool more, struct err *e);
+/* What a LIST behind `settled` says, which was asked for at that moment: `next` is the first L0
+ * there (0 = none), `more` that there is another. As upkeep_gate. */
+int upkeep_judge_tail(struct replicator *r, const struct moment *asked, uint64_t settled,
+	uint64_t next, bool more, struct err *e);
 
 /* Lists the whole replica once a day, or in three where little is written, and compares it with the
  * inventory. *listed: it did. What is missing is said in status and no longer counted on. */

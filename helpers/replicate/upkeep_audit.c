@@ -281,6 +281,7 @@ int upkeep_audit(struct replicator *r, bool *done, struct err *e)
 	if (!is_due(r, now, done))
 		return ERR_OK;
 	struct listing l = {.store = r->store, .prefix = ""};
+	struct moment asked = moment_now();
 	ltxset_init(&l.set);
 	pthread_mutex_lock(&r->lock);
 	l.settled = r->shared.txid;
@@ -288,7 +289,7 @@ int upkeep_audit(struct replicator *r, bool *done, struct err *e)
 	pthread_mutex_unlock(&r->lock);
 	int rc = list_all(r, &l, e);
 	if (!rc)
-		rc = upkeep_judge_tail(r, l.settled, l.next, l.more, e);
+		rc = upkeep_judge_tail(r, &asked, l.settled, l.next, l.more, e);
 	if (!rc || rc == ERR_AGAIN) { /* an upload on its way is no reason to list again */
 		err_clear(e);
 		ltxset_sort(&l.set);

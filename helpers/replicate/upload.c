@@ -1,5 +1,5 @@
 /*
- * The cycle of one TXID: freeze, put, settle.
+ * The cycle of one TXID: freeze, put (send.c), settle.
  *
  *   adopt    once, before the first: state.json says behind which TXID we write
  *   freeze   encoded, durable; from here the bytes don't change (F1)
@@ -13,12 +13,9 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
-#include "replicate/advice.h"
-#include "replicate/fence.h"
 #include "replicate/table.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,9 +24,6 @@
 #define RETRY_FIRST_US SECOND_US
 #define RETRY_MAX_US (30 * SECOND_US)
 #define RETRY_MAX_SLOW_US (300 * SECOND_US) /* what waiting seldom mends: denied, no bucket */
-#define STALE_MS (INT64_C(90) * 60 * 1000)  /* F4 */
-#define STALE_WEAK_MS (INT64_C(60) * 1000)  /* F11 */
-#define ONE_PUT_MAX (UINT64_C(5) << 30)     /* S3's largest PutObject */
 
 /* ---- trouble ---- */
 
@@ -41,27 +35,15 @@ static void retry_later(struct work *w, int64_t max_us)
 	w->retry_us = clock_mono_us() + w->delay_us;
 }
 
-/* The replica was just seen to be ours (F4): only what the store itself said counts. */
-static void confirm(struct replicator *r)
-{
-	struct state *s = &r->work.state;
-	s->confirmed_wall_ms = clock_wall_ms();
-	s->confirmed_boot_ms = clock_boot_ms();
-	pthread_mutex_lock(&r->lock);
-	r->shared.confirmed_wall_ms = s->confirmed_wall_ms;
-	r->shared.confirmed_boot_ms = s->confirmed_boot_ms;
-	pthread_mutex_unlock(&r->lock);
-}
-
 static void all_is_well(struct replicator *r)
 {
 	r->work.retry_us = r->work.delay_us = 0;
 	replicator_trouble(r, HEALTH_STORE, REPLICATOR_REPLICATING, NULL);
 }
 
-void store_works(struct replicator *r)
+void store_works(struct replicator *r, const struct moment *asked)
 {
-	confirm(r);
+	confirm(r, asked);
 	all_is_well(r);
 }
 
@@ -238,112 +220,6 @@ static void freeze_cut(struct replicator *r)
 	pthread_mutex_unlock(&r->lock);
 }
 
-/* ---- put ---- */
-
-static int put_body(struct replicator *r, bool only_if_absent, struct err *e)
-{
-	const struct frozen *f = &r->work.frozen;
-	char name[FENCE_NAME_SIZE];
-	fence_name(r->store, 0, f->txid, f->txid, name);
-	char *path = frozen_path(r->work.folder, f->txid);
-	if (!path)
-		return err_nomem(e, "uploading");
-	int fd = fs_open(path, O_RDONLY | O_NOFOLLOW, 0);
-	int rc = fd < 0 ? err_errno(e, ERR_IO, errno, "cannot open %s", path) : ERR_OK;
-	free(path);
-	struct store_body body = {.fd = fd, .size = f->size};
-	struct store_put_opts opts = {
-		.only_if_absent = only_if_absent,
-		.timestamp_ms = f->header.timestamp,
-		.single = f->size <= ONE_PUT_MAX,
-	};
-	if (!rc)
-		rc = store_put(r->store, name, &body, &opts, e);
-	fs_close(fd);
-	return rc;
-}
-
-static int refuse(const struct frozen *f, struct err *e)
-{
-	return err_set(e, ERR_FENCED,
-		"another node wrote TXID %016" PRIx64
-		" of the replica with other bytes; nothing more is shipped from here: stop the other one "
-		"and restore from the replica, or %s",
-		f->txid, advice_takeover());
-}
-
-/* F3: is what stands there ours? */
-static int look_at_it(struct replicator *r, struct err *e)
-{
-	bool same;
-	int rc = fence_same(r->store, &r->work.frozen, &same, e);
-	if (rc == ERR_NOT_FOUND)
-		return err_set(e, ERR_UNREACHABLE,
-			"the store says that TXID %016" PRIx64 " is there and that it is not",
-			r->work.frozen.txid);
-	return rc ? rc : same ? ERR_OK : refuse(&r->work.frozen, e);
-}
-
-static bool is_stale(const struct replicator *r)
-{
-	const struct state *s = &r->work.state;
-	int64_t wall = clock_wall_ms() - s->confirmed_wall_ms;
-	int64_t boot = clock_boot_ms() - s->confirmed_boot_ms;
-	int64_t limit = s->weak_fencing ? STALE_WEAK_MS : STALE_MS;
-	return wall > limit || boot > limit || wall < 0 || boot < 0;
-}
-
-/* F4: behind what we settled there is nothing, or the frozen file. */
-static int check_tail(struct replicator *r, struct err *e)
-{
-	const struct work *w = &r->work;
-	uint64_t next;
-	bool more;
-	int rc = fence_tail(r->store, w->state.txid, &next, &more, e);
-	if (rc || next == 0)
-		return rc;
-	if (more || next != w->frozen.txid)
-		return refuse(&w->frozen, e);
-	return look_at_it(r, e);
-}
-
-/* F11, weak fencing: look before. *there: it is the frozen file already. */
-static int look_before(struct replicator *r, bool *there, struct err *e)
-{
-	char name[FENCE_NAME_SIZE];
-	struct store_object o;
-	fence_name(r->store, 0, r->work.frozen.txid, r->work.frozen.txid, name);
-	int rc = store_head(r->store, name, &o, e);
-	if (rc == ERR_NOT_FOUND) {
-		err_clear(e);
-		return ERR_OK;
-	}
-	*there = rc == ERR_OK;
-	return rc ? rc : look_at_it(r, e);
-}
-
-static int put_frozen(struct replicator *r, struct err *e)
-{
-	struct work *w = &r->work;
-	bool there = false;
-	int rc = is_stale(r) ? check_tail(r, e) : ERR_OK;
-	if (!rc && w->state.weak_fencing)
-		rc = look_before(r, &there, e);
-	if (rc || there)
-		return rc;
-	rc = put_body(r, !w->unconditional, e);
-	if (rc == ERR_CONDITION)
-		return look_at_it(r, e);
-	if (rc == ERR_UNSUPPORTED && !w->unconditional) {
-		w->unconditional = w->state.weak_fencing = true;
-		pthread_mutex_lock(&r->lock);
-		r->shared.unconditional = true;
-		pthread_mutex_unlock(&r->lock);
-		return put_frozen(r, e);
-	}
-	return rc;
-}
-
 /* ---- settle ---- */
 
 static void fill_state(struct replicator *r)
@@ -447,8 +323,6 @@ static void send_frozen(struct replicator *r)
 	int rc = ERR_OK;
 	if (!w->put) {
 		rc = put_frozen(r, &e);
-		if (!rc)
-			confirm(r);
 		w->put = rc == ERR_OK;
 	}
 	if (!rc)

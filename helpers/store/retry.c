@@ -11,6 +11,7 @@ void retry_init(
 	*r = (struct retry){
 		.max_attempts = max_attempts,
 		.deadline_us = clock_mono_us() + total_ms * 1000,
+		.deadline_boot_ms = clock_boot_ms() + total_ms,
 		.cancelled = cancelled,
 		.ctx = ctx,
 	};
@@ -48,7 +49,9 @@ bool retry_pause(struct retry *r, int64_t at_least_ms)
 			return false;
 		clock_sleep_us(left < SLICE_US ? left : SLICE_US);
 	}
-	return !(r->cancelled && r->cancelled(r->ctx));
+	/* Whoever was stopped or suspended in that pause may wake up a day later. */
+	return clock_mono_us() < r->deadline_us && clock_boot_ms() < r->deadline_boot_ms &&
+		   !(r->cancelled && r->cancelled(r->ctx));
 }
 
 void retry_progress(struct retry *r)

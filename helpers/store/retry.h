@@ -16,6 +16,7 @@ struct retry {
 	int attempts;                 /* failed so far */
 	int max_attempts;             /* of failures in a row */
 	int64_t deadline_us;          /* clock_mono_us */
+	int64_t deadline_boot_ms;     /* clock_boot_ms, which goes on while the machine is suspended */
 	bool (*cancelled)(void *ctx); /* asked every 100 ms of a pause; may be NULL */
 	void *ctx;
 };
@@ -25,7 +26,8 @@ void retry_init(
 
 /*
  * Notes a failure and pauses, at least `at_least_ms` (a server's Retry-After, 0 = none). False, at
- * once or after a part of the pause: no more attempts, no time left, or cancelled.
+ * once or after a part of the pause: no more attempts, no time left (also when the pause itself
+ * took longer than that), or cancelled.
  */
 bool retry_pause(struct retry *r, int64_t at_least_ms);
 

@@ -232,9 +232,9 @@ static void test_journal_fails_for_hours(void **state)
 	assert_int_equal(ship_max_txid(INNER), 2);
 	assert_int_equal(ship_status(&b->s).txid, 1);
 	no_journal = false;
+	uint64_t lists = store_fault_calls("f", STORE_OP_LIST);
 	assert_int_equal(ship_sync(&b->s, 0), ERR_OK);
 	assert_int_equal(ship_status(&b->s).txid, 2);
-	uint64_t lists = store_fault_calls("f", STORE_OP_LIST);
 	app_change(b->db);
 	assert_int_equal(ship_sync(&b->s, 0), ERR_OK);
 	assert_int_equal(ship_status(&b->s).txid, 3);

@@ -119,6 +119,42 @@ static void ends_at_its_deadline(void **state)
 	assert_int_equal(retry_left_ms(&r), 1);
 }
 
+static int64_t suspended_us; /* by the next sleep */
+
+static int64_t boot(void)
+{
+	return (now_us + suspended_us) / 1000;
+}
+
+static void sleep_into_a_suspension(int64_t us)
+{
+	now_us += us;
+	suspended_us = INT64_C(3600000000);
+}
+
+static void stop_in_a_sleep(int64_t us)
+{
+	now_us += us + INT64_C(3600000000);
+}
+
+/* The process is stopped or the machine suspended in the middle of a pause, for longer than all
+ * attempts together may take: none follows. */
+static void a_long_sleep_is_the_end(void **state)
+{
+	(void)state;
+	static const struct clock_ops stopped = {wall, mono, wall, stop_in_a_sleep};
+	static const struct clock_ops suspended = {wall, mono, boot, sleep_into_a_suspension};
+	const struct clock_ops *clocks[] = {&stopped, &suspended};
+	for (int i = 0; i < 2; i++) {
+		struct retry r;
+		suspended_us = 0;
+		clock_set_ops(clocks[i]);
+		retry_init(&r, 10, 60000, NULL, NULL);
+		assert_false(retry_pause(&r, 1000));
+		assert_int_equal(r.attempts, 1);
+	}
+}
+
 static void progress_begins_anew(void **state)
 {
 	(void)state;
@@ -156,6 +192,7 @@ int main(void)
 		TEST(pauses_grow_to_a_cap),
 		TEST(waits_for_what_the_server_asks),
 		TEST(ends_at_its_deadline),
+		TEST(a_long_sleep_is_the_end),
 		TEST(progress_begins_anew),
 		TEST(cancel_ends_a_pause),
 	};
