@@ -444,6 +444,8 @@ void begin(struct replicator *r)
 			become_fenced(r, &why);
 			return;
 		}
+		if (w->plan.kind == START_PROVE)
+			name_owner(r, &why);
 		rc = prepare(r, &f, &e);
 	}
 	if (rc) {

@@ -332,6 +332,10 @@ struct moment moment_now(void);
 /* Was that at most limit_ms ago, and not in the future, by either clock? */
 bool moment_within(int64_t wall_ms, int64_t boot_ms, int64_t limit_ms);
 
+/* owner.c: adds to the sentence of ERR_FENCED whom the replica's manifest names, if that is
+ * somebody else and can be read now. One request. */
+void name_owner(struct replicator *r, struct err *why);
+
 /* send.c. The store showed the replica to be ours when it was asked something (F4); *asked is the
  * moment before. */
 void confirm(struct replicator *r, const struct moment *asked);

@@ -78,8 +78,10 @@ void store_trouble(struct replicator *r, int code, const struct err *e)
 
 void become_fenced(struct replicator *r, const struct err *why)
 {
+	struct err told = *why;
 	give_order(r, ORDER_STOP, 0);
-	replicator_trouble(r, HEALTH_STORE, REPLICATOR_FENCED, why);
+	name_owner(r, &told);
+	replicator_trouble(r, HEALTH_STORE, REPLICATOR_FENCED, &told);
 	pthread_mutex_lock(&r->lock);
 	r->shared.mark = true;
 	r->shared.upkeep_wanted = true; /* to give back what a snapshot in the making takes */
