@@ -3,6 +3,9 @@
  * its uploads and deletes them, so that the name of TXID R + 1 is free again. Then A comes back.
  * The condition of its put would hold; it must stop all the same (F4), and whatever is restored in
  * between is a state of one of the two, never of both.
+ *
+ * A is idle, cut off, switched off; or stopped (SIGSTOP, a suspended machine) between any two of
+ * its lines: then days pass inside of one of its calls, and it goes on as if nothing had been.
  */
 #include "lib/two_nodes.h"
 
@@ -38,47 +41,59 @@ static int setup(void **state)
 	return 0;
 }
 
-static void change(struct node *n)
+static void change(struct bed *b, struct node *n)
 {
 	app_change(n->db);
 	assert_int_equal(ship_sync(&n->s, 0), ERR_OK);
+	note(b, n);
 	ship_for(&n->s, 5);
 }
 
-/* A ships a few, and stops to look. B takes over what is there with a copy of A's database. */
-static void begin(struct bed *b)
+/* A ships a few. */
+static void a_ships(struct bed *b, int n)
 {
 	app_create(b->a.db, 40);
 	assert_int_equal(ship_open(&b->a.s, &b->a.cfg), 0);
 	assert_int_equal(ship_sync(&b->a.s, 0), ERR_OK);
-	for (int i = 0; i < 3; i++)
-		change(&b->a);
+	note(b, &b->a);
+	for (int i = 0; i < n; i++)
+		change(b, &b->a);
+}
+
+/* A stops to look. B takes over what is there with a copy of A's database. */
+static void b_takes_over(struct bed *b)
+{
 	b->r = ship_max_txid(URL);
+	b->line.handovers = 1;
 	assert_int_equal(ship_restore(URL, b->b.db), ERR_OK);
 	app_sql(b->b.db, "PRAGMA journal_mode = WAL; INSERT INTO t(b) VALUES ('of b')");
 	b->b.cfg.takeover = true;
 	ship_skip(10 * MINUTE_MS);
 	assert_int_equal(ship_open(&b->b.s, &b->b.cfg), 0);
 	assert_int_equal(ship_sync(&b->b.s, 0), ERR_OK);
+	note(b, &b->b);
+}
+
+static void begin(struct bed *b)
+{
+	a_ships(b, 3);
+	b_takes_over(b);
 }
 
 /* B writes for some days, until an audit, and what is deleted behind it. The first uploads go.
  * Whatever can be restored is B's. */
 static void go_on(struct bed *b)
 {
-	for (int day = 0; day < 4; day++) {
-		for (int i = 0; i < 30; i++) {
+	static const int64_t hours[] = {24, 80, 0};
+	for (size_t pause = 0; pause < sizeof(hours) / sizeof(hours[0]); pause++) {
+		for (int i = 0; i < 9; i++) {
 			ship_skip(MINUTE_MS);
-			change(&b->b);
-			if (i % 10 == 0)
-				assert_true(ship_same(b->b.db, URL, b->dir));
+			change(b, &b->b);
 		}
-		ship_skip(24 * HOUR_MS);
+		assert_true(ship_same(b->b.db, URL, b->dir));
+		ship_skip(hours[pause] * HOUR_MS);
 	}
-	change(&b->b);
-	for (uint64_t txid = b->r + 1; txid <= b->r + 3; txid++)
-		assert_false(ship_has(URL, 0, txid, txid));
-	assert_true(ship_same(b->b.db, URL, b->dir));
+	assert_false(ship_has(URL, 0, b->r + 1, b->r + 1));
 }
 
 /* Fenced, and nothing was changed in the replica. */
@@ -93,7 +108,7 @@ static void check_stopped(struct bed *b)
 	assert_int_equal(ship_max_txid(URL), max);
 	assert_true(ship_digest(URL, max) == digest);
 	assert_true(ship_same(b->b.db, URL, b->dir));
-	change(&b->b);
+	change(b, &b->b);
 	assert_true(ship_same(b->b.db, URL, b->dir));
 }
 
@@ -152,6 +167,127 @@ static void test_upkeep_of_who_was_left_behind(void **state)
 	check_stopped(b);
 }
 
+/* ---- stopped in the middle ---- */
+
+/* A sleeps through all that. */
+static void sleep_for_days(void *ctx, const char *name)
+{
+	struct bed *b = ctx;
+	(void)name;
+	b_takes_over(b);
+	go_on(b);
+}
+
+static void sleep_at(
+	struct bed *b, enum store_op op, const char *name, enum store_fault_action when)
+{
+	struct store_fault f = {.op = op,
+		.name_contains = name,
+		.times = 1,
+		.action = when,
+		.hook = sleep_for_days,
+		.ctx = b};
+	assert_int_equal(store_fault_add("a", &f), 0);
+}
+
+/*
+ * The request was on its way and nothing held it up any more: what it found was a free name. A
+ * finds out before it believes in it, and is fenced; its file lies there alone, and leads nowhere.
+ */
+static void check_too_late(struct bed *b)
+{
+	assert_true(ship_until(&b->a.s, REPLICATOR_FENCED));
+	assert_true(ship_has(URL, 0, b->r + 1, b->r + 1));
+	b->line.stray = b->r + 1;
+	assert_true(ship_same(b->b.db, URL, b->dir));
+	uint64_t calls = store_fault_calls("a", STORE_OP_ANY);
+	assert_int_equal(ship_sync(&b->a.s, 1000), ERR_FENCED);
+	app_change(b->a.db);
+	ship_for(&b->a.s, 30);
+	ship_upkeep(&b->a.s);
+	assert_int_equal(store_fault_calls("a", STORE_OP_ANY), calls);
+	/* B's audit finds the stranger, and no harm in it. */
+	ship_skip(4 * 24 * HOUR_MS);
+	for (int i = 0; i < 9; i++)
+		change(b, &b->b);
+	assert_int_equal(ship_status(&b->b.s).state, REPLICATOR_REPLICATING);
+	assert_true(ship_same(b->b.db, URL, b->dir));
+}
+
+static void test_asleep_before_its_put(void **state)
+{
+	struct bed *b = *state;
+	a_ships(b, 3);
+	sleep_at(b, STORE_OP_PUT, "5.ltx", STORE_FAULT_HOOK);
+	app_change(b->a.db);
+	check_too_late(b);
+}
+
+/* The tail check had just shown that there was nothing. */
+static void test_asleep_after_its_tail_check(void **state)
+{
+	struct bed *b = *state;
+	a_ships(b, 3);
+	ship_skip(100 * MINUTE_MS);
+	sleep_at(b, STORE_OP_LIST, NULL, STORE_FAULT_HOOK_AFTER);
+	app_change(b->a.db);
+	check_too_late(b);
+}
+
+/* Accepted; the answer was read days later. It must not count as a proof of that day. */
+static void test_asleep_before_the_answer(void **state)
+{
+	struct bed *b = *state;
+	a_ships(b, 3);
+	sleep_at(b, STORE_OP_PUT, "5.ltx", STORE_FAULT_HOOK_AFTER);
+	app_change(b->a.db);
+	timeline_note(&b->line, "a", b->a.db, 5, b->dir);
+	assert_true(ship_until(&b->a.s, REPLICATOR_FENCED));
+	check_stopped(b);
+}
+
+/* Its upkeep had asked, and was about to merge and to delete. */
+static void test_asleep_in_its_upkeep(void **state)
+{
+	struct bed *b = *state;
+	b->a.s.no_upkeep = true;
+	a_ships(b, 12);
+	ship_skip(6 * MINUTE_MS);
+	sleep_at(b, STORE_OP_LIST, NULL, STORE_FAULT_HOOK_AFTER);
+	uint64_t puts = store_fault_calls("a", STORE_OP_PUT),
+			 dels = store_fault_calls("a", STORE_OP_DELETE);
+	ship_upkeep(&b->a.s);
+	assert_true(b->r > 0);
+	assert_int_equal(store_fault_calls("a", STORE_OP_PUT), puts);
+	assert_int_equal(store_fault_calls("a", STORE_OP_DELETE), dels);
+	app_change(b->a.db);
+	ship_for(&b->a.s, 5);
+	check_stopped(b);
+}
+
+/* A takeover's snapshot that was not sent at once waits for a proof of its own (F5), and so does
+ * what is said in the manifest. */
+static void test_snapshot_of_a_lost_takeover(void **state)
+{
+	struct bed *b = *state;
+	a_ships(b, 1);
+	ship_close(&b->a.s);
+	assert_int_equal(fs_remove_tree(b->a.meta), 0);
+	app_change(b->a.db);
+	b->a.cfg.takeover = true;
+	store_fault_add("a", &(struct store_fault){.op = STORE_OP_PUT, .name_contains = "ltx/9/"});
+	assert_int_equal(ship_open(&b->a.s, &b->a.cfg), 0);
+	assert_int_equal(ship_sync(&b->a.s, 0), ERR_OK);
+	note(b, &b->a);
+	b_takes_over(b);
+	ship_skip(HOUR_MS);
+	store_fault_heal("a");
+	uint64_t puts = store_fault_calls("a", STORE_OP_PUT);
+	assert_true(ship_until(&b->a.s, REPLICATOR_FENCED));
+	assert_int_equal(store_fault_calls("a", STORE_OP_PUT), puts);
+	change(b, &b->b);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -161,6 +297,11 @@ int main(void)
 		TEST(test_cut_off),
 		TEST(test_switched_off),
 		TEST(test_upkeep_of_who_was_left_behind),
+		TEST(test_asleep_before_its_put),
+		TEST(test_asleep_after_its_tail_check),
+		TEST(test_asleep_before_the_answer),
+		TEST(test_asleep_in_its_upkeep),
+		TEST(test_snapshot_of_a_lost_takeover),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -61,16 +61,6 @@ static void check_state(uint64_t txid, const char *copy, const char *dir)
 	shell(command);
 }
 
-/* What is committed now, as one file. */
-static void copy_state(const char *db, const char *copy)
-{
-	char command[1000];
-	snprintf(command, sizeof(command),
-		"cp '%s' '%s' && { [ ! -f '%s-wal' ] || cp '%s-wal' '%s-wal'; }", db, copy, db, db, copy);
-	shell(command);
-	app_sql(copy, "PRAGMA wal_checkpoint(TRUNCATE)");
-}
-
 static void test_another_page_size(void **state)
 {
 	(void)state;
@@ -87,7 +77,7 @@ static void test_another_page_size(void **state)
 	for (int i = 0; i < 13; i++)
 		change(&s, db);
 	uint64_t last = ship_max_txid(URL);
-	copy_state(db, before);
+	app_fold(db, before);
 	ship_skip(2 * HOUR_MS); /* so that it is the last state of its hour, which is promised */
 	ship_close(&s);
 	app_sql(db, "PRAGMA journal_mode = DELETE; PRAGMA page_size = 1024; VACUUM;"
@@ -100,7 +90,7 @@ static void test_another_page_size(void **state)
 	for (int i = 0; i < 13; i++)
 		change(&s, db);
 	uint64_t then = ship_max_txid(URL);
-	copy_state(db, after);
+	app_fold(db, after);
 	ship_skip(2 * HOUR_MS);
 	for (int day = 0; day < 6; day++) {
 		for (int i = 0; i < 10; i++)

@@ -191,15 +191,19 @@ bool ship_snapshot(struct ship *s)
 	struct replica_file made = {0};
 	struct err e = ERR_INIT;
 	int64_t wait;
-	for (int i = 0; i < SNAPSHOT_TURNS && !made.max_txid; i++) {
-		if (snapshot_step(s->r, true, always, &made, &wait, &e)) {
-			fprintf(stderr, "snapshot: %s\n", e.text);
-			return false;
-		}
+	bool without = s->no_upkeep;
+	int rc = ERR_OK;
+	s->no_upkeep = true; /* it would take what is copied for its own */
+	for (int i = 0; !rc && i < SNAPSHOT_TURNS && !made.max_txid; i++) {
+		rc = snapshot_step(s->r, true, always, &made, &wait, &e);
 		s->turn_due = 0;
-		ship_for(s, 1);
+		if (!rc)
+			ship_for(s, 1);
 	}
-	return made.max_txid != 0;
+	s->no_upkeep = without;
+	if (rc)
+		fprintf(stderr, "snapshot: %s\n", e.text);
+	return !rc && made.max_txid != 0;
 }
 
 bool ship_until(struct ship *s, enum replicator_state state)
@@ -279,6 +283,12 @@ void app_change(const char *db)
 				"INSERT INTO t(b) VALUES (randomblob(900))");
 }
 
+void app_fold(const char *db, const char *copy)
+{
+	run("cp '%s' '%s' && { [ ! -f '%s-wal' ] || cp '%s-wal' '%s-wal'; }", db, copy, db, db, copy);
+	app_sql(copy, "PRAGMA wal_checkpoint(TRUNCATE)");
+}
+
 /* ---- the store ---- */
 
 static struct store *open_store(const char *url)
@@ -320,9 +330,7 @@ bool ship_same(const char *db, const char *url, const char *dir)
 	snprintf(copy, sizeof(copy), "%s/same-copy.db", dir);
 	if (restore(url, restored, &result))
 		return false;
-	/* What is committed now, as the app would see it: file and WAL, folded in a copy. */
-	run("cp '%s' '%s' && { [ ! -f '%s-wal' ] || cp '%s-wal' '%s-wal'; }", db, copy, db, db, copy);
-	app_sql(copy, "PRAGMA wal_checkpoint(TRUNCATE)");
+	app_fold(db, copy);
 	char compare[1200];
 	snprintf(compare, sizeof(compare), "cmp '%s' '%s' >&2", copy, restored);
 	bool same = system(compare) == 0;

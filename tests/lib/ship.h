@@ -73,6 +73,9 @@ void app_create(const char *db, int rows);
 /* Changes rows so that each call makes another state. */
 void app_change(const char *db);
 
+/* Copies the database as the app sees it now: file and WAL, folded into `copy`. */
+void app_fold(const char *db, const char *copy);
+
 /* Restores the replica into `to` (replaced). restore_run's code. */
 int ship_restore(const char *url, const char *to);
 

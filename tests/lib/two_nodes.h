@@ -7,6 +7,7 @@
 #define TESTS_LIB_TWO_NODES_H
 
 #include "lib/scene.h"
+#include "lib/timeline.h"
 
 #include "base/fs.h"
 #include "restore/restore.h"
@@ -22,6 +23,7 @@
 #define URL "mem://f"
 
 struct node {
+	const char *name;
 	char dir[256], db[300], meta[300], url[32];
 	struct replicator_config cfg;
 	struct ship s;
@@ -31,13 +33,15 @@ struct bed {
 	char *dir;
 	struct node a, b;
 	struct err e;
-	uint64_t r; /* where A stopped to look, if it did */
+	uint64_t r;           /* where A stopped to look, if it did */
+	struct timeline line; /* checked at the end if something was noted */
 };
 
 /* `name` is the node's folder, `fault` the store behind which it sees the replica: one that is
  * registered, of its own or of both. */
 static inline void node_init(struct bed *bed, struct node *n, const char *name, const char *fault)
 {
+	n->name = name;
 	snprintf(n->dir, sizeof(n->dir), "%s/%s", bed->dir, name);
 	fs_mkdirs(n->dir, 0700);
 	snprintf(n->db, sizeof(n->db), "%s/app.db", n->dir);
@@ -60,13 +64,23 @@ static inline void restore_to(struct bed *b, const struct node *n, uint64_t txid
 	store_close(s);
 }
 
+/* All that this node's app has committed is shipped: as its last TXID. */
+static inline void note(struct bed *b, struct node *n)
+{
+	timeline_note(&b->line, n->name, n->db, ship_status(&n->s).txid, b->dir);
+}
+
+/* After each test: whatever the replica offers is of one timeline. */
 static inline int teardown(void **state)
 {
 	struct bed *b = *state;
+	bool one = !b->line.count || timeline_check(&b->line, URL, b->dir);
+	timeline_free(&b->line);
 	if (b->a.s.r)
 		ship_close(&b->a.s);
 	scene_end(b->dir, &b->b.s);
 	free(b);
+	assert_true(one);
 	return 0;
 }
 

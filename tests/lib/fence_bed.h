@@ -1,0 +1,150 @@
+/*
+ * What the tests of fencing share, beside two nodes with one store "f": what each of them does, and
+ * what a fenced one must not do. A header alone, because it uses cmocka.
+ */
+#ifndef TESTS_LIB_FENCE_BED_H
+#define TESTS_LIB_FENCE_BED_H
+
+#include "lib/two_nodes.h"
+
+#include "base/fs.h"
+#include "replicate/fence.h"
+#include "store/fault.h"
+#include "store/mem.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+static inline int setup(void **state)
+{
+	struct bed *b = calloc(1, sizeof(*b));
+	b->dir = scene_begin();
+	assert_int_equal(store_fault_register("f", NULL, &b->e), ERR_OK);
+	node_init(b, &b->a, "a", "f");
+	node_init(b, &b->b, "b", "f");
+	*state = b;
+	return 0;
+}
+
+static inline void start(struct node *n)
+{
+	assert_int_equal(ship_open(&n->s, &n->cfg), 0);
+}
+
+static inline void ship(struct node *n)
+{
+	if (ship_sync(&n->s, 0) != ERR_OK)
+		fail_msg("%s: %s", n->name, ship_status(&n->s).reason);
+}
+
+static inline void check_same(struct bed *b, struct node *n)
+{
+	ship(n);
+	note(b, n);
+	assert_true(ship_same(n->db, URL, b->dir));
+}
+
+/* Its app's database has so many rows, and all of it is in the replica. */
+static inline void a_ships(struct bed *b, int rows)
+{
+	app_create(b->a.db, rows);
+	start(&b->a);
+	check_same(b, &b->a);
+}
+
+static inline void restart(struct node *n)
+{
+	ship_close(&n->s);
+	start(n);
+}
+
+/* What is committed next is in the replica, too. */
+static inline void goes_on(struct bed *b, struct node *n)
+{
+	app_change(n->db);
+	check_same(b, n);
+}
+
+/* Fenced, with a reason, and nothing is changed in the replica any more. */
+static inline void check_stopped(struct node *n)
+{
+	uint64_t max = ship_max_txid(URL), digest = ship_digest(URL, max);
+	assert_true(ship_until(&n->s, REPLICATOR_FENCED));
+	struct replicator_status st = ship_status(&n->s);
+	assert_int_equal(st.code, ERR_FENCED);
+	/* What happened, and what a person can do. */
+	assert_non_null(strstr(st.reason, "TXID"));
+	assert_non_null(strstr(st.reason, "-takeover"));
+	assert_int_equal(ship_sync(&n->s, 1000), ERR_FENCED);
+	uint64_t puts = store_fault_calls("f", STORE_OP_PUT),
+			 deletes = store_fault_calls("f", STORE_OP_DELETE);
+	ship_for(&n->s, 20);
+	app_change(n->db);
+	ship_for(&n->s, 30);
+	ship_upkeep(&n->s);
+	assert_int_equal(store_fault_calls("f", STORE_OP_PUT), puts);
+	assert_int_equal(store_fault_calls("f", STORE_OP_DELETE), deletes);
+	assert_int_equal(ship_max_txid(URL), max);
+	assert_true(ship_digest(URL, max) == digest);
+	/* The app is not held up by who may not ship. */
+	char wal[320];
+	snprintf(wal, sizeof(wal), "%s-wal", n->db);
+	assert_int_equal(access(wal, F_OK), -1);
+}
+
+static inline void add_fault(enum store_op op, const char *name, unsigned nth, unsigned times,
+	enum store_fault_action action, int code)
+{
+	struct store_fault f = {.op = op,
+		.name_contains = name,
+		.nth = nth,
+		.times = times,
+		.action = action,
+		.code = code};
+	assert_int_equal(store_fault_add("f", &f), 0);
+}
+
+static inline void fault(enum store_op op, const char *name, unsigned nth, unsigned times, int code)
+{
+	add_fault(op, name, nth, times, STORE_FAULT_FAIL, code);
+}
+
+static inline void copy_node(const struct node *from, const struct node *to)
+{
+	char command[900];
+	snprintf(command, sizeof(command), "cp -a '%s/.' '%s/'", from->dir, to->dir);
+	assert_int_equal(system(command), 0);
+}
+
+/* The store that nothing goes wrong in. */
+static inline struct store *plain_store(struct bed *b)
+{
+	struct store *s = NULL;
+	assert_int_equal(store_open(&s, URL, NULL, &b->e), 0);
+	return s;
+}
+
+/* Deletes the L0 files of these TXIDs, as their owner's retention does with what is old. */
+static inline void free_names(struct bed *b, uint64_t from, uint64_t to)
+{
+	struct store *s = plain_store(b);
+	for (uint64_t txid = from; txid <= to; txid++) {
+		char name[FENCE_NAME_SIZE];
+		const char *names[] = {name};
+		struct store_delete_result gone;
+		fence_name(s, 0, txid, txid, name);
+		assert_int_equal(store_delete(s, names, 1, &gone, &b->e), ERR_OK);
+	}
+	store_close(s);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+#endif
