@@ -157,19 +157,40 @@ static int enter(struct store *s, const char *name, struct err *e)
 	return name ? check_name(s, name, e) : ERR_OK;
 }
 
+static int enter_folder(struct store *s, const char *prefix, struct err *e)
+{
+	int rc = enter(s, NULL, e);
+	return rc ? rc : check_prefix(s, prefix, e);
+}
+
+/* What every call does last. An attempt that failed before the one that did not left its sentence
+ * in `why`: the caller hears of it only when the call has failed. */
+static int leave(int rc, const struct err *why, struct err *e)
+{
+	if (rc && e)
+		*e = *why;
+	return rc;
+}
+
 int store_put(struct store *s, const char *name, const struct store_body *body,
 	const struct store_put_opts *opts, struct err *e)
 {
 	static const struct store_put_opts none = {0};
-	int rc = enter(s, name, e);
-	return rc ? rc : s->driver->put(s, name, body, opts ? opts : &none, e);
+	struct err why = ERR_INIT;
+	int rc = enter(s, name, &why);
+	if (!rc)
+		rc = s->driver->put(s, name, body, opts ? opts : &none, &why);
+	return leave(rc, &why, e);
 }
 
 int store_get(struct store *s, const char *name, uint64_t offset, uint64_t length, store_sink sink,
 	void *ctx, struct err *e)
 {
-	int rc = enter(s, name, e);
-	return rc ? rc : s->driver->get(s, name, offset, length, sink, ctx, e);
+	struct err why = ERR_INIT;
+	int rc = enter(s, name, &why);
+	if (!rc)
+		rc = s->driver->get(s, name, offset, length, sink, ctx, &why);
+	return leave(rc, &why, e);
 }
 
 static int take_all(void *ctx, const void *p, size_t n, struct err *e)
@@ -189,29 +210,33 @@ int store_get_all(struct store *s, const char *name, struct buf *out, struct err
 
 int store_head(struct store *s, const char *name, struct store_object *out, struct err *e)
 {
-	int rc = enter(s, name, e);
-	if (rc)
-		return rc;
-	*out = (struct store_object){.name = name};
-	return s->driver->head(s, name, out, e);
+	struct err why = ERR_INIT;
+	int rc = enter(s, name, &why);
+	if (!rc) {
+		*out = (struct store_object){.name = name};
+		rc = s->driver->head(s, name, out, &why);
+	}
+	return leave(rc, &why, e);
 }
 
 int store_list(struct store *s, const char *prefix, const char *after, size_t max, store_list_fn fn,
 	void *ctx, struct err *e)
 {
-	int rc = enter(s, NULL, e);
+	struct err why = ERR_INIT;
+	int rc = enter_folder(s, prefix, &why);
 	if (!rc)
-		rc = check_prefix(s, prefix, e);
-	return rc ? rc : s->driver->list(s, prefix, after ? after : "", max, fn, ctx, e);
+		rc = s->driver->list(s, prefix, after ? after : "", max, fn, ctx, &why);
+	return leave(rc, &why, e);
 }
 
 int store_list_folder(
 	struct store *s, const char *prefix, size_t max, store_list_fn fn, void *ctx, struct err *e)
 {
-	int rc = enter(s, NULL, e);
+	struct err why = ERR_INIT;
+	int rc = enter_folder(s, prefix, &why);
 	if (!rc)
-		rc = check_prefix(s, prefix, e);
-	return rc ? rc : s->driver->list_folder(s, prefix, max, fn, ctx, e);
+		rc = s->driver->list_folder(s, prefix, max, fn, ctx, &why);
+	return leave(rc, &why, e);
 }
 
 static int check_names(const struct store *s, const char *const *names, size_t n, struct err *e)
@@ -235,14 +260,18 @@ int store_delete(struct store *s, const char *const *names, size_t n,
 		store_delete_note(ERR_OK, &results[i], rc, &why, NULL);
 	if (rc)
 		return err_set(e, why.code, "%s", why.text);
-	return n ? s->driver->del(s, names, n, results, e) : ERR_OK;
+	rc = n ? s->driver->del(s, names, n, results, &why) : ERR_OK;
+	return leave(rc, &why, e);
 }
 
 int store_versioned(struct store *s, bool *versioned, struct err *e)
 {
 	*versioned = false;
-	int rc = enter(s, NULL, e);
-	return rc || !s->driver->versioned ? rc : s->driver->versioned(s, versioned, e);
+	struct err why = ERR_INIT;
+	int rc = enter(s, NULL, &why);
+	if (!rc && s->driver->versioned)
+		rc = s->driver->versioned(s, versioned, &why);
+	return leave(rc, &why, e);
 }
 
 int store_end_unfinished(struct store *s, const char *prefix,
@@ -250,12 +279,11 @@ int store_end_unfinished(struct store *s, const char *prefix,
 	struct err *e)
 {
 	*n = 0;
-	int rc = enter(s, NULL, e);
-	if (!rc)
-		rc = check_prefix(s, prefix, e);
-	return rc || !s->driver->end_unfinished
-			   ? rc
-			   : s->driver->end_unfinished(s, prefix, chosen, ctx, n, e);
+	struct err why = ERR_INIT;
+	int rc = enter_folder(s, prefix, &why);
+	if (!rc && s->driver->end_unfinished)
+		rc = s->driver->end_unfinished(s, prefix, chosen, ctx, n, &why);
+	return leave(rc, &why, e);
 }
 
 int store_delete_note(

@@ -14,7 +14,8 @@
  *   ERR_FAIL         anything else: a bucket that is missing (store_head can't tell: there it is
  *                    ERR_NOT_FOUND) or in another region
  *   ERR_NOMEM, ERR_IO
- * with a sentence in *e that names the object (as a URL without secrets) and the answer.
+ * with a sentence in *e that names the object (as a URL without secrets) and the answer. With
+ * ERR_OK *e is as it was, however many attempts it took.
  */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
