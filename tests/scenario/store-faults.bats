@@ -1,0 +1,349 @@
+#!/usr/bin/env bats
+# shellcheck disable=SC2030,SC2031,SC2034 # url is the scenario's, output and status are bats'
+# A store that goes wrong in every way that one can, before a real replicator and a real S3 server, while an
+# app writes: the app doesn't notice, status and log say in one sentence what is wrong, and when it is over all
+# catches up by itself, each TXID once. Between the replicator and radosgw stand a TCP proxy that breaks the
+# network (tests/servers/proxy.py) and an HTTP proxy that answers wrongly (tests/servers/faulty.py).
+# long
+
+load ../lib/scenario
+
+setup_file() { s3_start; }
+
+setup() {
+  need_s3
+  own_folder
+  SERVERS="$BATS_TEST_DIRNAME/../servers"
+  # shellcheck disable=SC2119
+  between
+  db="$PWD/app.db"
+  "$TOOLS/writer" -n 1 -a ack "$db" >/dev/null
+  SPOILED=""
+}
+
+# ---- the store that goes wrong ----
+
+# shellcheck disable=SC2120
+# between [TLS-FOLDER]: starts both proxies; url is behind them.
+between() {
+  local server="${LITESTREAM_TEST_S3_ENDPOINT##*/}"
+  rm -f requests.log faulty.out net.out
+  spawn faulty "$SERVERS/faulty.py" "${server%:*}" "${server##*:}" "$PWD/rules.json" "$PWD/requests.log" "$@"
+  poll test -s faulty.out
+  spawn net "$SERVERS/proxy.py" 127.0.0.1 "$(cat faulty.out)" "$PWD/net.json"
+  poll test -s net.out
+  url="$(s3_url db)"
+  endpoint="http://127.0.0.1:$(cat net.out)"
+  [[ $# -eq 0 ]] || endpoint="https://localhost:$(cat net.out)"
+  url="${url%%\?*}?endpoint=$endpoint"
+}
+
+# rules RULE…: what goes wrong from now on, each a JSON object of faulty.py's; none: nothing does.
+rules() {
+  local IFS=,
+  echo "{\"rules\": [$*]}" >rules.new
+  mv rules.new rules.json
+}
+
+# net JSON: the same for the network.
+net() {
+  echo "$1" >net.new
+  mv net.new net.json
+}
+
+# Nobody answers, on no connection.
+away='{"refuse": true, "cut_up": 0}'
+
+# patiently COMMAND…: as poll, of what costs a process or two to ask.
+patiently() {
+  local deadline=$((SECONDS + PATIENCE))
+  until "$@"; do
+    [[ "$SECONDS" -lt "$deadline" ]] || {
+      echo "never came true: $*, but $(of state): $(of reason)" >&2
+      return 1
+    }
+    sleep 0.5
+  done
+}
+
+requests() { wc -l <requests.log; }
+struck() { jq -s 'map(select(.struck)) | length' requests.log; }
+# struck_more N BEFORE: so many more requests were struck.
+struck_more() { [[ "$(struck)" -ge $(($2 + $1)) ]]; }
+
+# admin COMMAND…: of the server's own. SPOILED says what teardown mends should the test fail.
+admin() { timeout "$PATIENCE" radosgw-admin -c "$(dirname "$LITESTREAM_TEST_S3_GATEWAY_PIDFILE")/ceph.conf" "$@" >/dev/null 2>admin.err; }
+secret_is() { admin key create --uid=test --key-type=s3 --access-key="$LITESTREAM_ACCESS_KEY_ID" --secret-key="$1"; }
+
+teardown() {
+  [[ "$SPOILED" != user ]] || admin user enable --uid=test
+  [[ "$SPOILED" != secret ]] || secret_is "$LITESTREAM_SECRET_ACCESS_KEY"
+  [[ "$SPOILED" != quota ]] || admin quota disable --quota-scope=user --uid=test
+  reap
+}
+
+# ---- how it is ----
+
+of() { "$LITESTREAM" status -json -socket "$BATS_TEST_TMPDIR/ship.sock" | jq -r ".apps[0].databases[0].$1"; }
+is() { [[ "$(of "$1")" == "$2" ]]; }
+says() { [[ "$(of reason)" == *"$1"* ]]; }
+
+begin() {
+  replicate ship "$db" "$url" "$@"
+  sync_now ship "$db"
+}
+
+start_app() { spawn writer "$TOOLS/writer" -r 50 -a ack "$db"; }
+
+# The app has written all the time, with no error and no answer "busy".
+end_app() {
+  end writer
+  [[ "$(json busy writer.out)" -eq 0 ]]
+  [[ "$(json commits writer.out)" -gt "${1:-0}" ]]
+}
+
+# The WAL is the app's own: its TRUNCATE is not held up, and leaves nothing.
+wal_is_free() {
+  [[ "$(sqlite3 -cmd '.timeout 5000' "$db" 'PRAGMA wal_checkpoint(TRUNCATE)' | tail -n 1)" == 0\|* ]]
+  [[ ! -s "$db-wal" || "$(stat -c %s "$db-wal")" -lt 1000000 ]]
+}
+
+# All is over: what was acknowledged comes by itself, and the replica is one line and right.
+recovers() {
+  rules
+  net '{}'
+  local noted
+  noted="$(acked ack)"
+  shipped() { is state replicating && sync_now ship "$db"; }
+  patiently shipped
+  restore during.db -no-state "$url"
+  "$TOOLS/checker" during.db "1:$noted"
+  rm during.db
+}
+
+# No TXID is missing, none is there twice.
+one_line() {
+  "$LITESTREAM" ltx -json "$url" | jq -e '[.. | objects | select(.level? == 0)] | length > 1' >/dev/null
+  "$SERVERS/s3.py" ls "$LITESTREAM_TEST_S3_BUCKET" "$(prefix)/0000/" | awk '{ sub(/.*\//, "", $1); print substr($1, 1, 16) }' >txids
+  [[ "$(sort -u txids | wc -l)" -eq "$(wc -l <txids)" ]]
+  [[ "$(wc -l <txids)" -eq "$((16#$(sort txids | tail -n 1) - 16#$(sort txids | head -n 1) + 1))" ]]
+}
+prefix() {
+  local path="${url#s3://*/}"
+  echo "${path%%\?*}"
+}
+
+finish_up() {
+  sync_now ship "$db"
+  end ship
+  one_line
+  same_as_source "$db" "$url" after.db
+  "$TOOLS/checker" after.db "1:$(acked ack)"
+}
+
+# ---- the faults ----
+
+@test "a network and a server that stumble: bridged, one after the other" {
+  local rule before
+  begin
+  start_app
+  for rule in '"status":500,"code":"InternalError","times":3' '"status":503,"code":"SlowDown","times":3' \
+    '"status":408,"code":"RequestTimeout","times":3' '"op":"put","lose":true,"times":2'; do
+    before="$(struck)"
+    rules "{$rule}"
+    patiently struck_more 2 "$before"
+    sync_now ship "$db"
+    is state replicating
+  done
+  rules '{"op": ["list", "head", "get"], "status": 503, "times": 12}'
+  restore during.db -no-state "$url"
+  "$TOOLS/checker" during.db
+  rules
+  for rule in '"refuse":true,"times":3' '"cut_up":0,"times":2' '"cut_up":400,"times":2' '"cut_up":1500,"times":2' \
+    '"cut_down":0,"times":2' '"cut_down":60,"times":2' '"freeze":true'; do
+    net "{$rule}"
+    sleep 0.7
+    [[ "$rule" != *freeze* ]] || net '{}'
+    sync_now ship "$db"
+  done
+  net '{}'
+  [[ "$(of requests.retries)" -ge 8 ]]
+  end_app 100
+  [[ "$(grep -cE 'WARN|ERROR' ship.err)" -eq 0 ]]
+  finish_up
+}
+
+@test "nobody answers for a while: behind, and it catches up by itself" {
+  begin
+  start_app
+  net "$away"
+  patiently is state behind
+  says "cannot store $(sed 's/?.*//; s/:..litestream-test/&.127.0.0.1:'"${endpoint##*:}"'/' <<<"$url")"
+  [[ "$(of code)" -eq 5 ]]
+  run "$LITESTREAM" sync -timeout 1s -socket "$PWD/ship.sock" "$db"
+  [[ "$status" -eq 5 ]]
+  run "$LITESTREAM" restore -timeout 1s -o no.db "$url"
+  [[ "$status" -eq 5 && ! -e no.db ]]
+  recovers
+  end_app 100
+  [[ "$(grep -c WARN ship.err)" -le 2 ]]
+  finish_up
+}
+
+@test "a server that is told to stop in an outage ships the rest at its next start" {
+  begin -shutdown-timeout 1s
+  net "$away"
+  "$TOOLS/writer" -n 20 -a ack "$db" >/dev/null
+  end ship
+  grep -q 'not all is shipped .*the next start ships the rest' ship.err
+  net '{}'
+  begin
+  finish_up
+}
+
+# denied WORDS: within moments, and the app is let go; sync says so at once, and it is no reason to end.
+denied() {
+  patiently is state denied
+  says "$1"
+  [[ "$(of code)" -eq 6 ]]
+  patiently wal_is_free
+  run "$LITESTREAM" sync -timeout 30s -socket "$PWD/ship.sock" "$db"
+  [[ "$status" -eq 6 && "$output" == *"$1"* ]]
+  alive ship
+}
+
+@test "the keys stop counting in the middle: denied, and going on when they count again" {
+  begin
+  start_app
+  SPOILED=user
+  admin user suspend --uid=test
+  denied UserSuspended
+  run "$LITESTREAM" restore -o no.db "$url"
+  [[ "$status" -eq 6 && ! -e no.db ]]
+  admin user enable --uid=test
+  recovers
+  SPOILED=secret
+  secret_is other/Secret
+  denied "check the secret access key"
+  secret_is "$LITESTREAM_SECRET_ACCESS_KEY"
+  SPOILED=""
+  recovers
+  end_app 100
+  [[ "$(grep -c WARN ship.err)" -le 4 ]]
+  finish_up
+}
+
+@test "the quota is used up: told, readable all the while, and going on when there is more" {
+  begin
+  start_app
+  SPOILED=quota
+  admin quota set --quota-scope=user --uid=test --max-objects=1
+  admin quota enable --quota-scope=user --uid=test
+  denied "quota is used up"
+  restore meanwhile.db -no-state "$url"
+  "$TOOLS/checker" meanwhile.db 1:1
+  admin quota disable --quota-scope=user --uid=test
+  SPOILED=""
+  recovers
+  end_app 100
+  finish_up
+}
+
+@test "a certificate that is expired, of another host, or nobody's" {
+  end net || true
+  end faulty || true
+  "$SERVERS/certificate.sh" "$PWD/tls" wrong
+  export SSL_CERT_FILE="$PWD/tls/ca.pem"
+  between "$PWD/tls"
+  begin
+  start_app
+  local wrong
+  for wrong in 'expired: certificate has expired' 'self-signed: self.signed certificate' 'other-host: no alternative certificate subject name matches'; do
+    echo "{\"certificate\": \"${wrong%%:*}\"}" >rules.json
+    not_trusted() { is state behind && [[ "$(of reason)" =~ is\ not\ trusted\ .*"${wrong#*: }" || "$(of reason)" =~ is\ not\ trusted\ .*${wrong#*: } ]]; }
+    patiently not_trusted
+    [[ "$(of code)" -eq 5 ]]
+    run "$LITESTREAM" restore -o no.db "$url"
+    [[ "$status" -eq 5 && "$output" == *"is not trusted"* && ! -e no.db ]]
+  done
+  recovers
+  end_app 100
+  unset wrong
+  finish_up
+}
+
+@test "the bucket moves to another region: followed, and a restore follows, too" {
+  begin
+  start_app
+  rules '{"region": "eu-test-1"}'
+  patiently grep -q 'litestream-test is in region eu-test-1' ship.err
+  sync_now ship "$db"
+  is state replicating
+  restore during.db -no-state "$url"
+  "$TOOLS/checker" during.db
+  rm during.db
+  rules '{"status": 301, "code": "PermanentRedirect"}'
+  patiently is state behind
+  says "in another region or at another endpoint"
+  recovers
+  end_app 100
+  finish_up
+}
+
+@test "a listing that lacks the newest files: nobody is fenced, and a restore has them" {
+  local i
+  begin
+  for i in 1 2 3 4 5; do
+    "$TOOLS/writer" -n 3 -a ack "$db" >/dev/null
+    sync_now ship "$db"
+  done
+  rules '{"op": "list", "late": 4}'
+  restore new.db -no-state "$url"
+  "$TOOLS/checker" new.db 1:16
+  kill -KILL "$(pid_of ship)"
+  wait "$(pid_of ship)" || true
+  rm -f ship.pid ship.sock
+  begin
+  "$TOOLS/writer" -n 3 -a ack "$db" >/dev/null
+  sync_now ship "$db"
+  is state replicating
+  [[ "$(struck)" -gt 2 ]]
+  # The host is lost, too: what no listing shows is restored and followed.
+  end ship
+  rm -rf app.db* .app.db-litestream
+  restore "$db" "$url"
+  "$TOOLS/checker" "$db" 1:19
+  begin
+  is state replicating
+  rules
+  finish_up
+}
+
+# A takeover's snapshot goes up at once: of 12 MB in one request, with FULL=1 of 72 MB, in parts. The first merged
+# file needs half a minute.
+@test "a snapshot and a merged file, with a store that stumbles at each step" {
+  begin
+  end ship
+  rm -rf app.db* .app.db-litestream
+  sqlite3 "$db" "PRAGMA journal_mode = WAL; CREATE TABLE big(n INTEGER PRIMARY KEY, b);
+    WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < ${FULL:+6}3000) INSERT INTO big SELECT n, randomblob(1100) FROM c" >/dev/null
+  "$TOOLS/writer" -n 1 -a ack "$db" >/dev/null
+  local one=('{"op": "put", "key": "/0009/", "lose": true, "times": 1}' '{"op": "put", "key": "/0009/", "status": 503, "times": 2}')
+  local parts=('{"op": "multipart", "key": "uploads", "status": 503, "times": 2}' '{"op": "part", "key": "partNumber=1&", "lose": true, "times": 2}'
+    '{"op": "part", "key": "partNumber=2&", "status": 500, "times": 2}' '{"op": "multipart", "key": "uploadId", "lose": true, "times": 1}')
+  local merged='{"op": "put", "key": "/0001/", "lose": true, "times": 1}'
+  rules "${one[@]}" "${parts[@]}" "$merged"
+  begin -takeover
+  has_snapshot() { "$LITESTREAM" ltx -json "$url" | grep -q '"level": *9'; }
+  patiently has_snapshot
+  [[ "$(struck)" -ge 3 ]]
+  [[ -z "$FULL" || "$(struck)" -ge 7 ]]
+  [[ -z "$("$SERVERS/s3.py" uploads "$LITESTREAM_TEST_S3_BUCKET" "$(prefix)/")" ]]
+  spawn writer "$TOOLS/writer" -r 20 -a ack "$db"
+  PATIENCE=$((2 * PATIENCE)) patiently grep -q '"put".*/0001/' requests.log
+  patiently is upkeep_error null
+  end_app
+  rules
+  finish_up
+  "$LITESTREAM" verify "$url"
+}
