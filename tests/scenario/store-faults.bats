@@ -5,6 +5,7 @@
 # catches up by itself, each TXID once. Between the replicator and radosgw stand a TCP proxy that breaks the
 # network (tests/servers/proxy.py) and an HTTP proxy that answers wrongly (tests/servers/faulty.py).
 # long
+# plain
 
 load ../lib/scenario
 
