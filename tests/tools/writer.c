@@ -17,15 +17,17 @@
  *   -y X    PRAGMA synchronous (NORMAL)
  *   -c N    PRAGMA wal_autocheckpoint (SQLite's own default)
  *   -k MS   its own wal_checkpoint(TRUNCATE) in between, each MS; the report tells of them
- * (truncate.h) -a PATH ack file -d      each number in the ack file is durable before the next
- * commit (msync), as with an app that tells its client, or a log of its own, before it goes on
+ *   -a PATH ack file
+ *   -d      each number in it is durable before the next commit (msync), as with an app that tells
+ *           its client, or a log of its own, before it goes on
  *
  * SIGTERM ends it after the commit that runs. The last line of stdout is a JSON object with what
  * was done and the latencies of the commits, from the first statement to the return of the last.
  */
+#include "lib/chance.h"
+#include "lib/noted.h"
 #include "lib/truncate.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <sqlite3.h>
@@ -39,7 +41,8 @@ struct writer {
 	int64_t id, commits, seconds, rate, batch, size, timeout_ms, truncate_ms;
 	const char *synchronous, *autocheckpoint, *ack_path, *db_path;
 	bool durable_acks;
-	uint64_t random;
+	uint64_t seed;
+	struct chance chance;
 	sqlite3 *db;
 	sqlite3_stmt *insert, *begin, *commit;
 	int64_t *acked;
@@ -64,20 +67,11 @@ static void die(struct writer *w, const char *what)
 	exit(1);
 }
 
-/* xorshift64: the same bodies for the same seed. */
-static uint64_t next_random(struct writer *w)
-{
-	w->random ^= w->random << 13;
-	w->random ^= w->random >> 7;
-	w->random ^= w->random << 17;
-	return w->random;
-}
-
 static int64_t fill_body(struct writer *w)
 {
-	int64_t n = w->size / 2 + (int64_t)(next_random(w) % (uint64_t)(w->size / 2 + 1));
+	int64_t n = w->size / 2 + chance_below(&w->chance, w->size / 2 + 1);
 	for (int64_t i = 0; i < n; i += 8) {
-		uint64_t r = next_random(w);
+		uint64_t r = chance_next(&w->chance);
 		memcpy(w->body + i, &r, sizeof(r));
 	}
 	return n;
@@ -113,17 +107,9 @@ static sqlite3_stmt *prepare(struct writer *w, const char *sql)
 static void map_ack(struct writer *w)
 {
 	static int64_t nowhere;
-	w->acked = &nowhere;
-	if (!w->ack_path)
-		return;
-	int fd = open(w->ack_path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-	if (fd < 0 || ftruncate(fd, sizeof(int64_t)) != 0)
+	w->acked = w->ack_path ? noted_map(w->ack_path, 1) : &nowhere;
+	if (!w->acked)
 		die(w, w->ack_path);
-	void *p = mmap(NULL, sizeof(int64_t), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (p == MAP_FAILED)
-		die(w, w->ack_path);
-	w->acked = p;
-	close(fd);
 }
 
 static void read_last(struct writer *w)
@@ -253,7 +239,7 @@ static void options(struct writer *w, int argc, char **argv)
 			['T'] = &w->timeout_ms,
 			['k'] = &w->truncate_ms};
 		if (c == 'S')
-			w->random = (uint64_t)number(optarg);
+			w->seed = (uint64_t)number(optarg);
 		else if (c == 'y')
 			w->synchronous = optarg;
 		else if (c == 'c')
@@ -274,11 +260,10 @@ static void options(struct writer *w, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct writer w = {.id = 1, .batch = 1, .size = 100, .timeout_ms = 5000, .random = 1};
+	struct writer w = {.id = 1, .batch = 1, .size = 100, .timeout_ms = 5000, .seed = 1};
 	w.synchronous = "NORMAL";
 	options(&w, argc, argv);
-	w.random = w.random * UINT64_C(0x9E3779B97F4A7C15) + (uint64_t)w.id;
-	w.random += w.random == 0;
+	w.chance = chance_of(w.seed, (uint64_t)w.id);
 	w.body = malloc((size_t)w.size + 8);
 	if (!w.body)
 		die(&w, "out of memory");
