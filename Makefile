@@ -206,6 +206,14 @@ flat: test-deps
 	$(MAKE) all $(BENCH_PRELOADS)
 	BUILD=$(BUILD) tests/bench/flat.py -m $(MINUTES)
 
+# Does it lose anything while everything is killed and the store fails? SECONDS of it, as root; SEED=n makes
+# the choices of an earlier run again.
+.PHONY: soak
+SECONDS ?= 600
+soak: test-deps
+	$(MAKE) all $(TOOLS)
+	BUILD=$(BUILD) tests/soak/soak.py --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+
 .PHONY: lint
 lint:
 	scripts/lint.sh
