@@ -114,12 +114,24 @@ void note_lineage(struct replicator *r)
 /*
  * Each restart of a WAL counts its first salt up by one; a WAL that was made anew begins with a
  * random one. So a few more than before means that the WAL was never deleted since: an app that
- * rewrote everything (VACUUM) while our staging was full did not put another database there.
+ * rewrote everything (VACUUM) while our staging was full, or we were not there, did not put another
+ * database there.
  */
 static bool is_same_wal(const uint8_t was[8], const uint8_t now[8])
 {
 	static const uint8_t none[8];
 	return memcmp(was, none, sizeof(none)) != 0 && get_be32(now) - get_be32(was) < LINEAGE_MAX;
+}
+
+/* The first attach goes on where the life before ended. */
+static void adopt_lineage(struct replicator *r)
+{
+	static const uint8_t none[8];
+	pthread_mutex_lock(&r->lock);
+	if (memcmp(r->shared.lineage, none, sizeof(none)) != 0)
+		memcpy(r->turn.lineage, r->shared.lineage, sizeof(r->turn.lineage));
+	memset(r->shared.lineage, 0, sizeof(r->shared.lineage));
+	pthread_mutex_unlock(&r->lock);
 }
 
 /* After a successful attach: what comes now? */
@@ -128,7 +140,9 @@ static int64_t attached(struct replicator *r, bool resumed)
 	struct turn *t = &r->turn;
 	source_get_point(t->source, &t->point);
 	t->have_point = true;
-	t->known = is_same_wal(t->lineage, t->point.pos.salt);
+	adopt_lineage(r);
+	/* At a good position nothing was rewritten, whatever the pages say. */
+	t->known = !resumed && is_same_wal(t->lineage, t->point.pos.salt);
 	staging_reset(t->open, source_page_size(t->source), t->point.n_page);
 	pthread_mutex_lock(&r->lock);
 	bool whole = r->shared.whole, prove = r->shared.prove;

@@ -341,6 +341,9 @@ static void lead_on(struct replicator *r, const struct start_facts *f, const str
 	/* What was judged to be another database is judged again, whatever its WAL looks like. */
 	if (kind == START_CONTINUE && !w->plan.resend && strcmp(w->state.stopped, "replaced") != 0)
 		s->settled_pos = w->state.pos;
+	if (kind == START_CONTINUE && !w->led && strcmp(w->state.stopped, "replaced") != 0)
+		memcpy(s->lineage, w->state.pos.salt, sizeof(s->lineage));
+	w->led = true;
 	if (kind == START_CONTINUE || kind == START_RESTORED) {
 		s->dev = w->state.dev;
 		s->ino = w->state.ino;

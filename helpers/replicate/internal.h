@@ -100,8 +100,9 @@ struct shared {
 
 	/* Where a later attach begins. */
 	struct state_position settled_pos;
-	uint64_t dev, ino; /* of the database that was shipped last; 0 = none yet */
-	bool same_boot;    /* `dev` can be compared */
+	uint8_t lineage[8]; /* of the life before, for the first attach of this one; 0 = not */
+	uint64_t dev, ino;  /* of the database that was shipped last; 0 = none yet */
+	bool same_boot;     /* `dev` can be compared */
 
 	enum spool_phase spool;
 	struct ltx_header spool_of;
@@ -153,11 +154,10 @@ struct turn {
 	bool unproven;    /* pages from an image: no cut before a turn caught up */
 	bool settled_now; /* nothing staged, nothing in flight: what the source was told */
 
-	bool unbounded;  /* until the next cut: a comparison must be held whole */
-	bool force_scan; /* the next attach must compare, whatever the position says */
-	uint8_t
-		lineage[8]; /* salts of the WAL when we dropped what we had of a good database; 0 = not */
-	bool known;     /* it is that WAL still: what differs was committed, and needs no judging */
+	bool unbounded;     /* until the next cut: a comparison must be held whole */
+	bool force_scan;    /* the next attach must compare, whatever the position says */
+	uint8_t lineage[8]; /* salts of the WAL when we last had all of a good database; 0 = not */
+	bool known;         /* it is that WAL still: what differs was committed, and needs no judging */
 	int64_t not_before_us, delay_us; /* of the next attach */
 
 	/* The scan (scan.c). */
@@ -181,6 +181,7 @@ struct turn {
 
 struct work {
 	bool loaded, have_state, copied, adopted;
+	bool led;         /* PHASE_LIST was left once: later attaches know more than the state */
 	bool legacy_told; /* that backups of Litestream 0.3 are beside ours */
 	struct state state;
 	struct frozen frozen;
