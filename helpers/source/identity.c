@@ -78,6 +78,24 @@ static int check_folder(const char *path, bool any, struct err *e)
 	return rc ? rc : err_set(e, ERR_NOT_FOUND, "there is no database %s yet", path);
 }
 
+/* SQLite waits for ever when it opens a FIFO. */
+static int check_companions(const char *path, struct err *e)
+{
+	static const char *const endings[] = {"-wal", "-shm", "-journal"};
+	int rc = ERR_OK;
+	for (size_t i = 0; !rc && i < sizeof(endings) / sizeof(endings[0]); i++) {
+		char *name;
+		struct stat st;
+		if (asprintf(&name, "%s%s", path, endings[i]) < 0)
+			return err_nomem(e, "looking at the database");
+		if (!lstat(name, &st) && !S_ISREG(st.st_mode))
+			rc = err_set(e, ERR_DATABASE, "%s is %s, which is nothing of SQLite's: remove it", name,
+				S_ISLNK(st.st_mode) ? "a symbolic link" : "not a regular file");
+		free(name);
+	}
+	return rc;
+}
+
 int identity_check_path(const char *path, bool any, struct err *e)
 {
 	struct stat st;
@@ -94,7 +112,8 @@ int identity_check_path(const char *path, bool any, struct err *e)
 		return err_set(e, ERR_DATABASE,
 			"%s has %lu hard links: an app that opens another name would have another -wal", path,
 			(unsigned long)st.st_nlink);
-	return check_filesystem(path, any, e);
+	int rc = check_companions(path, e);
+	return rc ? rc : check_filesystem(path, any, e);
 }
 
 static bool take(struct identity_file *f, const char *path)
