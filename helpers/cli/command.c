@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #define COMMANDS_MAX 64
 
@@ -46,10 +47,22 @@ static int flush_stdout(struct err *e)
 	return ERR_OK;
 }
 
+/*
+ * Keys are in the environment and in memory, and a core would have them. The kernel writes no file
+ * of one byte, and takes that limit also as "none" where cores are handed to a program, of which a
+ * limit of 0 is not asked (fs/coredump.c). Where less is allowed already it stays at that.
+ */
+static void leave_no_core(void)
+{
+	struct rlimit core = {1, 1};
+	setrlimit(RLIMIT_CORE, &core);
+}
+
 int command_run(const struct command *c, const char *program, int argc, char **argv, int first)
 {
 	struct err e = ERR_INIT;
 	struct args a;
+	leave_no_core();
 	int rc = args_parse(&a, c, argc, argv, first, &e);
 	if (rc == ERR_USAGE)
 		snprintf(a.hint, sizeof(a.hint), "%s -help", program);
