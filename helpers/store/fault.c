@@ -244,7 +244,10 @@ static int fault_put(struct store *s, const char *name, const struct store_body 
 	struct store_body part = *body;
 	if (fault.action == STORE_FAULT_CUT && fault.cut < part.size)
 		part.size = fault.cut;
-	rc = store_put(inner_of(s), name, &part, opts, e);
+	struct store_put_opts how = *opts;
+	if (fault.action == STORE_FAULT_OVERWRITE)
+		how.only_if_absent = false;
+	rc = store_put(inner_of(s), name, &part, &how, e);
 	after(&fault, name);
 	return lose || fault.action == STORE_FAULT_CUT ? fail(s, &fault, name, e) : rc;
 }

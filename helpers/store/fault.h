@@ -31,6 +31,7 @@ enum store_fault_action {
 	STORE_FAULT_CUT,         /* get: `code` after `cut` bytes; put: the object holds only those */
 	STORE_FAULT_HOOK,        /* calls `hook` first, then as usual */
 	STORE_FAULT_HOOK_AFTER,  /* put, list: as usual, and `hook` before the answer is given */
+	STORE_FAULT_OVERWRITE,   /* put: whatever the condition says, and what is there is gone */
 	STORE_FAULT_HIDE,        /* list: without the objects that `hides` is true of */
 };
 

@@ -59,6 +59,104 @@ static void test_no_conditions(void **state)
 	goes_on(b, &b->a);
 }
 
+/* ---- two nodes at such a store ---- */
+
+/* From now on whatever is put is put, as in a versioned bucket. */
+static void overwrite(struct bed *b)
+{
+	struct store_fault f = {.op = STORE_OP_PUT, .action = STORE_FAULT_OVERWRITE};
+	assert_int_equal(store_fault_register("overwrites", URL, &b->e), ERR_OK);
+	assert_int_equal(store_fault_add("overwrites", &f), 0);
+	assert_int_equal(store_fault_register("f", "fault://overwrites", &b->e), ERR_OK);
+}
+
+/* The second one looks before it puts, whether it starts or goes on. */
+static void test_second_of_two(void **state)
+{
+	struct bed *b = *state;
+	overwrite(b);
+	app_create(b->a.db, 20);
+	app_create(b->b.db, 20);
+	b_is_cut_off(b);
+	start(&b->a);
+	check_same(b, &b->a);
+	assert_true(ship_status(&b->a.s).weak_fencing);
+	check_stopped(&b->b);
+	assert_true(ship_status(&b->b.s).weak_fencing);
+	goes_on(b, &b->a);
+	restart(&b->b);
+	check_stopped(&b->b);
+	goes_on(b, &b->a);
+}
+
+/* Idle for two minutes, and the names behind its last upload are free, however that came: strong
+ * fencing looks after 90 minutes, weak after one. */
+static void test_idle_for_two_minutes(void **state)
+{
+	struct bed *b = *state;
+	overwrite(b);
+	b->line.handovers = 1;
+	a_ships(b, 20);
+	restore_to(b, &b->b, 0);
+	start(&b->b);
+	for (int i = 0; i < 3; i++)
+		goes_on(b, &b->b);
+	assert_true(ship_snapshot(&b->b.s));
+	free_names(b, 2, 3);
+	ship_skip(120000);
+	app_change(b->a.db);
+	check_stopped(&b->a);
+	goes_on(b, &b->b);
+}
+
+static void owner_ships(void *ctx, const char *name)
+{
+	struct bed *b = ctx;
+	(void)name;
+	goes_on(b, &b->a);
+}
+
+/* Nothing was there when B looked, and A was quicker: B's put goes over A's. That is the gap that
+ * is told of. What comes out of it is no mix: the restore refuses, B is fenced at its next upload,
+ * and A's merges and snapshots bring its line back. */
+static void test_overwritten_between_look_and_put(void **state)
+{
+	struct bed *b = *state;
+	struct store_fault between = {.op = STORE_OP_PUT,
+		.name_contains = "2.ltx",
+		.times = 1,
+		.action = STORE_FAULT_HOOK,
+		.hook = owner_ships,
+		.ctx = b};
+	char to[300];
+	snprintf(to, sizeof(to), "%s/restored.db", b->dir);
+	overwrite(b);
+	a_ships(b, 20);
+	restore_to(b, &b->b, 0);
+	app_sql(b->b.db, "INSERT INTO t(b) VALUES ('of b')");
+	assert_int_equal(store_fault_add("f", &between), 0);
+	start(&b->b);
+	ship(&b->b);
+	app_change(b->a.db);
+	ship(&b->a);
+	assert_int_equal(ship_max_txid(URL), 3);
+	assert_int_equal(ship_restore(URL, to), ERR_DAMAGED);
+	app_change(b->b.db);
+	check_stopped(&b->b);
+	for (int i = 0; i < 8; i++) {
+		ship_skip(10000);
+		app_change(b->a.db);
+		ship(&b->a);
+		ship_for(&b->a.s, 5);
+	}
+	ship_upkeep(&b->a.s);
+	assert_int_equal(ship_status(&b->a.s).state, REPLICATOR_REPLICATING);
+	assert_true(ship_same(b->a.db, URL, b->dir));
+	timeline_free(&b->line); /* its TXID 2 was overwritten */
+}
+
+/* ---- how it is found out ---- */
+
 static void test_probe(void **state)
 {
 	struct bed *b = *state;
@@ -125,6 +223,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_weak_fencing),
 		TEST(test_no_conditions),
+		TEST(test_second_of_two),
+		TEST(test_idle_for_two_minutes),
+		TEST(test_overwritten_between_look_and_put),
 		TEST(test_probe),
 		TEST(test_manifest),
 	};

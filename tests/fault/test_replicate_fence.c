@@ -20,10 +20,7 @@ static void test_race_for_an_empty_replica(void **state)
 	struct bed *b = *state;
 	app_create(b->a.db, 20);
 	app_create(b->b.db, 20);
-	fault(STORE_OP_PUT, "000001.ltx", 0, 0, ERR_UNREACHABLE);
-	start(&b->b);
-	assert_true(ship_until(&b->b.s, REPLICATOR_BEHIND));
-	store_fault_heal("f");
+	b_is_cut_off(b);
 	start(&b->a);
 	check_same(b, &b->a);
 	check_stopped(&b->b);

@@ -26,7 +26,7 @@ static inline int setup(void **state)
 {
 	struct bed *b = calloc(1, sizeof(*b));
 	b->dir = scene_begin();
-	assert_int_equal(store_fault_register("f", NULL, &b->e), ERR_OK);
+	assert_int_equal(store_fault_register("f", URL, &b->e), ERR_OK);
 	node_init(b, &b->a, "a", "f");
 	node_init(b, &b->b, "b", "f");
 	*state = b;
@@ -49,6 +49,32 @@ static inline void check_same(struct bed *b, struct node *n)
 	ship(n);
 	note(b, n);
 	assert_true(ship_same(n->db, URL, b->dir));
+}
+
+static inline void add_fault(enum store_op op, const char *name, unsigned nth, unsigned times,
+	enum store_fault_action action, int code)
+{
+	struct store_fault f = {.op = op,
+		.name_contains = name,
+		.nth = nth,
+		.times = times,
+		.action = action,
+		.code = code};
+	assert_int_equal(store_fault_add("f", &f), 0);
+}
+
+static inline void fault(enum store_op op, const char *name, unsigned nth, unsigned times, int code)
+{
+	add_fault(op, name, nth, times, STORE_FAULT_FAIL, code);
+}
+
+/* B finds the replica empty, and hears no more of it until the faults are healed. */
+static inline void b_is_cut_off(struct bed *b)
+{
+	fault(STORE_OP_PUT, "000001.ltx", 0, 0, ERR_UNREACHABLE);
+	start(&b->b);
+	assert_true(ship_until(&b->b.s, REPLICATOR_BEHIND));
+	store_fault_heal("f");
 }
 
 /* Its app's database has so many rows, and all of it is in the replica. */
@@ -97,23 +123,6 @@ static inline void check_stopped(struct node *n)
 	char wal[320];
 	snprintf(wal, sizeof(wal), "%s-wal", n->db);
 	assert_int_equal(access(wal, F_OK), -1);
-}
-
-static inline void add_fault(enum store_op op, const char *name, unsigned nth, unsigned times,
-	enum store_fault_action action, int code)
-{
-	struct store_fault f = {.op = op,
-		.name_contains = name,
-		.nth = nth,
-		.times = times,
-		.action = action,
-		.code = code};
-	assert_int_equal(store_fault_add("f", &f), 0);
-}
-
-static inline void fault(enum store_op op, const char *name, unsigned nth, unsigned times, int code)
-{
-	add_fault(op, name, nth, times, STORE_FAULT_FAIL, code);
 }
 
 static inline void copy_node(const struct node *from, const struct node *to)
