@@ -238,7 +238,7 @@ int folder_replace_file(const struct folder *f, const char *name, const void *da
 		else if (!folder_replace(&a, f, name))
 			return ERR_OK;
 	}
-	return err_errno(e, ERR_IO, errno, "cannot %s %s/%.255s",
+	return err_errno(e, fs_error_code(errno), errno, "cannot %s %s/%.255s",
 		a.renamed ? "fsync the folder of" : "write", f->path, name);
 }
 

@@ -84,7 +84,7 @@ int folder_aside(struct folder_aside *a, const struct folder *f, const char *nam
 int folder_replace(struct folder_aside *a, const struct folder *f, const char *name);
 void folder_replace_not(struct folder_aside *a, const struct folder *f);
 
-/* A whole file in that way. ERR_IO. */
+/* A whole file in that way. ERR_FULL, ERR_IO. */
 int folder_replace_file(const struct folder *f, const char *name, const void *data, size_t n,
 	mode_t mode, struct err *e);
 

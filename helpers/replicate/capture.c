@@ -77,8 +77,10 @@ static void failed(struct replicator *r, int rc, const struct err *e)
 	bool bound = rc == ERR_FULL && staging_at_max(r->turn.open);
 	if (rc == ERR_FULL)
 		note_lineage(r);
-	if (rc == ERR_FULL && !bound)
+	if (rc == ERR_FULL && !bound) {
 		spool_give_up(r, "the disk is full"); /* and this makes room */
+		note_full_disk(r);
+	}
 	detach_and_drop(r, bound ? 0 : -1);
 	replicator_trouble(r, HEALTH_SOURCE, state, e);
 }

@@ -111,6 +111,7 @@ struct shared {
 	bool audit_due; /* a copy was not what was recorded: does the database hold what was shipped? */
 
 	bool mark;      /* the work is to journal why we stopped */
+	bool disk_full; /* the work is to give back what can be had again */
 	bool had_state; /* when it was opened: something was shipped, or was about to be */
 	uint64_t sync_seq, settled_seq;
 
@@ -357,6 +358,10 @@ void become_fenced(struct replicator *r, const struct err *why);
 /* keep.c: what follows an upload and can wait: page table, copies, manifest, takeover's snapshot.
  */
 void keep(struct replicator *r);
+/* The state folder's disk is full: the next make_room, which only the work calls, deletes the local
+ * copies that are not needed to bring the page table forward. The replica has them all. */
+void note_full_disk(struct replicator *r);
+void make_room(struct replicator *r);
 uint64_t database_bytes(struct replicator *r);
 
 /* ---- upkeep (upkeep.h) ---- */

@@ -77,6 +77,30 @@ static void keep_table_and_copies(struct replicator *r)
 	trim_copies(r);
 }
 
+void note_full_disk(struct replicator *r)
+{
+	pthread_mutex_lock(&r->lock);
+	r->shared.disk_full = true;
+	pthread_mutex_unlock(&r->lock);
+}
+
+void make_room(struct replicator *r)
+{
+	struct work *w = &r->work;
+	pthread_mutex_lock(&r->lock);
+	bool full = r->shared.disk_full;
+	r->shared.disk_full = false;
+	pthread_mutex_unlock(&r->lock);
+	if (!full || w->state.snapshot_txid)
+		return;
+	uint64_t before = w->copies.bytes;
+	copies_trim(&w->copies, w->folder, 0, w->table_saved_txid);
+	if (w->copies.bytes < before)
+		log_info("%s: the disk is full: local copies of %" PRIu64
+				 " bytes were deleted, which the replica has",
+			r->cfg.database, before - w->copies.bytes);
+}
+
 /* ---- manifest ---- */
 
 static void keep_manifest(struct replicator *r)

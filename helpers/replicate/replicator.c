@@ -407,6 +407,7 @@ void replicator_work(struct replicator *r, int64_t *wait_us)
 	if (atomic_load(&r->cancelled))
 		return;
 	journal_stop(r);
+	make_room(r);
 	int64_t early = w->retry_us ? w->retry_us - clock_mono_us() : 0;
 	if (early <= 0) {
 		w->retry_us = 0;

@@ -62,6 +62,8 @@ void store_trouble(struct replicator *r, int code, const struct err *e)
 {
 	if (code == ERR_CANCELLED || atomic_load(&r->cancelled))
 		return;
+	if (code == ERR_FULL)
+		note_full_disk(r);
 	bool slow = code != ERR_UNREACHABLE && code != ERR_AGAIN;
 	retry_later(&r->work, slow ? RETRY_MAX_SLOW_US : RETRY_MAX_US);
 	enum replicator_state state = REPLICATOR_BEHIND;
@@ -190,6 +192,8 @@ static void end_flight(struct replicator *r)
 static void freeze_failed(struct replicator *r, struct cut *cut, const struct err *e)
 {
 	staging_reset(cut->pages, 0, 0);
+	if (e->code == ERR_FULL)
+		note_full_disk(r);
 	retry_later(&r->work, RETRY_MAX_SLOW_US);
 	give_order(r, ORDER_DROP, r->work.delay_us);
 	replicator_trouble(r, HEALTH_STORE, REPLICATOR_BEHIND, e);
