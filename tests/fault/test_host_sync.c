@@ -14,8 +14,12 @@
 #include "lib/faulty.h"
 #include "lib/host_bed.h"
 #include "lib/sweep.h"
+#include "lib/tmpdir.h"
 
-#define DEEP 9
+static const char *in(const struct bed *b, const char *name)
+{
+	return tmpdir_path(b->dir, name);
+}
 
 static void one_life(
 	struct bed *b, const struct faulty_kind *kind, unsigned at, bool for_ever, bool upkeep)
@@ -32,9 +36,11 @@ static void one_life(
 	snprintf(b->what, sizeof(b->what), "%s: %s", kind->name, faulty_struck());
 	bed_settle(b, opened, upkeep, kind->undo);
 	assert_int_equal(b->w.refused, 0);
-	/* Else a new slot whose folder was not durable could not be taken back either. */
-	if ((kind->undo || !for_ever) && *faulty_trusted(b->dir, DEEP))
-		fail_msg("%s: %s", b->what, faulty_trusted(b->dir, DEEP));
+	/* Else a new slot whose folder was not durable could not be taken back either. What a folder of
+	 * merged copies loses (deeper) is made again. */
+	if ((kind->undo || !for_ever) &&
+		(*faulty_trusted(in(b, "replica"), 9) || *faulty_trusted(in(b, ".app.db-litestream"), 1)))
+		fail_msg("%s: %s", b->what, faulty_trusted(b->dir, 0));
 }
 
 static void open_anew(struct bed *b)

@@ -41,7 +41,7 @@ static void create(struct agent *a, const char *db)
 	agent_sql(a, "CREATE TABLE t(a INTEGER PRIMARY KEY, b TEXT)");
 	agent_sql(a, "INSERT INTO n VALUES (1, 0)");
 	agent_sql(a, "WITH RECURSIVE c(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM c WHERE i < 39) "
-				 "INSERT INTO t SELECT i, printf('%%.*c', 3000, 'x') FROM c");
+				 "INSERT INTO t SELECT i, hex(zeroblob(1500)) FROM c");
 }
 
 void witness_create(struct witness *w)
@@ -50,14 +50,19 @@ void witness_create(struct witness *w)
 	create(&w->twin, w->twin_db);
 }
 
-/* Both rows or none. Nothing in it is random: the twin's pages are the same. */
+/* All of it or nothing: the number, and four rows of text that hardly can be compressed. Nothing in
+ * it is random: the twin's pages are the same. */
 static bool write_number(struct agent *a, uint64_t number)
 {
-	char text[200];
+	char text[700];
 	snprintf(text, sizeof(text),
-		"BEGIN; UPDATE n SET number = %" PRIu64 "; INSERT OR REPLACE INTO t VALUES (%" PRIu64
-		", printf('%%.*c', 3000, char(65 + %" PRIu64 " %% 26))); COMMIT",
-		number, number * 7 % 40, number);
+		"BEGIN; UPDATE n SET number = %" PRIu64 "; WITH RECURSIVE "
+		"r(i, x) AS (SELECT 1, %" PRIu64 " UNION ALL "
+		"SELECT i + 1, (x * 1103515245 + 12345) %% 2147483648 FROM r WHERE i < 375), "
+		"s(text) AS (SELECT group_concat(printf('%%08x', x), '') FROM r), "
+		"c(k) AS (SELECT 0 UNION ALL SELECT k + 1 FROM c WHERE k < 3) "
+		"INSERT OR REPLACE INTO t SELECT (%" PRIu64 " + k) %% 40, text || k FROM c, s; COMMIT",
+		number, number * 7919 % 2147483647, number * 7);
 	if (strncmp(agent_do(a, "sql %s", text), "ok ", 3) == 0)
 		return true;
 	char why[sizeof(a->line)];
@@ -140,6 +145,12 @@ static void fold_twin(struct witness *w)
 	agent_sql(&w->twin, "PRAGMA wal_checkpoint(TRUNCATE)");
 }
 
+bool witness_same(struct witness *w, const char *path)
+{
+	fold_twin(w);
+	return same_files(path, w->twin_db);
+}
+
 static bool holds_right_state(struct witness *w, const char *path)
 {
 	agent_do(&w->reader, "open %s", path);
@@ -164,12 +175,7 @@ bool witness_restored(struct witness *w, bool exact)
 	snprintf(path, sizeof(path), "%s/restored.db", w->dir);
 	if (ship_restore(w->url, path))
 		return false;
-	bool right = true;
-	if (exact) {
-		fold_twin(w);
-		right = same_files(path, w->twin_db);
-	}
-	right = right && holds_right_state(w, path);
+	bool right = (!exact || witness_same(w, path)) && holds_right_state(w, path);
 	unlink(path);
 	return right;
 }
@@ -185,9 +191,8 @@ bool witness_untouched(struct witness *w)
 	if (writable && !folded)
 		fprintf(stderr, "the app's checkpoint: %s\n", w->app.line);
 	agent_do(&w->app, "timeout 5000");
-	fold_twin(w);
 	return folded && strcmp(agent_sql(&w->app, "PRAGMA integrity_check"), "ok") == 0 &&
-		   same_files(w->db, w->twin_db);
+		   witness_same(w, w->db);
 }
 
 /* ---- litter ---- */

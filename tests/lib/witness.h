@@ -49,6 +49,9 @@ bool witness_no_leak(const struct witness *w);
  * `exact`: it is the twin, byte for byte. */
 bool witness_restored(struct witness *w, bool exact);
 
+/* Is the file the twin, byte for byte? */
+bool witness_same(struct witness *w, const char *path);
+
 /* Nobody follows the database now: the app, without any patience, can write and checkpoint at once,
  * and then its file is the twin's, byte for byte. */
 bool witness_untouched(struct witness *w);
