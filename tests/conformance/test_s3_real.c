@@ -27,7 +27,7 @@ static struct err e;
 static struct store *s;
 static const char *endpoint, *bucket, *key, *secret;
 static int proxy_port;
-static char proxy_control[SERVER_DIR_MAX + 16];
+static char proxy_control[SERVER_DIR_MAX + 16], proxy_to[2][64]; /* host, port */
 
 static const char *env(const char *name)
 {
@@ -452,6 +452,47 @@ static void dead_kept_connection_is_replaced(void **state)
 	control_proxy("{}");
 }
 
+/* The HTTP proxy that answers wrongly as `rules` says, before the real server. Its pid. */
+static int open_through_faulty(const char *rules)
+{
+	static char dir[SERVER_DIR_MAX], control[SERVER_DIR_MAX + 16], requests[SERVER_DIR_MAX + 16];
+	char at[64];
+	int port;
+	server_temp_dir(dir);
+	snprintf(control, sizeof(control), "%s/control", dir);
+	snprintf(requests, sizeof(requests), "%s/requests", dir);
+	FILE *f = fopen(control, "w");
+	fprintf(f, "{\"rules\": [%s]}", rules);
+	fclose(f);
+	const char *args[] = {proxy_to[0], proxy_to[1], control, requests, NULL};
+	int pid = server_spawn("faulty.py", args, &port);
+	snprintf(at, sizeof(at), "http://127.0.0.1:%d", port);
+	open_own(at, "", options());
+	return pid;
+}
+
+/* A batch is answered with 200, and with errors inside: what is gone is known for each name. */
+static void half_of_a_batch_is_refused(void **state)
+{
+	(void)state;
+	static const char *const names[] = {"0000/e", "0000/f", "0000/g", "0000/h"};
+	struct store_delete_result results[4];
+	struct store_object o;
+	int pid = open_through_faulty("{\"op\": \"delete\", \"undeleted\": 2, \"times\": 1}");
+	for (int i = 0; i < 4; i++)
+		assert_code(put(names[i], "x"), ERR_OK);
+	assert_code(store_delete(s, names, 4, results, &e), ERR_UNREACHABLE);
+	assert_non_null(strstr(e.text, names[0]));
+	for (int i = 0; i < 4; i++) {
+		assert_int_equal(results[i].code, i < 2 ? ERR_UNREACHABLE : ERR_OK);
+		assert_code(store_head(s, names[i], &o, &e), i < 2 ? ERR_OK : ERR_NOT_FOUND);
+	}
+	assert_code(store_delete(s, names, 4, results, &e), ERR_OK);
+	for (int i = 0; i < 4; i++)
+		assert_code(store_head(s, names[i], &o, &e), ERR_NOT_FOUND);
+	server_stop(pid);
+}
+
 static int tear_down(void **state)
 {
 	(void)state;
@@ -462,14 +503,15 @@ static int tear_down(void **state)
 
 static void start_proxy(void)
 {
-	static char dir[SERVER_DIR_MAX], host[64], port[16];
+	static char dir[SERVER_DIR_MAX];
 	server_temp_dir(dir);
 	snprintf(proxy_control, sizeof(proxy_control), "%s/control", dir);
-	snprintf(host, sizeof(host), "%s", strstr(endpoint, "://") + 3);
-	char *colon = strrchr(host, ':');
-	snprintf(port, sizeof(port), "%s", colon + 1);
+	snprintf(proxy_to[0], sizeof(proxy_to[0]), "%s", strstr(endpoint, "://") + 3);
+	char *colon = strrchr(proxy_to[0], ':');
+	snprintf(proxy_to[1], sizeof(proxy_to[1]), "%s", colon + 1);
 	*colon = '\0';
-	server_spawn("proxy.py", (const char *[]){host, port, proxy_control, NULL}, &proxy_port);
+	const char *args[] = {proxy_to[0], proxy_to[1], proxy_control, NULL};
+	server_spawn("proxy.py", args, &proxy_port);
 }
 
 int main(void)
@@ -492,6 +534,7 @@ int main(void)
 		TEST(outage_of_a_moment_is_bridged),
 		TEST(frozen_network_times_out),
 		TEST(dead_kept_connection_is_replaced),
+		TEST(half_of_a_batch_is_refused),
 	};
 #undef TEST
 	if (!server_start("ceph.sh", "LITESTREAM_TEST_S3_ENDPOINT")) {

@@ -103,12 +103,13 @@ def without_latest(body, count):
 def delete_some(path, body, kept):
     bucket = path.strip("/").partition("?")[0].partition("/")[0]
     answer = ""
-    for number, item in enumerate(ET.fromstring(body).iter("{*}Object")):
+    for number, item in enumerate(ET.fromstring(body).findall("{*}Object")):
         key = item.findtext("{*}Key")
         if number < kept:
             answer += f"<Error><Key>{key}</Key><Code>InternalError</Code><Message>later</Message></Error>"
         else:
             s3.request("DELETE", bucket, key)
+            answer += f"<Deleted><Key>{key}</Key></Deleted>"
     return f"<DeleteResult>{answer}</DeleteResult>".encode()
 
 
