@@ -134,10 +134,16 @@ static int teardown(void **state)
 
 /* ---- what an outage may cost ---- */
 
+static void break_calls(enum store_op op, const char *name, int code)
+{
+	struct store_fault f = {
+		.op = op, .name_contains = name, .action = STORE_FAULT_FAIL, .code = code};
+	assert_int_equal(store_fault_add("f", &f), 0);
+}
+
 static void break_store(int code)
 {
-	struct store_fault f = {.op = STORE_OP_ANY, .action = STORE_FAULT_FAIL, .code = code};
-	assert_int_equal(store_fault_add("f", &f), 0);
+	break_calls(STORE_OP_ANY, NULL, code);
 }
 
 static int log_lines(struct bed *b)
@@ -211,7 +217,8 @@ static void hours_pass(struct bed *b, int hours, uint64_t requests, int lines)
 	assert_in_range(said, 0, lines);
 	/* Its own 1,000 frames, what a large transaction adds, and none of ours on top. */
 	assert_true(wal < 2000 * 4120);
-	assert_true(folder_bytes(b->state_dir) < 4 * STAGING_MAX);
+	/* The page table, the staging, and the copies of what was uploaded (copies-size). */
+	assert_true(folder_bytes(b->state_dir) < (UINT64_C(16) << 20) + 2 * STAGING_MAX);
 }
 
 struct uploads {
@@ -321,6 +328,33 @@ static void test_every_second_call_fails(void **state)
 	recover(b, &files);
 }
 
+/* Keys that may put uploads and nothing else: these go on, and what doesn't is told. */
+static void only_uploads_go(struct bed *b, int code)
+{
+	uint64_t files, uploads = status(b).uploads, commits = 2 * HOUR_US / EVERY_US;
+	break_calls(STORE_OP_PUT, "ltx/1/", code);
+	break_calls(STORE_OP_PUT, "ltx/9/", code);
+	break_calls(STORE_OP_DELETE, NULL, code);
+	hours_pass(b, 2, commits + 100, 10);
+	assert_int_equal(status(b).state, REPLICATOR_REPLICATING);
+	assert_true(status(b).uploads - uploads > commits - 10);
+	assert_non_null(strstr(status(b).upkeep_error, "ltx/"));
+	store_fault_heal("f");
+	run(b, HOUR_US + HOUR_US / 4);
+	assert_string_equal(status(b).upkeep_error, "");
+	recover(b, &files);
+}
+
+static void test_an_upkeep_that_is_denied(void **state)
+{
+	only_uploads_go(*state, ERR_DENIED);
+}
+
+static void test_an_upkeep_that_nobody_answers(void **state)
+{
+	only_uploads_go(*state, ERR_UNREACHABLE);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -330,6 +364,8 @@ int main(void)
 		TEST(test_a_start_in_the_middle),
 		TEST(test_denied),
 		TEST(test_every_second_call_fails),
+		TEST(test_an_upkeep_that_is_denied),
+		TEST(test_an_upkeep_that_nobody_answers),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
