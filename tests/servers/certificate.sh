@@ -7,6 +7,7 @@
 set -eo pipefail
 
 NAMES="DNS:localhost,DNS:litestream-test.localhost,IP:127.0.0.1"
+by_authority=(openssl x509 -req -CA ca.pem -CAkey ca.key -CAcreateserial -days 30)
 key=(-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes)
 
 make_authority() {
@@ -32,17 +33,19 @@ make_expired() {
     -startdate 20200101000000Z -enddate 20200201000000Z
 }
 
+make_wrong() {
+  sign other-host DNS:other.example "${by_authority[@]}"
+  openssl req -x509 "${key[@]}" -days 30 -subj /CN=localhost -addext subjectAltName=DNS:localhost \
+    -keyout self-signed.key -out self-signed.pem
+  make_expired
+}
+
 main() {
-  local by_authority=(openssl x509 -req -CA ca.pem -CAkey ca.key -CAcreateserial -days 30)
   mkdir -p "$1"
   cd "$1"
   [[ -f server.pem ]] || make_authority 2>log
   [[ -f server.pem ]] || sign server "$NAMES" "${by_authority[@]}" 2>>log
-  [[ "$2" == wrong && ! -f expired.pem ]] || return 0
-  sign other-host DNS:other.example "${by_authority[@]}" 2>>log
-  openssl req -x509 "${key[@]}" -days 30 -subj /CN=localhost -addext subjectAltName=DNS:localhost \
-    -keyout self-signed.key -out self-signed.pem 2>>log
-  make_expired 2>>log
+  [[ "$2" != wrong || -f expired.pem ]] || make_wrong 2>>log
 }
 
 main "$@"
