@@ -6,8 +6,8 @@
  * fsynced, linked to its name (link fails if that exists: this is the condition) or renamed over
  * it, the temporary name removed, the folder fsynced. Temporary names have a '~', which no object's
  * name has, so they are never listed and never taken for an object. A crash leaves one behind; it
- * is removed when its folder is listed a day later, by its ctime (the mtime is the object's
- * timestamp).
+ * is removed when its folder, or one below the replica's, is listed a day later, by its ctime (the
+ * mtime is the object's timestamp).
  */
 #include "base/clock.h"
 #include "base/fs.h"
@@ -314,6 +314,8 @@ static int file_list(struct store *s, const char *prefix, const char *after, siz
 	if (!dir)
 		return err_nomem(e, "listing a folder");
 	store_count(s, STORE_N_LIST, 1);
+	if (*prefix) /* what a put of litestream.json left is in a folder that nobody lists */
+		file_remove_old_temporaries(root_of(s));
 	int rc = file_list_tree(s, dir, after, max, fn, ctx, e);
 	free(dir);
 	return rc;

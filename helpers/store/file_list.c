@@ -78,6 +78,19 @@ static void remove_old_temporary(int dirfd, const char *name)
 		unlinkat(dirfd, name, 0);
 }
 
+void file_remove_old_temporaries(const char *dir)
+{
+	int fd = fs_open(dir, O_RDONLY | O_DIRECTORY, 0);
+	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+	if (!d)
+		fs_close(fd);
+	for (const struct dirent *ent; d && (ent = readdir(d));)
+		if (!strncmp(ent->d_name, FILE_TEMPORARY_PREFIX, strlen(FILE_TEMPORARY_PREFIX)))
+			remove_old_temporary(dirfd(d), ent->d_name);
+	if (d)
+		closedir(d);
+}
+
 /* Whether something that begins with name (a folder: with a slash) can sort after w->after. */
 static bool may_follow(const struct walk *w, const char *prefix, const char *name, bool folder)
 {

@@ -24,4 +24,7 @@ int file_list_tree(struct store *s, const char *dir, const char *after, size_t m
 int file_list_flat(
 	struct store *s, const char *dir, size_t max, store_list_fn fn, void *ctx, struct err *e);
 
+/* Removes the old temporary files in `dir` alone, as far as it can. */
+void file_remove_old_temporaries(const char *dir);
+
 #endif
