@@ -7,12 +7,26 @@
 
 #include "lib/ship.h"
 
+#include <stddef.h>
 #include <sys/types.h>
 
 #define CRASH_EXIT 77
 
 /* From now on; n <= 0: never. In the child that is to crash. */
 void crash_arm(long n);
+
+/*
+ * The same at a named point: before the nth change of this kind to a file whose path fits `pattern`
+ * (fnmatch; of a rename or link the new name). `call` is "create", "write", "fsync", "truncate",
+ * "rename", "link", "unlink" or "mkdir".
+ */
+void crash_arm_at(const char *call, const char *pattern, int nth);
+
+/* In the process that forks, before it does: what the child that crashed was about to do, as "call
+ * path"; "" if none did since it was forgotten. Both are the same memory for all children. */
+void crash_watch(void);
+const char *crash_where(void);
+void crash_forget(void);
 
 /* After that: files are opened by this. */
 void crash_openat(int (*openat)(int dirfd, const char *path, int flags, mode_t mode));
@@ -22,5 +36,8 @@ void crash_openat(int (*openat)(int dirfd, const char *path, int flags, mode_t m
  * stderr, CRASH_EXIT; -1 if it ended in another way. */
 int crash_life(const struct replicator_config *cfg, long crash_at,
 	int (*live)(struct ship *s, void *ctx), void *ctx);
+
+/* Waits for a child of the caller's own: the same exit codes. */
+int crash_code(pid_t pid);
 
 #endif
