@@ -84,7 +84,7 @@ static int live(struct ship *s, void *db)
 		rc = ship_sync(s, 0);
 	}
 	if (!rc)
-		_exit(CRASH_EXIT);
+		crash_now();
 	return rc;
 }
 

@@ -67,7 +67,7 @@ static bool strikes(const char *call, int fd, const char *name)
 }
 
 /* Nothing of the process's own runs at a crash, nor a sanitizer's look at what it left. */
-static void die(void)
+void crash_now(void)
 {
 	syscall(SYS_exit_group, CRASH_EXIT);
 }
@@ -75,7 +75,7 @@ static void die(void)
 static void count(const char *call, int fd, const char *name)
 {
 	if (strikes(call, fd, name))
-		die();
+		crash_now();
 }
 
 static int crash_create(int dirfd, const char *path, int flags, mode_t mode)
@@ -97,7 +97,7 @@ static ssize_t crash_pwrite(int fd, const void *p, size_t n, off_t off)
 	if (strikes("write", fd, NULL)) {
 		if (n > 1)
 			(void)!pwrite(fd, p, n / 2, off);
-		die();
+		crash_now();
 	}
 	return pwrite(fd, p, n, off);
 }

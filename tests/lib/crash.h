@@ -22,6 +22,9 @@ void crash_arm(long n);
  */
 void crash_arm_at(const char *call, const char *pattern, int nth);
 
+/* Here. */
+void crash_now(void);
+
 /* In the process that forks, before it does: what the child that crashed was about to do, as "call
  * path"; "" if none did since it was forgotten. Both are the same memory for all children. */
 void crash_watch(void);
