@@ -97,3 +97,30 @@ soak() {
 @test "some seconds of soak, with a folder" {
   soak --seconds 3 --moments 1 --folder
 }
+
+# Writer 7 of a.db only reads. It claims to have been acknowledged numbers that nobody ever wrote.
+claim() {
+  local file
+  for file in "$SOAKS"/soak.*/noted/one-a.db-7; do
+    [[ -s "$file" ]] || return 1
+    printf '\x2a' | dd of="$file" conv=notrunc status=none
+  done
+}
+
+@test "a soak that finds something lost says what, keeps everything, and fails" {
+  [[ "$(id -u)" -eq 0 ]] || skip "workers under other uids need root"
+  [[ -z "$TMPDIR" ]] || chmod a+x "$TMPDIR"
+  SOAKS="$(mktemp -d "${TMPDIR:-/tmp}/soaks.XXXXXX")"
+  chmod 0755 "$SOAKS"
+  TMPDIR="$SOAKS" spawn soak "$BATS_TEST_DIRNAME/../soak/soak.py" --seconds 600 --moments 200 --folder --seed "${SEED:-$RANDOM}"
+  poll claim
+  local status=0
+  finish soak || status="$?"
+  cat soak.out
+  [[ "$status" -eq 1 ]]
+  grep -q 'writer 7: 42 was acknowledged, 0 is the last here' soak.out
+  grep -qE '^lost: (42|84)$' soak.out
+  grep -q "everything is in $SOAKS/soak\." soak.out
+  [[ -s "$(echo "$SOAKS"/soak.*/noted/one-a.db.log)" && -s "$(echo "$SOAKS"/soak.*/out/one-a.db)" ]]
+  rm -rf "$SOAKS"
+}
