@@ -228,6 +228,15 @@ static void freeze_cut(struct replicator *r)
 
 /* ---- settle ---- */
 
+/* Where in the WAL a file ends that an earlier life froze is not known; which WAL it was, is. */
+static void forget_place(struct state *s)
+{
+	struct state_position pos = {.resumable = false};
+	if (strcmp(s->stopped, "replaced") != 0)
+		memcpy(pos.salt, s->pos.salt, sizeof(pos.salt));
+	s->pos = pos;
+}
+
 static void fill_state(struct replicator *r)
 {
 	struct work *w = &r->work;
@@ -239,10 +248,12 @@ static void fill_state(struct replicator *r)
 	s->checksum = h->after_checksum;
 	s->timestamp_ms = h->timestamp;
 	s->last_l0_node_id = h->node_id;
-	s->pos = w->cut.point.pos; /* not resumable for a file that an earlier life froze */
 	if (w->cut.ino) {
 		s->dev = w->cut.dev;
 		s->ino = w->cut.ino;
+		s->pos = w->cut.point.pos;
+	} else {
+		forget_place(s);
 	}
 	s->claim_due = s->restored = false;
 	s->restored_of = 0;

@@ -316,12 +316,21 @@ static void test_rewritten_beside_a_full_staging(void **state)
 	check_same(b);
 }
 
-/* The same while no replicator is there, as a VACUUM may do it; a connection of the app keeps the
- * WAL. */
+/* The app rewrites everything, and a connection of it keeps the WAL. */
+static void rewrite(struct bed *b)
+{
+	char command[800];
+	snprintf(command, sizeof(command),
+		"sqlite3 -cmd '.dbconfig no_ckpt_on_close on' '%s' 'PRAGMA wal_checkpoint(RESTART);"
+		" UPDATE t SET b = randomblob(400)' >/dev/null",
+		b->db);
+	assert_int_equal(system(command), 0);
+}
+
+/* The same while no replicator is there, as a VACUUM may do it. */
 static void test_rewritten_while_nobody_looked(void **state)
 {
 	struct bed *b = *state;
-	char command[800];
 	app_sql(b->db, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 900)"
 				   "INSERT INTO t(b) SELECT randomblob(400) FROM n");
 	b->cfg.sync_interval_ms = 3600000;
@@ -330,14 +339,42 @@ static void test_rewritten_while_nobody_looked(void **state)
 	app_sql(b->db, "UPDATE t SET b = 2 WHERE a = 1");
 	check_same(b);
 	stop_amid(b);
-	snprintf(command, sizeof(command),
-		"sqlite3 -cmd '.dbconfig no_ckpt_on_close on' '%s' 'PRAGMA wal_checkpoint(RESTART);"
-		" UPDATE t SET b = randomblob(400)' >/dev/null",
-		b->db);
-	assert_int_equal(system(command), 0);
+	rewrite(b);
 	start(b);
 	check_same(b);
 	assert_int_equal(ship_max_txid(INNER), 3);
+}
+
+/* A commit that is frozen when the store goes away, and then the replicator. */
+static void stop_without_store(struct bed *b)
+{
+	struct store_fault down = {
+		.op = STORE_OP_ANY, .action = STORE_FAULT_FAIL, .code = ERR_UNREACHABLE};
+	assert_int_equal(store_fault_add("f", &down), 0);
+	app_sql(b->db, "INSERT INTO t(b) VALUES (1)");
+	assert_true(ship_until(&b->s, REPLICATOR_BEHIND));
+	ship_close(&b->s);
+	store_fault_heal("f");
+}
+
+/* And after a life that settled only what the one before had frozen, and knows no place in the WAL.
+ */
+static void test_rewritten_after_a_resend(void **state)
+{
+	struct bed *b = *state;
+	app_sql(b->db, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 900)"
+				   "INSERT INTO t(b) SELECT randomblob(400) FROM n");
+	start(b);
+	check_same(b);
+	app_sql(b->db, "UPDATE t SET b = 2 WHERE a = 1");
+	check_same(b);
+	stop_without_store(b);
+	start(b);
+	check_same(b);
+	stop_without_store(b);
+	rewrite(b);
+	start(b);
+	check_same(b);
 }
 
 /* A word of acceptance is for one database, not for every later one. */
@@ -370,6 +407,7 @@ int main(void)
 		TEST(test_copied_over_at_a_good_position),
 		TEST(test_rewritten_beside_a_full_staging),
 		TEST(test_rewritten_while_nobody_looked),
+		TEST(test_rewritten_after_a_resend),
 		TEST(test_accepted_once),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
