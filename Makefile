@@ -139,7 +139,7 @@ $(BUILD)/fuzz/%-replay: tests/fuzz/%.c tests/fuzz/replay.c $(wildcard tests/fuzz
 		$(TEST_LIB) $(LIB) $(PKG_LIBS) -o $@
 
 .PHONY: programs-for-tests
-programs-for-tests: all $(TESTS) $(TOOLS) $(FUZZ_REPLAYS)
+programs-for-tests: all $(TESTS) $(TOOLS) $(FUZZ_REPLAYS) $(BUILD)/bench/fast_clock.so
 
 .PHONY: deps test-deps
 deps:
