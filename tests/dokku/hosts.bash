@@ -58,3 +58,32 @@ hosts_stop() {
     kill -KILL "$DISK" 2>/dev/null || true
   done
 }
+
+# For setup_file: a first and a second host, and a radosgw. NO_MACHINE says why there can't be.
+two_hosts_and_s3() {
+  real_dokku && NO_MACHINE="this test needs two hosts" || NO_MACHINE="$(standin_obstacle)"
+  export NO_MACHINE
+  [[ -z "$NO_MACHINE" ]] || return 0
+  local status=0
+  "$REPO/tests/servers/ceph.sh" start "$BATS_FILE_TMPDIR/ceph" >"$BATS_FILE_TMPDIR/s3" 2>"$BATS_FILE_TMPDIR/s3.err" 3>&- || status="$?"
+  if [[ "$status" -ne 0 ]]; then
+    NO_MACHINE="no S3 server here: $(tail -n 1 "$BATS_FILE_TMPDIR/s3.err")"
+    return 0
+  fi
+  set -a
+  # shellcheck source=/dev/null
+  source "$BATS_FILE_TMPDIR/s3"
+  set +a
+  host_make first
+  host_make second
+}
+two_hosts_stop() {
+  hosts_stop first second
+  [[ ! -d "$BATS_FILE_TMPDIR/ceph" ]] || "$REPO/tests/servers/ceph.sh" stop "$BATS_FILE_TMPDIR/ceph"
+}
+
+# The server's, for all apps of this host.
+credentials() {
+  printf '%s\n' "$LITESTREAM_TEST_S3_ACCESS_KEY_ID" "$LITESTREAM_TEST_S3_SECRET_ACCESS_KEY" \
+    | dokku litestream:auth --endpoint "$LITESTREAM_TEST_S3_ENDPOINT"
+}

@@ -2,35 +2,13 @@
 # A host dies under its apps, and another one brings their databases back from a real S3 server and
 # goes on. Then the first one returns.
 # plain
+# shellcheck disable=SC2153 # STORAGE is helper.bash's
 load helper
 load hosts
 
-setup_file() {
-  real_dokku && NO_MACHINE="this test needs two hosts" || NO_MACHINE="$(standin_obstacle)"
-  export NO_MACHINE
-  [[ -z "$NO_MACHINE" ]] || return 0
-  local status=0
-  "$REPO/tests/servers/ceph.sh" start "$BATS_FILE_TMPDIR/ceph" >"$BATS_FILE_TMPDIR/s3" 2>"$BATS_FILE_TMPDIR/s3.err" 3>&- || status="$?"
-  if [[ "$status" -ne 0 ]]; then
-    NO_MACHINE="no S3 server here: $(tail -n 1 "$BATS_FILE_TMPDIR/s3.err")"
-    return 0
-  fi
-  set -a
-  # shellcheck source=/dev/null
-  source "$BATS_FILE_TMPDIR/s3"
-  set +a
-  host_make first
-  host_make second
-}
-teardown_file() {
-  hosts_stop first second
-  [[ ! -d "$BATS_FILE_TMPDIR/ceph" ]] || "$REPO/tests/servers/ceph.sh" stop "$BATS_FILE_TMPDIR/ceph"
-}
+setup_file() { two_hosts_and_s3; }
+teardown_file() { two_hosts_stop; }
 
-credentials() {
-  printf '%s\n' "$LITESTREAM_TEST_S3_ACCESS_KEY_ID" "$LITESTREAM_TEST_S3_SECRET_ACCESS_KEY" \
-    | dokku litestream:auth --endpoint "$LITESTREAM_TEST_S3_ENDPOINT"
-}
 objects() { "$REPO/tests/servers/s3.py" ls "$LITESTREAM_TEST_S3_BUCKET" | sort; }
 
 # Three apps with four databases: app, storage, uid, file.
