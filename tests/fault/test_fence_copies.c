@@ -376,6 +376,26 @@ static void test_lost_answer_and_a_claim(void **state)
 	goes_on(b, &b->b);
 }
 
+/* Frozen and not sent when it stopped; another one then wrote that TXID. */
+static void test_frozen_and_another_is_there(void **state)
+{
+	struct bed *b = *state;
+	b->line.handovers = 1;
+	a_ships(b, 20);
+	fault(STORE_OP_PUT, "2.ltx", 0, 0, ERR_UNREACHABLE);
+	app_change(b->a.db);
+	assert_true(ship_until(&b->a.s, REPLICATOR_BEHIND));
+	ship_close(&b->a.s);
+	store_fault_heal("f");
+	restore_to(b, &b->b, 0);
+	start(&b->b);
+	check_same(b, &b->b);
+	assert_int_equal(ship_max_txid(URL), 2);
+	start(&b->a);
+	check_stopped(&b->a);
+	goes_on(b, &b->b);
+}
+
 /* Restored, claimed and gone on for hours, so that the names behind its last upload are free: the
  * old host comes back, started or never stopped. */
 static void old_host_comes_back(struct bed *b, bool never_stopped)
@@ -429,6 +449,7 @@ int main(void)
 		TEST(test_claim_against_an_idle_owner),
 		TEST(test_claim_against_a_busy_owner),
 		TEST(test_lost_answer_and_a_claim),
+		TEST(test_frozen_and_another_is_there),
 		TEST(test_old_host_is_started_again),
 		TEST(test_old_host_was_never_stopped),
 	};

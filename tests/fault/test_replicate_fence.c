@@ -1,7 +1,9 @@
 /* Two replicators and one replica: whoever is second stops, and damages nothing (F1 to F11). */
 #include "lib/fence_bed.h"
 
+#include "base/buf.h"
 #include "format/ltxset.h"
+#include "replicate/freeze.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -98,6 +100,58 @@ static void test_the_other_node_is_named_later(void **state)
 	app_change(b->a.db);
 	check_stopped(&b->a);
 	assert_non_null(strstr(ship_status(&b->a.s).reason, "app blog, database app.db"));
+}
+
+/* ---- F3: what is compared ---- */
+
+static void put_bytes(struct store *s, const struct buf *bytes)
+{
+	char name[FENCE_NAME_SIZE];
+	struct err e = ERR_INIT;
+	struct store_body body = {.data = bytes->data, .fd = -1, .size = bytes->len};
+	fence_name(s, 0, 1, 1, name);
+	assert_int_equal(store_put(s, name, &body, &(struct store_put_opts){0}, &e), ERR_OK);
+}
+
+static bool is_same(struct store *s, const struct frozen *f)
+{
+	bool same = false;
+	struct err e = ERR_INIT;
+	assert_int_equal(fence_same(s, f, &same, &e), ERR_OK);
+	return same;
+}
+
+/* Size, the first 100 bytes and the last 16. */
+static void test_what_tells_ours_from_anothers(void **state)
+{
+	struct bed *b = *state;
+	struct frozen f;
+	struct buf bytes;
+	char folder[340];
+	a_ships(b, 20);
+	snprintf(folder, sizeof(folder), "%s/ltx/0", b->a.meta);
+	assert_int_equal(frozen_load(folder, 1, &f, &b->e), ERR_OK);
+	char *path = frozen_path(folder, 1);
+	buf_init(&bytes, 1 << 20);
+	assert_int_equal(fs_read_file(path, &bytes, &b->e), ERR_OK);
+	free(path);
+	struct store *s = plain_store(b);
+	assert_true(is_same(s, &f));
+	const size_t at[] = {0, 60, 99, bytes.len - 16, bytes.len - 1};
+	for (size_t i = 0; i < sizeof(at) / sizeof(at[0]); i++) {
+		bytes.data[at[i]] ^= 1;
+		put_bytes(s, &bytes);
+		assert_false(is_same(s, &f));
+		bytes.data[at[i]] ^= 1;
+	}
+	bytes.len--;
+	put_bytes(s, &bytes);
+	assert_false(is_same(s, &f));
+	bytes.len++;
+	put_bytes(s, &bytes);
+	assert_true(is_same(s, &f));
+	store_close(s);
+	buf_free(&bytes);
 }
 
 /* ---- an empty database and a full replica ---- */
@@ -207,6 +261,7 @@ int main(void)
 		TEST(test_takeover),
 		TEST(test_the_other_node_is_named),
 		TEST(test_the_other_node_is_named_later),
+		TEST(test_what_tells_ours_from_anothers),
 		TEST(test_fresh_database),
 		TEST(test_fresh_database_of_no_bytes),
 		TEST(test_fresh_database_to_come),
