@@ -55,7 +55,7 @@ patiently() {
       echo "never came true: $*, but $(of state): $(of reason)" >&2
       return 1
     }
-    sleep 0.5
+    sleep 1
   done
 }
 

@@ -231,3 +231,33 @@ denied() {
   finish_up
   "$LITESTREAM" verify "$url"
 }
+
+# SEED=n draws again what was drawn (which request meets it is the machine's affair), ROUNDS=n is how often it is killed.
+@test "a third of all requests goes wrong, and the replicator is killed in between" {
+  end net || true
+  end faulty || true
+  export SEED="${SEED:-$RANDOM}"
+  echo "# seed $SEED" >&3
+  between
+  begin
+  start_app
+  local i noted rounds="${ROUNDS:-${FULL:+25}}"
+  rules '{"chance": 0.08, "status": 500, "code": "InternalError"}' '{"chance": 0.08, "status": 503}' '{"chance": 0.08, "lose": true}' \
+    '{"chance": 0.12, "op": "list", "late": 3}' '{"chance": 0.08, "op": "put", "lose": true}'
+  for ((i = 0; i < ${rounds:-3}; i++)); do
+    kill -KILL "$(pid_of ship)"
+    wait "$(pid_of ship)" || true
+    rm -f ship.pid ship.sock
+    begin
+    noted="$(acked ack)"
+    sync_now ship "$db"
+    restore during.db -no-state "$url"
+    "$TOOLS/checker" during.db "1:$noted"
+    rm during.db
+  done
+  recovers
+  end_app 100
+  [[ "$(struck)" -ge 10 ]]
+  [[ "$(grep -cE 'fenced|replaced|unusable' ship.err)" -eq 0 ]]
+  finish_up
+}

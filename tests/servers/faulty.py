@@ -8,6 +8,7 @@ and the server takes what the Host header says. CONTROL is a file with a JSON ob
                  op       put part multipart get head list delete, or a list of them (default: all)
                  key      a regular expression that is searched for in the path and the query
                  times    it strikes so often since CONTROL was replaced (default: always)
+                 chance   and each time only by this chance, drawn from SEED in the environment (default: 1)
                What it does, one of:
                  status, code   answers so, with an S3 error document, and doesn't ask the server
                  lose           the server does it, and the answer is a reset connection
@@ -22,6 +23,7 @@ import http.client
 import http.server
 import json
 import os
+import random
 import re
 import socket
 import socketserver
@@ -38,6 +40,7 @@ import s3  # noqa: E402
 host, port, control_file, log_file = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
 tls_folder = sys.argv[5] if len(sys.argv) > 5 else None
 lock = threading.Lock()
+drawn = random.Random(os.environ.get("SEED"))
 struck = {}  # rule number -> how often, since CONTROL was replaced
 struck_of = None
 
@@ -73,6 +76,8 @@ def rule_for(op, path):
             if op != ops and op not in ops or not re.search(rule.get("key", ""), path):
                 continue
             if struck.get(number, 0) >= rule.get("times", 1 << 60):
+                continue
+            if drawn.random() >= rule.get("chance", 1):
                 continue
             struck[number] = struck.get(number, 0) + 1
             return rule
