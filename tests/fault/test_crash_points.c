@@ -16,29 +16,9 @@
  * the store's answer: a put is sent to a folder here, so what a server has and did not answer is
  * "put: named" and what comes after it.
  */
-#include "lib/agent.h"
-#include "lib/crash.h"
-#include "lib/ledger.h"
-#include "lib/scene.h"
+#include "lib/crash_bed.h"
 
-#include "format/ltxset.h"
-#include "restore/restore.h"
-
-#include <inttypes.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
-#include <cmocka.h>
-
-#define ROWS 1200
-#define COMMITS 18        /* in a life */
-#define COMMIT_BYTES 8192 /* of an operation's L0, at most: 6 pages of 1 KiB, header, index */
+#define COMMITS 18 /* in a life */
 #define LIVES 8
 #define OLD_LIVES 3 /* until there is something to delete */
 #define DAY_MS (INT64_C(24) * 3600 * 1000)
@@ -90,39 +70,10 @@ static const struct point {
 
 #define POINTS (sizeof(points) / sizeof(points[0]))
 
-/* What lives tell their parent, whatever ends them. */
-struct told {
-	uint64_t begun, acked; /* operations of the app: the last one it began, the last one synced */
-};
-
-struct bed {
-	char *dir;
-	char db[256], url[256];
-	struct replicator_config cfg;
-	struct agent app;
-	struct told *told;
-	const struct point *point; /* NULL: lives come through */
-	int nth;
-};
-
-static int sync_all(struct ship *s, const struct bed *b)
-{
-	uint64_t begun = b->told->begun;
-	int rc = ship_sync(s, 0);
-	if (!rc)
-		b->told->acked = begun;
-	return rc;
-}
-
-static void commit(struct bed *b)
-{
-	ledger_do(&b->app, ROWS, ++b->told->begun);
-}
-
 /* Commits, each shipped; then a day, so that all there is to do for an upkeep is due. */
 static int live(struct ship *s, void *bed)
 {
-	struct bed *b = bed;
+	struct crash_bed *b = bed;
 	s->no_upkeep = true;
 	int rc = sync_all(s, b);
 	for (int i = 0; i < COMMITS && !rc; i++) {
@@ -149,16 +100,16 @@ static int live(struct ship *s, void *bed)
 	return rc ? rc : sync_all(s, b);
 }
 
-/* A life that ends at b's point. What it skips of time is skipped here too. */
-static int crashing(const struct replicator_config *cfg, struct bed *b)
+/* A life that ends at the nth time of the point. What it skips of time is skipped here too. */
+static int crashing(struct crash_bed *b, const struct point *p, int nth)
 {
 	ship_skip(3 * DAY_MS);
 	fflush(NULL);
 	pid_t pid = fork();
 	if (pid == 0) {
 		struct ship s;
-		crash_arm_at(b->point->call, b->point->path, b->nth);
-		int rc = ship_open(&s, cfg);
+		crash_arm_at(p->call, p->path, nth);
+		int rc = ship_open(&s, &b->cfg);
 		rc = rc ? rc : live(&s, b);
 		if (!rc)
 			ship_close(&s);
@@ -167,141 +118,45 @@ static int crashing(const struct replicator_config *cfg, struct bed *b)
 	return crash_code(pid);
 }
 
-static int only_sync(struct ship *s, void *bed)
-{
-	s->no_upkeep = true;
-	return sync_all(s, bed);
-}
-
-static int only_upkeep(struct ship *s, void *bed)
-{
-	int rc = only_sync(s, bed);
-	ship_upkeep(s);
-	return rc;
-}
-
-/* ---- what must be true ---- */
-
-/* At this moment. The highest TXID. */
-static uint64_t check_restorable(struct bed *b)
-{
-	char to[300];
-	uint64_t n = 0;
-	snprintf(to, sizeof(to), "%s/restored.db", b->dir);
-	assert_int_equal(ship_restore(b->url, to), ERR_OK);
-	assert_true(ledger_check(to, ROWS, &n));
-	if (n < b->told->acked || n > b->told->begun)
-		fail_msg("operation %" PRIu64 ", but %" PRIu64 " was acknowledged", n, b->told->acked);
-	unlink(to);
-	return ship_max_txid(b->url);
-}
-
-/* Bytes of the L0 files behind this TXID. */
-static uint64_t shipped_after(const struct bed *b, uint64_t txid)
-{
-	struct store *s = NULL;
-	struct ltx_set set;
-	struct err e = ERR_INIT;
-	uint64_t bytes = 0;
-	ltxset_init(&set);
-	assert_int_equal(store_open(&s, b->url, NULL, &e), ERR_OK);
-	assert_int_equal(restore_list(s, &set, &e), ERR_OK);
-	for (size_t i = 0; i < set.count; i++)
-		if (set.files[i].level == 0 && set.files[i].min_txid > txid)
-			bytes += set.files[i].size;
-	ltxset_free(&set);
-	store_close(s);
-	return bytes;
-}
-
-static void check_no_temporary_files(const struct bed *b, const char *where)
-{
-	char command[900];
-	snprintf(command, sizeof(command),
-		"cd '%s' && ! find %s '(' -name '*.tmp*' -o -name 'staging-*' -o -name '*~*' -o "
-		"-path './.app.db-litestream/uploads/*' ')' | grep . >&2 && "
-		"! ls -A | grep -vxE 'app.db|app.db-wal|app.db-shm|[.]app.db-litestream|replica' >&2",
-		b->dir, where);
-	if (system(command) != 0)
-		fail_msg("left behind: %s", b->point ? b->point->name : "");
-}
-
-static void go_on(struct bed *b, uint64_t max, uint64_t unshipped)
-{
-	uint64_t digest = ship_digest(b->url, max);
-	assert_int_equal(crash_life(&b->cfg, -1, only_sync, b), 0);
-	assert_true(ship_digest(b->url, max) == digest);
-	uint64_t bytes = shipped_after(b, max);
-	if (bytes > (unshipped + 1) * COMMIT_BYTES)
-		fail_msg("%s: %" PRIu64 " bytes for %" PRIu64 " commits", b->point->name, bytes, unshipped);
-	assert_int_equal(crash_life(&b->cfg, -1, only_upkeep, b), 0);
-	check_restorable(b);
-	check_no_temporary_files(b, ".app.db-litestream");
-}
-
 /* ---- the points ---- */
 
-static void at_point(struct bed *b)
+static void at_point(struct crash_bed *b, const struct point *p, int nth)
 {
 	int code = 0;
 	crash_forget();
 	/* Not every life merges and deletes: the next one has more to do. */
 	for (int life = 0; life < LIVES && code == 0; life++)
-		code = crashing(&b->cfg, b);
+		code = crashing(b, p, nth);
 	if (code != CRASH_EXIT)
-		fail_msg("%s (%d): never reached, the life ended with %d", b->point->name, b->nth, code);
+		fail_msg("%s (%d): never reached, the life ended with %d", p->name, nth, code);
 	if (getenv("SHOW"))
-		fprintf(stderr, "%-36s %s\n", b->point->name, crash_where());
+		fprintf(stderr, "%-36s %s\n", p->name, crash_where());
 	uint64_t max = check_restorable(b);
 	uint64_t unshipped = b->told->begun - b->told->acked;
 	for (int i = 0; i < 3; i++)
 		commit(b);
-	go_on(b, max, unshipped + 3);
-}
-
-static void bed_open(struct bed *b)
-{
-	memset(b, 0, sizeof(*b));
-	b->dir = scene_begin();
-	agent_start(&b->app);
-	crash_watch();
-	b->told =
-		mmap(NULL, sizeof(*b->told), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	assert_true(b->told != MAP_FAILED);
-	snprintf(b->db, sizeof(b->db), "%s/app.db", b->dir);
-	snprintf(b->url, sizeof(b->url), "file://%s/replica", b->dir);
-	b->cfg = ship_config(b->db, b->url);
-	agent_do(&b->app, "open %s", b->db);
-	ledger_create(&b->app, ROWS);
-	agent_sql(&b->app, "PRAGMA synchronous = OFF");
+	check_goes_on(b, max, unshipped + 3);
 }
 
 static void test_points(void **state)
 {
 	(void)state;
-	struct bed b;
-	bed_open(&b);
-	b.point = &points[0];
-	b.nth = 1;
-	at_point(&b);
+	struct crash_bed b;
+	crash_bed_open(&b);
+	at_point(&b, &points[0], 1);
 	for (int i = 0; i < OLD_LIVES; i++) {
 		assert_int_equal(crash_life(&b.cfg, -1, live, &b), 0);
 		ship_skip(3 * DAY_MS);
 	}
-	for (size_t i = 1; i < POINTS; i++) {
-		b.point = &points[i];
-		for (b.nth = 1; b.nth <= points[i].tries; b.nth++)
-			at_point(&b);
-	}
+	for (size_t i = 1; i < POINTS; i++)
+		for (int nth = 1; nth <= points[i].tries; nth++)
+			at_point(&b, &points[i], nth);
 	/* Two days later nothing is left of what was being put. */
-	b.point = NULL;
 	ship_skip(5 * DAY_MS);
 	assert_int_equal(crash_life(&b.cfg, -1, live, &b), 0);
 	check_restorable(&b);
 	check_no_temporary_files(&b, ".app.db-litestream replica");
-	agent_stop(&b.app);
-	munmap(b.told, sizeof(*b.told));
-	scene_end(b.dir, NULL);
+	crash_bed_close(&b);
 }
 
 int main(void)

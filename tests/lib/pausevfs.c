@@ -26,6 +26,41 @@ static void reach(enum pause_point at)
 	on_reached(at);
 }
 
+static void (*on_step)(const char *what);
+
+#define STEP(what)         \
+	do {                   \
+		if (on_step)       \
+			on_step(what); \
+	} while (0)
+
+/* Of files: "db", "wal", or what else there is (a rollback journal). */
+#define STEP_ON(s, call) STEP((s)->wal ? call " wal" : (s)->db ? call " db" : call " other")
+
+void pausevfs_steps(void (*step)(const char *what))
+{
+	on_step = step;
+}
+
+/* SQLite's locks in the -shm by their offset: WRITE, CKPT, RECOVER, READ0 to READ4. */
+static const char *lock_step(int offset, int flags)
+{
+	static const char *const names[8][4] = {
+#define NAMES(l) \
+	{"unlock " l " shared", "unlock " l " exclusive", "lock " l " shared", "lock " l " exclusive"}
+		NAMES("WRITE"),
+		NAMES("CKPT"),
+		NAMES("RECOVER"),
+		NAMES("READ0"),
+		NAMES("READ1"),
+		NAMES("READ2"),
+		NAMES("READ3"),
+		NAMES("READ4"),
+	};
+	bool lock = flags & SQLITE_SHM_LOCK, exclusive = flags & SQLITE_SHM_EXCLUSIVE;
+	return names[offset & 7][2 * lock + exclusive];
+}
+
 static sqlite3_file *real(sqlite3_file *f)
 {
 	return ((struct shim *)f)->real;
@@ -33,6 +68,7 @@ static sqlite3_file *real(sqlite3_file *f)
 
 static int shim_close(sqlite3_file *f)
 {
+	STEP_ON((struct shim *)f, "close");
 	return real(f)->pMethods->xClose(real(f));
 }
 
@@ -49,11 +85,13 @@ static int shim_write(sqlite3_file *f, const void *p, int n, sqlite3_int64 off)
 	if (s->db)
 		reach(PAUSE_DB_WRITE);
 	wal_written = wal_written || s->wal;
+	STEP_ON(s, "write");
 	return s->real->pMethods->xWrite(s->real, p, n, off);
 }
 
 static int shim_truncate(sqlite3_file *f, sqlite3_int64 size)
 {
+	STEP_ON((struct shim *)f, "truncate");
 	return real(f)->pMethods->xTruncate(real(f), size);
 }
 
@@ -62,6 +100,7 @@ static int shim_sync(sqlite3_file *f, int flags)
 	struct shim *s = (struct shim *)f;
 	if (s->wal)
 		reach(PAUSE_WAL_SYNC);
+	STEP_ON(s, "sync");
 	if (sync_us > 0)
 		usleep((useconds_t)sync_us);
 	return s->real->pMethods->xSync(s->real, flags);
@@ -74,11 +113,13 @@ static int shim_size(sqlite3_file *f, sqlite3_int64 *size)
 
 static int shim_lock(sqlite3_file *f, int level)
 {
+	STEP_ON((struct shim *)f, "lock");
 	return real(f)->pMethods->xLock(real(f), level);
 }
 
 static int shim_unlock(sqlite3_file *f, int level)
 {
+	STEP_ON((struct shim *)f, "unlock");
 	return real(f)->pMethods->xUnlock(real(f), level);
 }
 
@@ -111,6 +152,7 @@ static int shim_shm_lock(sqlite3_file *f, int offset, int n, int flags)
 {
 	if (offset == 3 && flags == (SQLITE_SHM_UNLOCK | SQLITE_SHM_EXCLUSIVE) && ckpt_held)
 		reach(PAUSE_CKPT_STORED);
+	STEP(lock_step(offset, flags));
 	int rc = real(f)->pMethods->xShmLock(real(f), offset, n, flags);
 	if (offset == 1 && rc == SQLITE_OK)
 		ckpt_held = flags & SQLITE_SHM_LOCK;
@@ -123,11 +165,13 @@ static void shim_shm_barrier(sqlite3_file *f)
 {
 	if (wal_written)
 		reach(PAUSE_PUBLISH);
+	STEP("barrier");
 	real(f)->pMethods->xShmBarrier(real(f));
 }
 
 static int shim_shm_unmap(sqlite3_file *f, int del)
 {
+	STEP(del ? "delete shm" : "unmap shm");
 	return real(f)->pMethods->xShmUnmap(real(f), del);
 }
 
@@ -172,9 +216,17 @@ static int shim_open(sqlite3_vfs *v, const char *name, sqlite3_file *f, int flag
 	s->real = (sqlite3_file *)(s + 1);
 	s->wal = flags & SQLITE_OPEN_WAL;
 	s->db = flags & SQLITE_OPEN_MAIN_DB;
+	STEP_ON(s, "open");
 	int rc = unix_vfs->xOpen(unix_vfs, name, s->real, flags, out);
 	s->base.pMethods = s->real->pMethods ? &methods : NULL;
 	return rc;
+}
+
+static int shim_delete(sqlite3_vfs *v, const char *name, int sync_dir)
+{
+	(void)v;
+	STEP("delete wal");
+	return unix_vfs->xDelete(unix_vfs, name, sync_dir);
 }
 
 void pausevfs_install(void (*reached)(enum pause_point at))
@@ -185,6 +237,7 @@ void pausevfs_install(void (*reached)(enum pause_point at))
 	vfs.zName = "pausing";
 	vfs.szOsFile += (int)sizeof(struct shim);
 	vfs.xOpen = shim_open;
+	vfs.xDelete = shim_delete;
 	sqlite3_vfs_register(&vfs, 1);
 }
 

@@ -31,6 +31,13 @@ enum pause_point {
 void pausevfs_install(void (*reached)(enum pause_point at));
 void pausevfs_arm(enum pause_point at);
 
+/*
+ * `step` is called before each of SQLite's calls that changes a file or a lock, with what it is:
+ * "write db", "sync wal", "lock READ1 shared", "unlock CKPT exclusive", "delete wal", … NULL = no
+ * more. Names live as long as the program.
+ */
+void pausevfs_steps(void (*step)(const char *what));
+
 /* Every sync takes this much longer from now on. */
 void pausevfs_slow_sync(int64_t us);
 
