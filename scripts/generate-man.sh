@@ -67,6 +67,9 @@ end() {
   cat <<'ROFF'
 .SH ENVIRONMENT
 .TP
+.B LITESTREAM_SSE_CUSTOMER_KEY
+A key that S3 encrypts with (SSE\-C), base64 of 32 bytes, for replicas whose URL names none.
+.TP
 .B LITESTREAM_ACCESS_KEY_ID, LITESTREAM_SECRET_ACCESS_KEY, LITESTREAM_SESSION_TOKEN
 Credentials for S3; else those of
 .BR AWS_ACCESS_KEY_ID ", " AWS_SECRET_ACCESS_KEY " and " AWS_SESSION_TOKEN .

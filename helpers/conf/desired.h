@@ -72,8 +72,9 @@ int desired_each(const char *dir, int (*fn)(void *ctx, const char *app, struct e
 /* Credentials of one scope; NULL = not given. Wiped when freed. */
 struct secrets {
 	char *access_key_id, *secret_access_key, *session_token, *region, *endpoint;
-	bool use_iam; /* instead of keys: the credentials of the machine's IAM role */
-	bool own;     /* the app's, not those of all apps */
+	char *sse_customer_key; /* for URLs that name none */
+	bool use_iam;           /* instead of keys: the credentials of the machine's IAM role */
+	bool own;               /* the app's, not those of all apps */
 };
 
 /*

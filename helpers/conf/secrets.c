@@ -33,6 +33,7 @@ int secrets_parse(struct secrets *out, const void *data, size_t n, const char *w
 		{"session_token", JSON_FIELD_TEXT, true, &out->session_token, VALUE_MAX},
 		{"region", JSON_FIELD_TEXT, true, &out->region, 0},
 		{"endpoint", JSON_FIELD_TEXT, true, &out->endpoint, 1000},
+		{"sse_customer_key", JSON_FIELD_TEXT, true, &out->sse_customer_key, 0},
 		{"use_iam", JSON_FIELD_FLAG, true, &out->use_iam, 0},
 	};
 	int rc = json_parse_object(data, n, what, &root, e);
@@ -92,6 +93,7 @@ void secrets_free(struct secrets *s)
 	wipe(&s->access_key_id);
 	wipe(&s->secret_access_key);
 	wipe(&s->session_token);
+	wipe(&s->sse_customer_key);
 	wipe(&s->region);
 	wipe(&s->endpoint);
 }

@@ -12,6 +12,7 @@ struct message_credentials credentials_to_message(const struct secrets *s)
 		.session_token = s->session_token,
 		.region = s->region,
 		.endpoint = s->endpoint,
+		.sse_customer_key = s->sse_customer_key,
 		.use_iam = s->use_iam,
 	};
 }
@@ -24,6 +25,7 @@ void credentials_to_store(const struct message_credentials *c, struct store_opti
 	o->session_token = c->session_token;
 	o->region = c->region;
 	o->endpoint = c->endpoint;
+	o->sse_customer_key = c->sse_customer_key;
 	o->use_iam = c->use_iam ? STORE_ON : STORE_OFF;
 }
 
@@ -31,4 +33,5 @@ void credentials_hide(const struct message_credentials *c)
 {
 	log_add_secret(c->secret_access_key);
 	log_add_secret(c->session_token);
+	log_add_secret(c->sse_customer_key);
 }

@@ -32,6 +32,7 @@ static const struct member credential_members[] = {
 	MAYBE(struct message_credentials, "session_token", session_token, SECRET_MAX),
 	MAYBE(struct message_credentials, "region", region, 255),
 	MAYBE(struct message_credentials, "endpoint", endpoint, TEXT_MAX),
+	MAYBE(struct message_credentials, "sse_customer_key", sse_customer_key, 255),
 	{"use_iam", JSON_FIELD_FLAG, true, offsetof(struct message_credentials, use_iam), 0},
 };
 

@@ -57,6 +57,7 @@ void message_hello_free(struct message_hello *m);
 
 struct message_credentials {
 	char *access_key_id, *secret_access_key, *session_token, *region, *endpoint;
+	char *sse_customer_key;
 	bool use_iam; /* those of the machine's IAM role, which the child asks for */
 };
 

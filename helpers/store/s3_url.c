@@ -173,16 +173,28 @@ static void decode_base64(const char *text, uint8_t out[33])
 	}
 }
 
-/* Checks a customer's key and computes its MD5, which S3 wants beside it. */
-static int apply_customer_key(struct s3_target *t, const struct store_url *url, struct err *e)
+/* A URL is seen by whoever lists processes, so the key may come another way. NULL = none. */
+static const char *customer_key(const struct store_url *url, const struct store_options *opts)
 {
 	const char *key = store_url_param(url, "sse-customer-key");
+	if (!key)
+		key = opts->sse_customer_key;
+	if (!key && (key = getenv("LITESTREAM_SSE_CUSTOMER_KEY")) && !*key)
+		key = NULL;
+	return key;
+}
+
+/* Checks a customer's key and computes its MD5, which S3 wants beside it. */
+static int apply_customer_key(struct s3_target *t, const struct store_url *url,
+	const struct store_options *opts, struct err *e)
+{
+	const char *key = customer_key(url, opts);
 	const char *algorithm = store_url_param(url, "sse-customer-algorithm");
 	const char *md5 = store_url_param(url, "sse-customer-key-md5");
 	if (!key) {
 		if (algorithm || md5)
-			return err_set(
-				e, ERR_USAGE, "the replica URL has sse-customer-… but no sse-customer-key");
+			return err_set(e, ERR_USAGE,
+				"the replica URL has sse-customer-…, but there is no sse-customer-key");
 		return ERR_OK;
 	}
 	log_add_secret(key);
@@ -204,7 +216,8 @@ static int apply_customer_key(struct s3_target *t, const struct store_url *url, 
 	return ERR_OK;
 }
 
-static int apply_headers(struct s3_target *t, const struct store_url *url, struct err *e)
+static int apply_headers(struct s3_target *t, const struct store_url *url,
+	const struct store_options *opts, struct err *e)
 {
 	const char *class = store_url_param(url, "storage-class"),
 			   *kms = store_url_param(url, "sse-kms-key-id");
@@ -216,7 +229,7 @@ static int apply_headers(struct s3_target *t, const struct store_url *url, struc
 			  : ERR_OK;
 	if (!rc && kms)
 		rc = s3_copy_text(t->kms_key_id, sizeof(t->kms_key_id), kms, "sse-kms-key-id", e);
-	return rc ? rc : apply_customer_key(t, url, e);
+	return rc ? rc : apply_customer_key(t, url, opts, e);
 }
 
 /* May the bucket's name be a part of a host's? Old buckets have capitals and underscores, longer
@@ -286,7 +299,7 @@ int s3_target_parse(struct s3_target *out, const struct store_url *url,
 	if (!rc)
 		rc = apply_sizes(out, url, opts, e);
 	out->root = opts->of_replicas && !*out->prefix;
-	return rc ? rc : apply_headers(out, url, e);
+	return rc ? rc : apply_headers(out, url, opts, e);
 }
 
 const char *s3_target_slash(const struct s3_target *t)

@@ -98,6 +98,7 @@ enum store_choice { STORE_BY_RULE = 0, STORE_ON = 1, STORE_OFF = -1 };
 struct store_options {
 	const char *access_key_id, *secret_access_key, *session_token;
 	const char *region, *endpoint;
+	const char *sse_customer_key; /* base64 of 32 bytes, where the URL names none */
 	/* The credentials of the machine's IAM role (net/iam.h). By rule: where there are no keys, and
 	 * the environment names a container's address or says LITESTREAM_USE_IAM=true. */
 	enum store_choice use_iam;

@@ -149,6 +149,46 @@ secrets() { host jq -r "$2" "$DATA/secrets/$1.json"; }
   [ -z "$output" ]
 }
 
+@test "auth: a key that the store encrypts with, on stdin, which stays when other credentials are saved" {
+  local key=MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY= other=ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA= word
+  LINES_IN=(KEY SECRET "$key")
+  run auth --sse-customer-key-stdin
+  assert_success
+  refute_contains "$key"
+  [ "$(secrets --global .sse_customer_key)" = "$key" ]
+  LINES_IN=(KEY2 SECRET2)
+  run auth
+  assert_success
+  [ "$(secrets --global '[.access_key_id, .sse_customer_key] | join(" ")')" = "KEY2 $key" ]
+  run dokku litestream:auth --use-iam </dev/null
+  assert_success
+  [ "$(secrets --global '[.access_key_id, .use_iam, .sse_customer_key] | map(tostring) | join(" ")')" = "null true $key" ]
+  LINES_IN=(KEY3 SECRET3 to=ken "$other")
+  run auth --session-token-stdin --sse-customer-key-stdin
+  assert_success
+  [ "$(secrets --global '[.session_token, .use_iam, .sse_customer_key] | map(tostring) | join(" ")')" = "to=ken null $other" ]
+  for word in "" "too short" "$key=" "$(printf '%s' "$key" | tr '=' 'x')"; do
+    LINES_IN=(KEY4 SECRET4 "$word")
+    run auth --sse-customer-key-stdin
+    assert_status 2
+    assert_contains "nothing was saved"
+    [ "$(secrets --global .access_key_id)" = KEY3 ]
+  done
+  # In a URL it would be in the arguments of everything.
+  dokku apps:create key-app
+  for word in "sse-customer-key=$key" "a=b&SSECustomerKey=$key" "sse%2Dcustomer-key=$key"; do
+    run dokku litestream:create key-app "$STORAGE" x.sqlite3 "s3://bucket/x?$word"
+    assert_status 2
+    run dokku litestream:restore "$STORAGE" x.sqlite3 "s3://bucket/x?$word"
+    assert_status 2
+    assert_contains "litestream:auth --sse-customer-key-stdin"
+    refute_contains "$key"
+    run dokku litestream:recover "s3://bucket/x?$word"
+    assert_status 2
+    assert_contains "litestream:auth --sse-customer-key-stdin"
+  done
+}
+
 @test "auth: the watcher of the test before can find something" {
   host bash -c 'exec -a "x NEEDLEtwo" sleep 60' 3>&- &
   local sleeper="$!"

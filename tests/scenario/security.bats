@@ -225,6 +225,23 @@ everything() {
   find "$DATA/state" "$ROOT/storage" "$ROOT/replicas" -type f -exec cat {} +
 }
 
+@test "a key for the store's encryption reaches the store, and nobody else" {
+  local key=MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=
+  app one $ALICE
+  jq -n --arg key "$key" '{access_key_id: "AKIDEXAMPLE", secret_access_key: "hush-HUSH-hush", sse_customer_key: $key}' \
+    | put "$DATA/secrets/one.json"
+  "$TOOLS/mkreplica" "file://$ROOT/honest" 3
+  spawn server "$BATS_TEST_DIRNAME/../servers/hostile.py" honest "$ROOT/honest" "$ROOT/requests"
+  poll test -s "$BATS_TEST_TMPDIR/server.out"
+  daemon -log-level trace
+  ctl wait one
+  ctl restore -app one "$ROOT/storage/one--db" copy.db "s3://bucket/db?endpoint=http://127.0.0.1:$(<"$BATS_TEST_TMPDIR/server.out")"
+  "$TOOLS/mkreplica" -check 3 "$ROOT/storage/one--db/copy.db"
+  [[ "$(grep -c '\.ltx key hRasmdxgYDKV3nvbahU1MA==$' "$ROOT/requests")" -ge 3 ]]
+  everything >"$ROOT/seen"
+  [[ -s "$ROOT/seen" && -z "$(grep -aF -e "$key" -e hush "$ROOT/seen")" ]]
+}
+
 @test "no process can be looked into by its user, and none leaves a core" {
   local pid file
   app one $ALICE

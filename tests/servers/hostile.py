@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """hostile.py MODE FOLDER LOG - an S3 server that lies, over the replica in FOLDER (a file:// one: ltx/0/...).
 
-Prints its port, then serves until it is killed; LOG gets a line for each request: method and path. MODE:
+Prints its port, then serves until it is killed; LOG gets a line for each request: method, path, and the MD5
+of the key that it is to encrypt with. MODE:
   honest           FOLDER as it is
   names            also keys that lead out of the replica, or can't be names
   size:N           every object has N bytes more (or fewer) than it has, says the listing
@@ -134,7 +135,8 @@ class Handler(BaseHTTPRequestHandler):
             pass
 
     def do_GET(self):
-        log.write("%s %s\n" % (self.command, self.path))
+        key = self.headers.get("x-amz-server-side-encryption-customer-key-MD5")
+        log.write("%s %s%s\n" % (self.command, self.path, " key " + key if key else ""))
         url = urllib.parse.urlsplit(self.path)
         query = urllib.parse.parse_qs(url.query, keep_blank_values=True)
         if mode == "next" and self.command == "HEAD":

@@ -355,10 +355,12 @@ static void test_role(void **state)
 		"{\"use_iam\":true,\"access_key_id\":\"a\",\"secret_access_key\":\"b\"}"};
 	struct secrets s;
 	struct err e = ERR_INIT;
-	const char *good = "{\"use_iam\":true,\"region\":\"eu-central-1\"}";
+	const char *good =
+		"{\"use_iam\":true,\"region\":\"eu-central-1\",\"sse_customer_key\":\"for SSE-C\"}";
 	assert_int_equal(secrets_parse(&s, good, strlen(good), "secrets", &e), ERR_OK);
 	assert_true(s.use_iam);
 	assert_string_equal(s.region, "eu-central-1");
+	assert_string_equal(s.sse_customer_key, "for SSE-C");
 	secrets_free(&s);
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
 		assert_int_equal(secrets_parse(&s, wrong[i], strlen(wrong[i]), "secrets", &e), ERR_USAGE);

@@ -21,7 +21,7 @@ static int clear_environment(void **state)
 		"AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION",
 		"LITESTREAM_ACCESS_KEY_ID", "LITESTREAM_SECRET_ACCESS_KEY", "LITESTREAM_SESSION_TOKEN",
 		"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_CA_BUNDLE",
-		"SSL_CERT_FILE"};
+		"SSL_CERT_FILE", "LITESTREAM_SSE_CUSTOMER_KEY"};
 	(void)state;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		unsetenv(names[i]);
@@ -293,6 +293,36 @@ static void rules_of_providers(void **state)
 	assert_string_equal(t.kms_key_id, "arn:aws:kms:x");
 }
 
+/* A URL is seen by whoever lists processes, so the key may come another way. */
+static void key_of_the_customer(void **state)
+{
+	(void)state;
+	static const char key[] = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+					  other[] = "ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA=";
+	char url[200];
+	struct s3_target t;
+	struct store_options o = {0};
+	assert_int_equal(parse("s3://bucket/p", &o, &t), ERR_OK);
+	assert_string_equal(t.sse_key, "");
+	setenv("LITESTREAM_SSE_CUSTOMER_KEY", other, 1);
+	assert_int_equal(parse("s3://bucket/p", &o, &t), ERR_OK);
+	assert_string_equal(t.sse_key, other);
+	o.sse_customer_key = key;
+	assert_int_equal(parse("s3://bucket/p", &o, &t), ERR_OK);
+	assert_string_equal(t.sse_key, key);
+	assert_string_equal(t.sse_key_md5, "hRasmdxgYDKV3nvbahU1MA==");
+	assert_int_equal(parse("s3://bucket/p?endpoint=http://store.example", &o, &t), ERR_USAGE);
+	/* An empty one in the URL is a mistake, and no reason to write without encryption. */
+	assert_int_equal(parse("s3://bucket/p?sse-customer-key=", &o, &t), ERR_USAGE);
+	snprintf(url, sizeof(url), "s3://bucket/p?sse-customer-key=%s", other);
+	assert_int_equal(parse(url, &o, &t), ERR_OK);
+	assert_string_equal(t.sse_key, other);
+	o.sse_customer_key = "much too short";
+	assert_int_equal(parse("s3://bucket/p", &o, &t), ERR_USAGE);
+	assert_null(strstr(e.text, "short"));
+	clear_environment(NULL);
+}
+
 static void options_and_environment_fill_in(void **state)
 {
 	(void)state;
@@ -401,6 +431,7 @@ int main(void)
 		TEST(each_mistake_is_named),
 		TEST(secrets_in_a_url_are_not_repeated),
 		TEST(rules_of_providers),
+		TEST(key_of_the_customer),
 		TEST(options_and_environment_fill_in),
 		TEST(stores_are_found_by_scheme),
 		TEST(credentials_come_in_pairs),
