@@ -356,6 +356,7 @@ static void lead_on(struct replicator *r, const struct start_facts *f, const str
 	}
 	s->node_id = w->state.node_id;
 	s->flight = w->plan.resend ? FLIGHT_FROZEN : FLIGHT_NONE;
+	s->flight_us = clock_mono_us();
 	s->phase = PHASE_ATTACH;
 	pthread_mutex_unlock(&r->lock);
 }

@@ -96,6 +96,7 @@ static void seal(struct replicator *r, bool whole, uint64_t dev, uint64_t ino)
 	};
 	s->flight_bytes = staging_bytes(t->open);
 	s->flight = FLIGHT_SEALED;
+	s->flight_us = clock_mono_us();
 	pthread_mutex_unlock(&r->lock);
 	t->open = t->open == r->stagings[0] ? r->stagings[1] : r->stagings[0];
 	staging_reset(t->open, source_page_size(t->source), t->point.n_page);

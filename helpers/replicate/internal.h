@@ -81,6 +81,7 @@ struct shared {
 	enum order order;
 	int64_t order_delay_us; /* with ORDER_DROP: attach no sooner */
 	enum flight flight;
+	int64_t flight_us; /* monotonic time of its beginning */
 	struct cut cut;
 	struct health health;
 

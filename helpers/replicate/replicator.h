@@ -54,12 +54,13 @@ struct replicator_config {
 enum replicator_state {
 	REPLICATOR_STARTING,    /* proof, claim, first snapshot, comparing pages */
 	REPLICATOR_REPLICATING, /* claimed, and what is captured is on its way */
-	REPLICATOR_BEHIND,      /* the store does not answer, staging or disk is full */
-	REPLICATOR_FENCED,      /* another node owns the replica */
-	REPLICATOR_DENIED,      /* credentials or permissions refused by the store */
-	REPLICATOR_REPLACED,    /* another database took the file's place; a person must accept */
-	REPLICATOR_WAITING,     /* there is no database file yet */
-	REPLICATOR_UNUSABLE,    /* not a database, exclusive, encrypted, …: ERR_DATABASE */
+	REPLICATOR_BEHIND,   /* the store does not answer (in status also: an upload takes more than a
+							minute), staging or disk is full */
+	REPLICATOR_FENCED,   /* another node owns the replica */
+	REPLICATOR_DENIED,   /* credentials or permissions refused by the store */
+	REPLICATOR_REPLACED, /* another database took the file's place; a person must accept */
+	REPLICATOR_WAITING,  /* there is no database file yet */
+	REPLICATOR_UNUSABLE, /* not a database, exclusive, encrypted, …: ERR_DATABASE */
 };
 
 struct replicator_status {

@@ -1,7 +1,13 @@
 /* What others ask a replicator: tickets of sync requests, and how it is. */
 #include "replicate/internal.h"
 
+#include "base/clock.h"
+
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
+
+#define LATE_US (INT64_C(60) * 1000000)
 
 uint64_t replicator_sync(struct replicator *r)
 {
@@ -76,6 +82,21 @@ static void fill_pending(const struct shared *s, struct replicator_status *out)
 		out->pending_since_ms = s->cut.since_ms;
 }
 
+/* A store that takes connections and nothing else: its time-outs and repetitions together take
+ * minutes, in which no call has failed yet. */
+static void fill_late(const struct shared *s, struct replicator_status *out)
+{
+	int64_t us = s->flight == FLIGHT_NONE ? 0 : clock_mono_us() - s->flight_us;
+	if (out->state != REPLICATOR_REPLICATING || us < LATE_US)
+		return;
+	out->state = REPLICATOR_BEHIND;
+	out->code = ERR_UNREACHABLE;
+	snprintf(out->reason, sizeof(out->reason),
+		"an upload has been on its way for %" PRId64
+		" s: the store is slow, or does not answer and is asked again",
+		us / 1000000);
+}
+
 static void fill_replica(struct replicator *r, struct replicator_status *out)
 {
 	struct inventory_totals t;
@@ -113,6 +134,7 @@ void replicator_get_status(struct replicator *r, struct replicator_status *out)
 	out->weak_fencing = s->weak;
 	out->uploads = s->uploads;
 	fill_pending(s, out);
+	fill_late(s, out);
 	copy_text(out->upkeep_error, sizeof(out->upkeep_error), s->upkeep_error);
 	out->upkeep_error_ms = s->upkeep_error[0] ? s->upkeep_error_ms : 0;
 	pthread_mutex_unlock(&r->lock);

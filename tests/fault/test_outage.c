@@ -313,6 +313,33 @@ static void test_denied(void **state)
 	assert_int_equal(files, 2);
 }
 
+static void a_minute_later(void *ctx, const char *name)
+{
+	struct bed *b = ctx;
+	(void)name;
+	assert_int_equal(status(b).state, REPLICATOR_REPLICATING);
+	simulated_skip(61 * SECOND_US);
+	assert_int_equal(status(b).state, REPLICATOR_BEHIND);
+	assert_int_equal(status(b).code, ERR_UNREACHABLE);
+	assert_non_null(strstr(status(b).reason, "61 s"));
+}
+
+/* No call has failed, but none has come back either: status doesn't say that all is well. */
+static void test_a_store_that_hangs(void **state)
+{
+	struct bed *b = *state;
+	struct store_fault hang = {.op = STORE_OP_PUT,
+		.times = 1,
+		.action = STORE_FAULT_HOOK,
+		.hook = a_minute_later,
+		.ctx = b};
+	assert_int_equal(store_fault_add("f", &hang), 0);
+	uint64_t uploads = status(b).uploads;
+	run(b, 100 * SECOND_US);
+	assert_true(status(b).uploads > uploads);
+	assert_int_equal(status(b).state, REPLICATOR_REPLICATING);
+}
+
 /* For hours every second call fails: replicated all the same, and nothing is sent without end. */
 static void test_every_second_call_fails(void **state)
 {
@@ -363,6 +390,7 @@ int main(void)
 		TEST(test_nobody_answers),
 		TEST(test_a_start_in_the_middle),
 		TEST(test_denied),
+		TEST(test_a_store_that_hangs),
 		TEST(test_every_second_call_fails),
 		TEST(test_an_upkeep_that_is_denied),
 		TEST(test_an_upkeep_that_nobody_answers),
