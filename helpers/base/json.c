@@ -7,12 +7,26 @@
 
 #define TEXT_MAX_DEFAULT 255
 
+/* Jansson does not always tell a want of memory from a text that is wrong: one that passes is found
+ * by a second try, one that lasts by asking for some. */
+static json_t *load(const char *text, size_t n, json_error_t *where, bool *no_memory)
+{
+	json_t *value = json_loadb(text, n, JSON_REJECT_DUPLICATES, where);
+	if (!value)
+		value = json_loadb(text, n, JSON_REJECT_DUPLICATES, where);
+	json_t *probe = json_object();
+	*no_memory = !value && (!probe || json_error_code(where) == json_error_out_of_memory);
+	json_decref(probe);
+	return value;
+}
+
 int json_parse_object(const void *data, size_t n, const char *what, json_t **out, struct err *e)
 {
 	json_error_t where;
 	*out = NULL;
-	json_t *value = json_loadb(data ? data : "", n, JSON_REJECT_DUPLICATES, &where);
-	if (!value && json_error_code(&where) == json_error_out_of_memory)
+	bool no_memory;
+	json_t *value = load(data ? data : "", n, &where, &no_memory);
+	if (no_memory)
 		return err_nomem(e, "reading JSON");
 	/* Jansson's own text quotes what it found: only the place is told. */
 	if (!value)

@@ -172,6 +172,8 @@ static int parse(const char *file, const struct buf *b, struct state *s, struct 
 {
 	json_error_t why;
 	json_t *root = json_loadb(buf_str(b), b->len, JSON_REJECT_DUPLICATES, &why);
+	if (!root && has_tail(b)) /* nothing is wrong with the text */
+		return err_nomem(e, "reading a state");
 	int rc = json_is_object(root)
 				 ? read_checked(file, b, root, s, e)
 				 : err_set(e, ERR_DAMAGED, "%s is not a state file: %s", file, why.text);

@@ -21,6 +21,7 @@
 #include <string.h>
 
 #define STRANGERS_MAX 1000
+#define TABLE_TRIES 4    /* 15 s: to ship every page costs more */
 #define UNLISTED_MAX 100 /* files that are asked for by name */
 
 /* ---- our own state ---- */
@@ -303,7 +304,10 @@ static int load_table(struct replicator *r, uint64_t txid, uint64_t checksum, st
 		return rc;
 	rc = table_load(&r->table, state_dir_path(r->dir), r->store, files, n, txid, checksum, &why);
 	free(files);
-	if (rc == ERR_UNREACHABLE || rc == ERR_DENIED || rc == ERR_CANCELLED || rc == ERR_NOMEM) {
+	bool passes = rc == ERR_UNREACHABLE || rc == ERR_DENIED || rc == ERR_CANCELLED ||
+				  rc == ERR_NOMEM || rc == ERR_AGAIN;
+	bool may_pass = rc == ERR_IO || rc == ERR_FULL; /* no descriptors, or a disk that is broken */
+	if (passes || (may_pass && r->work.table_tries++ < TABLE_TRIES)) {
 		*e = why;
 		return rc;
 	}

@@ -197,6 +197,7 @@ struct work {
 	int64_t retry_us, delay_us; /* monotonic time of the next attempt; 0 = now */
 	int64_t table_saved_us;
 	uint64_t table_saved_txid;
+	unsigned table_tries; /* to load it */
 };
 
 #define UPKEEP_APART 64
