@@ -116,7 +116,8 @@ void holders_unlock(struct holders_lock *l)
 struct search {
 	struct stat files[PARTS];
 	size_t n_files;
-	bool unsure;
+	bool unsure; /* there are processes whose files we may not see */
+	int failed;  /* the errno of one that we could not look at */
 };
 
 static int look_at_files(struct search *s, const struct folder *in, const char *name, struct err *e)
@@ -141,8 +142,10 @@ static bool has_one(struct search *s, pid_t pid)
 	int dir = fs_open(path, O_RDONLY | O_DIRECTORY, 0);
 	DIR *d = dir >= 0 ? fdopendir(dir) : NULL;
 	if (!d) {
-		/* It may have ended meanwhile. */
-		s->unsure |= errno != ENOENT && errno != ESRCH;
+		if (errno == EACCES || errno == EPERM)
+			s->unsure = true;
+		else if (errno != ENOENT && errno != ESRCH) /* it may have ended meanwhile */
+			s->failed = errno;
 		fs_close(dir);
 		return false;
 	}
@@ -169,7 +172,7 @@ int holders_find(const struct folder *in, const char *name, bool (*ignore)(void 
 	if (!proc)
 		return err_errno(
 			e, ERR_IO, errno, "cannot look for processes that use %s/%s in /proc", in->path, name);
-	for (const struct dirent *ent = readdir(proc); ent && !rc; ent = readdir(proc)) {
+	for (const struct dirent *ent = readdir(proc); ent && !rc && !s.failed; ent = readdir(proc)) {
 		char *end;
 		pid_t pid = (pid_t)strtol(ent->d_name, &end, 10);
 		if (*end || pid <= 0 || pid == getpid() || (ignore && ignore(ctx, pid)))
@@ -179,5 +182,8 @@ int holders_find(const struct folder *in, const char *name, bool (*ignore)(void 
 	}
 	closedir(proc);
 	*unsure = s.unsure;
+	if (!rc && s.failed)
+		rc =
+			err_errno(e, ERR_IO, s.failed, "cannot tell which processes use %s/%s", in->path, name);
 	return rc;
 }
