@@ -45,6 +45,7 @@ static bool one_life(struct bed *b, bool upkeep)
 	snprintf(b->what, sizeof(b->what), "%u descriptors", room);
 	witness_commit(&b->w);
 	bed_begin(b);
+	b->around = few_descriptors;
 	bool opened = open_if_possible(b);
 	if (opened)
 		live(b, upkeep);
@@ -60,7 +61,6 @@ static void sweep(bool upkeep, unsigned rounds)
 	unsigned refused = 0;
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &usual), 0);
 	bed_open(&b);
-	b.around = few_descriptors;
 	for (sweep_begin(&s, rounds); sweep_next(&s);) {
 		room = s.at > MOST ? MOST : s.at - 1;
 		bool enough = one_life(&b, upkeep);
@@ -146,17 +146,18 @@ static void test_signals(void **state)
 	(void)state;
 	struct bed b;
 	bed_open(&b);
-	b.around = rain;
 	for (int day = 0; day < 3; day++) {
 		ship_skip(DAY_MS + DAY_MS / 10);
 		snprintf(b.what, sizeof(b.what), "day %d", day);
 		witness_commit(&b.w);
 		bed_begin(&b);
+		b.around = rain;
 		assert_true(open_if_possible(&b));
 		live(&b, true);
 		assert_int_equal(b.w.acked, b.w.number);
 		assert_string_equal(ship_status(&b.s).last_error, "");
 		bed_settle(&b, true, true, true);
+		b.around = rain;
 		assert_int_equal(one_restore(&b), ERR_OK);
 	}
 	assert_true(signals > 100);

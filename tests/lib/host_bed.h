@@ -136,8 +136,8 @@ static inline void go_on(struct bed *b, bool opened, bool upkeep)
 		fail_msg("%s: %s", b->what, ship_status(&b->s).upkeep_error);
 }
 
-/* A life began with bed_begin. The fault is gone now. `undo`: what was made could be taken away
- * while it lasted. */
+/* A life began with bed_begin. The fault is gone now, and `around` forgotten. `undo`: what was made
+ * could be taken away while it lasted. */
 static inline void bed_begin(struct bed *b)
 {
 	char name[300];
@@ -148,6 +148,7 @@ static inline void bed_begin(struct bed *b)
 static inline void bed_settle(struct bed *b, bool opened, bool upkeep, bool undo)
 {
 	char name[300];
+	b->around = NULL;
 	if (b->w.acked && !witness_restored(&b->w, false))
 		fail_msg("%s: not restorable", b->what);
 	go_on(b, opened, upkeep);

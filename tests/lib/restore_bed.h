@@ -30,6 +30,7 @@ struct bed {
 	struct replica r;
 	struct restore_result result;
 	struct err e;
+	size_t may_stay; /* so many names that could not be removed, after a failure */
 };
 
 /* `url` NULL: a folder of its own. */
@@ -154,7 +155,7 @@ static inline void expect_exchanged(struct bed *b, int rc)
 		assert_true(b->e.text[0]);
 		assert_int_equal(inplace_recover(b->db, false, &e), ERR_OK);
 		assert_true(text_is(b->db, "old database") && text_is(wal, "old wal"));
-		assert_int_equal(left_behind(b), 2);
+		assert_in_range(left_behind(b), 2, 2 + b->may_stay);
 	} else {
 		assert_true(replica_is_state(&b->r, b->r.txid, b->db));
 		assert_int_not_equal(access(wal, F_OK), 0);
