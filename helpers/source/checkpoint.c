@@ -46,8 +46,9 @@
 #define GUARD_PAUSE_US 300
 #define OUTRUN_TURNS 3
 #define WAITED_LOOKS 2       /* for a checkpoint that waits, after 3 and 9 ms */
-#define WAITED_MOST_LOOKS 12 /* while there is one: each after twice the time, 6 s in all */
+#define WAITED_MOST_LOOKS 64 /* while there is one: each after twice the time, 6 s in all */
 #define WAITED_FIRST_US 3000
+#define WAITED_LAST_US 100000 /* SQLite's busy timeout asks at least so often */
 
 bool checkpoint_backfilled(const struct source *s, const struct shm_view *v)
 {
@@ -329,13 +330,17 @@ static void step_aside(struct source *s, const struct shm_view *v, int64_t now_u
 		p->app_us = now_us;
 	if (p->looks >= (waits ? WAITED_MOST_LOOKS : WAITED_LOOKS))
 		return;
-	if (waits && p->waited && v->attempted <= v->backfill) {
-		log_debug("%s: the pin steps aside for a checkpoint of the app", s->paths.db);
-		pin_sidestep(&s->pin, &s->shm, v->h.mx_frame, v->h.salt);
-	}
+	unsigned held = waits ? pin_foreign_marks(s->kept_shm) : 0;
+	if (waits && p->waited && v->attempted <= v->backfill &&
+		pin_sidestep(&s->pin, &s->shm, v->h.mx_frame, held | p->held_marks))
+		log_debug("%s: the pin steps aside for a checkpoint of the app, to mark %d", s->paths.db,
+			s->pin.held->mark);
 	p->waited = waits;
-	p->look_us = now_us + (WAITED_FIRST_US << p->looks++);
-	wake_within(&s->wake, p->look_us - now_us);
+	p->held_marks = held;
+	int64_t pause = p->looks < 5 ? WAITED_FIRST_US << p->looks : WAITED_LAST_US;
+	p->looks++;
+	p->look_us = now_us + pause;
+	wake_within(&s->wake, pause);
 }
 
 int checkpoint_turn(

@@ -104,8 +104,23 @@ int connection_open(struct connection *c, const char *path, struct err *e)
 	return ERR_OK;
 }
 
+static int lock_shared(struct connection *c, int mark, int flag)
+{
+	return c->real->xShmLock(c->file, CONNECTION_LOCK_READ + mark, 1, flag | SQLITE_SHM_SHARED);
+}
+
+static void end_bare(struct connection *c)
+{
+	if (!c->bare)
+		return;
+	lock_shared(c, c->mark, SQLITE_SHM_UNLOCK);
+	c->bare = false;
+	c->mark = CONNECTION_NO_MARK;
+}
+
 void connection_close(struct connection *c)
 {
+	end_bare(c);
 	sqlite3_finalize(c->read); /* ends its transaction too; NULL is fine */
 	sqlite3_close_v2(c->db);
 	c->read = NULL;
@@ -155,7 +170,23 @@ bool connection_take_write(struct connection *c, int64_t spin_us)
 
 void connection_end_read(struct connection *c)
 {
+	end_bare(c);
 	sqlite3_reset(c->read); /* what it returns is about the last step */
+}
+
+bool connection_move_to(struct connection *c, const struct shm *m, int k, uint32_t frame)
+{
+	if (k == c->mark || lock_shared(c, k, SQLITE_SHM_LOCK) != SQLITE_OK)
+		return false;
+	/* Under the lock nobody gives it another value. */
+	if (shm_read_mark(m, k) != frame) {
+		lock_shared(c, k, SQLITE_SHM_UNLOCK);
+		return false;
+	}
+	connection_end_read(c);
+	c->mark = k;
+	c->bare = true;
+	return true;
 }
 
 int connection_checkpoint(struct connection *c)

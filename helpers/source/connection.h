@@ -15,6 +15,7 @@
 #define SOURCE_CONNECTION_H
 
 #include "base/err.h"
+#include "source/shm.h"
 
 #include <sqlite3.h>
 #include <stdbool.h>
@@ -33,6 +34,7 @@ struct connection {
 	const sqlite3_io_methods *real;
 	sqlite3_io_methods hooked; /* what file->pMethods points to; must not move */
 	int mark;                  /* the read mark that is held, or CONNECTION_NO_MARK */
+	bool bare;                 /* it is held without a transaction: connection_move_to */
 	int64_t spin_until_us;     /* the busy handler gives up then (monotonic) */
 };
 
@@ -63,8 +65,15 @@ int connection_begin_read(struct connection *c, struct err *e);
  */
 bool connection_take_write(struct connection *c, int64_t spin_us);
 
-/* Ends it; where there is none, nothing. */
+/* Ends it, or lets the bare mark go; where there is none, nothing. */
 void connection_end_read(struct connection *c);
+
+/*
+ * Exchanges the read mark that c holds for mark k, which SQLite lets nobody choose: takes its lock
+ * shared, and ends the transaction if k still has the value `frame` then (`m`: where that is read).
+ * The lock is all that a read mark is for others. False: nothing has changed.
+ */
+bool connection_move_to(struct connection *c, const struct shm *m, int k, uint32_t frame);
 
 /* A PASSIVE checkpoint; waits for nobody. SQLite's result code: SQLITE_BUSY when a checkpoint of
  * somebody else's is running. */

@@ -36,6 +36,7 @@ struct checkpoint_plan {
 	int64_t look_us;     /* when to look next for a checkpoint that waits for our pin in vain */
 	int looks;           /* so many since the pin was renewed */
 	bool waited;         /* there was one at the last look */
+	unsigned held_marks; /* pin_foreign_marks then */
 };
 
 /* What explains writes to the database file. */

@@ -61,15 +61,27 @@ int pin_renew(struct pin *p, const uint8_t salt[8], struct err *e)
 	return ERR_OK;
 }
 
-bool pin_sidestep(struct pin *p, const struct shm *m, uint32_t frame, const uint8_t salt[8])
+unsigned pin_foreign_marks(const struct dbfile *shm)
 {
-	int was = p->held->mark;
-	for (int k = was + 1; was > 0 && k < WAL_INDEX_READ_MARKS; k++) {
-		if (!connection_try_lock(p->spare, CONNECTION_LOCK_READ + k))
+	unsigned held = 0;
+	for (int k = 1; k < WAL_INDEX_READ_MARKS; k++)
+		if (dbfile_foreign_shm_lock(shm, CONNECTION_LOCK_READ + k, NULL) != DBFILE_UNLOCKED)
+			held |= 1u << k;
+	return held;
+}
+
+bool pin_sidestep(struct pin *p, const struct shm *m, uint32_t frame, unsigned avoid)
+{
+	for (int k = 1; k < WAL_INDEX_READ_MARKS; k++) {
+		if (k == p->held->mark || (avoid & 1u << k))
 			continue;
-		shm_set_read_mark(m, k, frame);
-		connection_unlock(p->spare, CONNECTION_LOCK_READ + k);
-		return pin_renew(p, salt, NULL) == ERR_OK && p->held->mark != was;
+		int lock = CONNECTION_LOCK_READ + k;
+		if (shm_read_mark(m, k) != frame && connection_try_lock(p->spare, lock)) {
+			shm_set_read_mark(m, k, frame);
+			connection_unlock(p->spare, lock);
+		}
+		if (connection_move_to(p->held, m, k, frame))
+			return true;
 	}
 	return false;
 }

@@ -83,11 +83,15 @@ bool pin_is_waited_for(const struct dbfile *shm);
  * A FULL, RESTART or TRUNCATE looks at a mark, finds it old, and waits for that mark's lock without
  * looking at the mark again. If it is given its present value and our pin in between, it waits for
  * a pin that stands in nobody's way, holding the write lock, until its busy timeout is over. So:
- * gives a free mark with a higher number the same value `frame`, the end of the WAL, and exchanges
- * the pin, which takes the highest of equal marks. I3 is the caller's part. True when the pin is on
- * another mark now.
+ * moves the pin, which is on a mark >= 1 with the value `frame`, the end of the WAL, to the first
+ * other mark that is not in the set `avoid` (bit k: mark k) and has that value, or can be given it.
+ * True when it is there now. What to avoid are marks that others hold, or held a moment ago: one of
+ * them may be the one that is waited for, and new readers take the highest of equal marks.
  */
-bool pin_sidestep(struct pin *p, const struct shm *m, uint32_t frame, const uint8_t salt[8]);
+bool pin_sidestep(struct pin *p, const struct shm *m, uint32_t frame, unsigned avoid);
+
+/* The marks (bit k: mark k, from 1) that other processes hold. */
+unsigned pin_foreign_marks(const struct dbfile *shm);
 
 /* I5: recovers an invalid wal-index. ERR_AGAIN when a writer is alive. The held pin is a new one
  * then; position and salts must be read anew. */

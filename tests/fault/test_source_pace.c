@@ -9,6 +9,7 @@
  *   the pin in a WAL beyond the automatic checkpoint     pin_stays_in_a_large_wal
  *   a checkpoint of the app's that does not get on       held_checkpoint_holds_the_writers
  *   the app's own TRUNCATE                               truncate_is_not_busy
+ *   a checkpoint of the app's that waits for a reader    pin_is_not_in_a_waiting_checkpoints_way
  *   an app that empties its WAL itself                   app_that_truncates_is_left_to_it
  *   a replicator that was stopped and goes on            stopped_replicator_goes_on
  *   no inotify instances left                            without_inotify
@@ -310,6 +311,52 @@ static void truncate_is_not_busy(void **state)
 	assert_same_at_the_end();
 }
 
+/* Each of four readers on a read mark of its own, all older than the last commit; three leave. */
+static void read_on_mark_four(struct agent *readers)
+{
+	agent_sql_beside(&a, &f, "PRAGMA wal_checkpoint(truncate)");
+	follow_for(&f, 20 * MS); /* to mark 0, where the pin takes none of the four */
+	for (int i = 0; i < 4; i++) {
+		agent_sql(&a, "INSERT INTO t(v) VALUES(1)");
+		agent_sql(&readers[i], "BEGIN; SELECT count(*) FROM t");
+	}
+	agent_sql(&a, "INSERT INTO t(v) VALUES(1)");
+	for (int i = 0; i < 3; i++)
+		agent_sql(&readers[i], "ROLLBACK");
+	follow_catch_up(&f);
+}
+
+/* A FULL waits for mark 4, whose reader leaves while it sleeps: wherever the pin goes meanwhile, on
+ * that mark it would hold up the checkpoint, and the writers, for all of its busy timeout. */
+static void pin_is_not_in_a_waiting_checkpoints_way(void **state)
+{
+	static const int64_t leaves_ms[] = {36, 38, 40, 42, 44, 82, 84, 86, 88, 90, 92, 182, 186};
+	struct agent readers[4], c;
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		agent_start(&readers[i]);
+		agent_do(&readers[i], "open %s", db);
+	}
+	agent_start(&c);
+	agent_do(&c, "open %s", db);
+	follow_start(&f, &cfg, NULL);
+	for (size_t i = 0; i < sizeof(leaves_ms) / sizeof(leaves_ms[0]); i++) {
+		read_on_mark_four(readers);
+		agent_send(&c, "sql PRAGMA wal_checkpoint(full)");
+		follow_for(&f, leaves_ms[i] * MS);
+		assert_false(agent_answered(&c));
+		agent_sql(&readers[3], "ROLLBACK");
+		assert_true(follow_until(&f, agent_answered, &c, 30 * S));
+		agent_answer(&c);
+		assert_memory_equal(strrchr(c.line, ' '), " 0", 3);
+		assert_in_range(atoll(c.line + strlen("ok ")), 0, 4 * S);
+	}
+	for (int i = 0; i < 4; i++)
+		agent_stop(&readers[i]);
+	agent_stop(&c);
+	assert_same_at_the_end();
+}
+
 /* Own checkpoints in a WAL of 600 frames that began at most `after` ago; SIZE_MAX: it took longer.
  */
 static uint64_t checkpoints_in_600_frames(int64_t after)
@@ -390,8 +437,9 @@ int main(int argc, char **argv)
 		TEST(long_reader_and_no_busy_timeout), TEST(no_barrier_means_no_lock),
 		TEST(full_speed_keeps_the_wal_small), TEST(held_checkpoint_holds_the_writers),
 		TEST(pin_stays_in_a_large_wal), TEST(truncate_is_not_busy),
-		TEST(app_that_truncates_is_left_to_it), TEST(stopped_replicator_goes_on),
-		TEST(without_inotify), TEST(slow_fsync), /* last: it gives this process a slow VFS too */
+		TEST(pin_is_not_in_a_waiting_checkpoints_way), TEST(app_that_truncates_is_left_to_it),
+		TEST(stopped_replicator_goes_on), TEST(without_inotify),
+		TEST(slow_fsync), /* last: it gives this process a slow VFS too */
 	};
 	if (argc > 1)
 		cmocka_set_test_filter(argv[1]);
