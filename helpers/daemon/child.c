@@ -6,6 +6,7 @@
 #include "daemon/applog.h"
 #include "daemon/child_asks.h"
 #include "daemon/clean.h"
+#include "daemon/diskwait.h"
 #include "daemon/spawn.h"
 
 #include <errno.h>
@@ -18,6 +19,11 @@
 #define MS 1000ll
 #define STOP_MARGIN_MS 5000         /* over the shutdown timeout, for a worker that hangs */
 #define HEALTHY_US (60 * 1000 * MS) /* having run so long, the next backoff is the shortest */
+/* While it starts it holds nothing that anybody waits for, and opens up to thousands of databases;
+ * and where it waits for the disk a signal would reach it no sooner than the disk. */
+#define STARTING_TIMES 10 /* the watchdog's time */
+#define DISK_TIMES 10     /* the same */
+#define DISK_LOOK_US (250 * MS)
 
 struct child *child_new(
 	const struct child_config *cfg, const char *app, uid_t uid, gid_t gid, struct err *e)
@@ -99,6 +105,7 @@ static void start(struct child *c)
 {
 	struct err e = ERR_INIT;
 	c->started_us = c->seen_us = clock_mono_us();
+	c->stopped_us = c->look_us = 0;
 	c->configured = c->has_status = c->late = false;
 	message_status_free(&c->status);
 	message_bye_free(&c->bye);
@@ -171,6 +178,11 @@ static void describe_end(struct child *c, int status)
 }
 
 static void on_channel(void *ctx, short events);
+
+void child_stopped(struct child *c, bool stopped)
+{
+	c->stopped_us = stopped ? clock_mono_us() : 0;
+}
 
 void child_exited(struct child *c, int status)
 {
@@ -250,7 +262,7 @@ static int take_alive(struct child *c, const json_t *message, struct err *e)
 	struct message_alive m;
 	int rc = message_alive_decode(&m, message, e);
 	if (rc == ERR_OK)
-		c->seen_us += (int64_t)m.next_ms * MS;
+		c->seen_us = clock_mono_us() + (int64_t)m.next_ms * MS;
 	return rc;
 }
 
@@ -297,8 +309,10 @@ static int take_message(struct child *c, const json_t *message, struct err *e)
 		return rc;
 	switch (type) {
 	case MESSAGE_HELLO:
+		c->seen_us = clock_mono_us();
 		return take_hello(c, message, e);
 	case MESSAGE_STATUS:
+		c->seen_us = clock_mono_us();
 		return take_status(c, message, e);
 	case MESSAGE_ALIVE:
 		return take_alive(c, message, e);
@@ -323,7 +337,6 @@ static void on_channel(void *ctx, short events)
 	int rc = channel_read(&c->channel, &e);
 	json_t *message;
 	while (rc == ERR_OK && (rc = channel_next(&c->channel, &message, &e)) == ERR_OK) {
-		c->seen_us = clock_mono_us();
 		rc = take_message(c, message, &e);
 		json_decref(message);
 	}
@@ -340,13 +353,34 @@ static void on_channel(void *ctx, short events)
 
 /* ---- the loop ---- */
 
+static int64_t patience_us(const struct child *c)
+{
+	return c->cfg->watchdog_ms * MS * (c->state == CHILD_STARTING ? STARTING_TIMES : 1);
+}
+
 /* Twice in a row: where the daemon itself was held up (stopped, a slow disk, a paused machine),
  * what the worker has said meanwhile is read in the turn between. */
 static bool is_silent(struct child *c, int64_t now)
 {
-	bool late = now - c->seen_us >= c->cfg->watchdog_ms * MS, twice = late && c->late;
+	int64_t silent_us = now - c->seen_us;
+	bool late = silent_us >= patience_us(c), twice = late && c->late;
 	c->late = late;
-	return twice;
+	if (!twice || now < c->look_us)
+		return false;
+	c->look_us = now + DISK_LOOK_US;
+	return silent_us >= c->cfg->watchdog_ms * MS * DISK_TIMES || !diskwait_any(c->pid);
+}
+
+static bool was_stopped_for_long(const struct child *c, int64_t now)
+{
+	return c->stopped_us != 0 && now - c->stopped_us >= c->cfg->watchdog_ms * MS;
+}
+
+static void kill_after(struct child *c, const char *what, int64_t us)
+{
+	char why[64];
+	snprintf(why, sizeof(why), "%s for %.1f s", what, (double)us / 1e6);
+	kill_it(c, why);
 }
 
 static void check_time(struct child *c, int64_t now)
@@ -355,11 +389,10 @@ static void check_time(struct child *c, int64_t now)
 		start(c);
 	bool alive = c->pid > 0 && c->channel.fd >= 0;
 	bool watched = c->state == CHILD_STARTING || c->state == CHILD_RUNNING;
-	if (alive && watched && is_silent(c, now)) {
-		char why[64];
-		snprintf(why, sizeof(why), "was silent for %lld s",
-			(long long)(c->cfg->watchdog_ms + 500) / 1000);
-		kill_it(c, why);
+	if (alive && was_stopped_for_long(c, now)) {
+		kill_after(c, "was stopped by a signal", now - c->stopped_us);
+	} else if (alive && watched && is_silent(c, now)) {
+		kill_after(c, "was silent", now - c->seen_us);
 	} else if (c->pid > 0 && c->state == CHILD_STOPPING && c->kill_at_us <= now) {
 		kill_it(c, "did not end in time");
 	} else if (c->pid > 0 && c->channel.fd < 0 && c->kill_at_us <= now) {
@@ -376,10 +409,12 @@ void child_prepare(struct child *c, struct pollset *p)
 	if (c->pid > 0 && c->channel.fd >= 0)
 		pollset_add(p, c->channel.fd, channel_pending(&c->channel) ? POLLIN | POLLOUT : POLLIN,
 			on_channel, c);
-	if (c->state == CHILD_STARTING || c->state == CHILD_RUNNING) {
-		if (c->channel.fd >= 0)
-			pollset_wake_at(p, c->seen_us + c->cfg->watchdog_ms * MS);
+	if (c->channel.fd >= 0 && (c->state == CHILD_STARTING || c->state == CHILD_RUNNING)) {
+		int64_t due = c->seen_us + patience_us(c);
+		pollset_wake_at(p, due > c->look_us ? due : c->look_us);
 	}
+	if (c->channel.fd >= 0 && c->stopped_us != 0)
+		pollset_wake_at(p, c->stopped_us + c->cfg->watchdog_ms * MS);
 	if (c->pid > 0 && (c->state == CHILD_STOPPING || c->channel.fd < 0))
 		pollset_wake_at(p, c->kill_at_us);
 	child_asks_prepare(c, p);

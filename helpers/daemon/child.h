@@ -33,7 +33,7 @@ struct child_config {
 	const char *log_level; /* "info" */
 	bool run_as_self;
 	enum confine_kind confinement;
-	int64_t watchdog_ms; /* silence after which it is killed */
+	int64_t watchdog_ms; /* silence after which it is killed, or having been stopped by a signal */
 	int64_t backoff_min_ms, backoff_max_ms;
 	int64_t shutdown_ms; /* told to the worker; killed a margin later */
 	/* Makes the config message when a worker has started: credentials are read then, and kept by
@@ -70,7 +70,9 @@ struct child {
 	int log_fd;
 	int64_t started_us;
 	int64_t seen_us; /* the watchdog counts from here: the last message, or when it promised one */
-	bool late;       /* it was silent for too long when the last turn began */
+	int64_t stopped_us; /* since when a signal (SIGSTOP, …) has it stopped; 0 = it has not */
+	int64_t look_us;    /* it is silent, but was waiting for the disk: looked at again then */
+	bool late;          /* it was silent for too long when the last turn began */
 	int64_t kill_at_us, next_start_us, backoff_ms;
 	uint64_t restarts; /* ends that nobody asked for */
 	char trouble[300]; /* how it ended last, or why it can't start; "" = well */
@@ -95,6 +97,9 @@ void child_stop(struct child *c);
 
 /* Says what to wait for, and does what is due: start, kill. */
 void child_prepare(struct child *c, struct pollset *p);
+
+/* Its process was stopped by a signal, or goes on. */
+void child_stopped(struct child *c, bool stopped);
 
 /* Its process ended with this wait status. */
 void child_exited(struct child *c, int status);

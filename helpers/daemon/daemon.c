@@ -38,8 +38,10 @@ static void reap(struct daemon *d)
 {
 	int status;
 	pid_t pid;
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		if (!supervisor_child_exited(&d->supervisor, pid, status))
+	while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED)) > 0) {
+		if (WIFSTOPPED(status) || WIFCONTINUED(status))
+			supervisor_child_stopped(&d->supervisor, pid, WIFSTOPPED(status));
+		else if (!supervisor_child_exited(&d->supervisor, pid, status))
 			jobs_child_exited(&d->jobs, pid, status);
 	}
 }

@@ -53,6 +53,9 @@ void schedule_status(struct schedule *s, size_t i, struct replicator_status *out
  */
 bool schedule_ran(struct schedule *s, size_t i);
 const char *schedule_database(struct schedule *s, size_t i); /* path; borrowed */
+/* For how long (us) the longest of the turns that run now has run, and of which database; 0 = none
+ * does. A turn is a matter of milliseconds, and nobody else can move its pin meanwhile. */
+int64_t schedule_longest_turn(const struct schedule *s, int64_t now_us, size_t *which);
 
 /* ---- sync ---- */
 

@@ -24,6 +24,8 @@ struct entry {
 	bool ran;        /* anything, since schedule_ran was asked */
 	bool closed;     /* runs nothing any more */
 
+	int64_t turn_since_us; /* when the turn that runs began, 0 = none does; atomic */
+
 	/* the waiting thread's */
 	bool leaving;
 	uint64_t ticket;

@@ -49,6 +49,19 @@ static bool note_end(struct entry *en, int64_t now)
 		   now + SCHEDULE_NEWS_US < s->sleeps_until;
 }
 
+int64_t schedule_longest_turn(const struct schedule *s, int64_t now_us, size_t *which)
+{
+	int64_t longest = 0;
+	for (size_t i = 0; i < s->count; i++) {
+		int64_t since = __atomic_load_n(&s->entries[i]->turn_since_us, __ATOMIC_RELAXED);
+		if (since == 0 || now_us - since <= longest)
+			continue;
+		longest = now_us - since;
+		*which = i;
+	}
+	return longest;
+}
+
 int64_t schedule_trim(struct schedule *s, int64_t now)
 {
 	pthread_mutex_lock(&s->lock);
@@ -126,6 +139,7 @@ static bool settle_turn(struct entry *en, int64_t wait, bool work, int64_t until
 	bool asked = en->turn_again || en->turn_due <= now;
 	bool stay = !en->closed && !asked && wait <= SHORT_US && now < until && s->count <= s->n_turns;
 	if (!stay) {
+		__atomic_store_n(&en->turn_since_us, 0, __ATOMIC_RELAXED);
 		en->turn_running = false;
 		schedule_earlier(&en->turn_due, en->turn_again ? 0 : schedule_after(wait));
 	}
@@ -158,16 +172,23 @@ static void nap(struct entry *en, int64_t us)
 	pthread_mutex_unlock(&s->lock);
 }
 
+/* When it began is noted for who asks whether it hangs. The nap behind it is short, and counts. */
+static void take_turn(struct entry *en, int64_t *wait, bool *work)
+{
+	__atomic_store_n(&en->turn_since_us, clock_mono_us(), __ATOMIC_RELAXED);
+	replicator_turn(en->r, wait, work);
+}
+
 static void turn_job(void *arg)
 {
 	struct entry *en = arg;
 	int64_t wait = INT64_MAX, until = clock_mono_us() + STAY_US;
 	bool work = false, wake = false;
 	struct schedule *s = en->owner;
-	replicator_turn(en->r, &wait, &work);
+	take_turn(en, &wait, &work);
 	while (settle_turn(en, wait, work, until, &wake)) {
 		nap(en, wait);
-		replicator_turn(en->r, &wait, &work);
+		take_turn(en, &wait, &work);
 	}
 	if (wake)
 		schedule_wake(s);

@@ -314,15 +314,6 @@ void supervisor_apply(struct supervisor *s, struct app *a)
 	apply(s, a);
 }
 
-bool supervisor_quiet(const struct app *a)
-{
-	for (const struct child *c = a->children; c; c = c->next) {
-		if (c->pid > 0)
-			return false;
-	}
-	return true;
-}
-
 /* ---- the loop ---- */
 
 static void forget_gone(struct supervisor *s)
@@ -414,34 +405,11 @@ void supervisor_prepare(struct supervisor *s, struct pollset *p)
 		pollset_wake_at(p, recheck_due(s));
 }
 
-bool supervisor_child_exited(struct supervisor *s, pid_t pid, int status)
-{
-	for (struct app *a = s->apps; a; a = a->next) {
-		for (struct child *c = a->children; c; c = c->next) {
-			if (c->pid == pid) {
-				child_exited(c, status);
-				s->rechecked_us = INT64_MIN / 2; /* another may wait for what it had */
-				return true;
-			}
-		}
-	}
-	return false;
-}
-
 void supervisor_stop(struct supervisor *s)
 {
 	s->stopping = true;
 	for (struct app *a = s->apps; a; a = a->next)
 		apply(s, a);
-}
-
-bool supervisor_stopped(const struct supervisor *s)
-{
-	for (const struct app *a = s->apps; a; a = a->next) {
-		if (!supervisor_quiet(a))
-			return false;
-	}
-	return true;
 }
 
 /* ---- open and close ---- */

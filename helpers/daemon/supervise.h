@@ -116,6 +116,9 @@ void supervisor_prepare(struct supervisor *s, struct pollset *p);
 /* True when the pid was a worker's. */
 bool supervisor_child_exited(struct supervisor *s, pid_t pid, int status);
 
+/* A process of ours was stopped by a signal, or goes on. */
+void supervisor_child_stopped(struct supervisor *s, pid_t pid, bool stopped);
+
 /* All workers end, with their last sync. */
 void supervisor_stop(struct supervisor *s);
 bool supervisor_stopped(const struct supervisor *s);

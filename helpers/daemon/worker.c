@@ -19,9 +19,11 @@
 #include <unistd.h>
 
 #define MS 1000ll
-#define ALIVE_US (5000 * MS)                 /* the watchdog hears from us at least so often … */
+#define ALIVE_US (500 * MS)                  /* the watchdog hears from us at least so often … */
 #define IDLE_MAX_US (ALIVE_NEXT_MAX_MS * MS) /* … or when nothing has changed for so long again */
 #define STATUS_EVERY_US (200 * MS)           /* at most so often, however much changes */
+#define SLACKENING 4                         /* each promise is so many times the quiet before it */
+#define HANGING_US (2000 * MS)               /* a turn that takes so long is told in the log */
 #define RETRY_US (10000 * MS)                /* a database that could not be opened */
 #define BYE_MS 2000
 #define BATCH_MAX 32 /* databases in one status message */
@@ -102,11 +104,13 @@ static void add_all(struct worker *w)
 		if (schedule_stopping(w->schedule))
 			break;
 		worker_add(w, i, NULL);
+		w->active_us = clock_mono_us();
 		/* A thousand on a slow disk may take longer than the watchdog waits. */
-		if (clock_mono_us() >= w->alive_us)
-			say_alive(w, clock_mono_us());
+		if (w->active_us >= w->alive_us)
+			say_alive(w, w->active_us);
 	}
-	w->retry_us = clock_mono_us() + RETRY_US;
+	w->active_us = clock_mono_us();
+	w->retry_us = w->active_us + RETRY_US;
 }
 
 static void retry_refused(struct worker *w, int64_t now)
@@ -152,28 +156,26 @@ static void free_batch(struct batch *b)
 	free(b->digest);
 }
 
-static void send_batch(struct worker *w, struct batch *b, int64_t now)
+static void send_batch(struct worker *w, struct batch *b)
 {
 	const struct message_status m = {b->list, b->n};
 	bool said = worker_say(w, message_status_encode(&m));
 	for (size_t i = 0; i < b->n; i++)
 		*b->told[i] = said ? b->digest[i] : 0;
 	w->unsaid = !said;
-	w->changed_us = now;
 	w->any_told = true;
 	b->n = 0;
 }
 
 /* The next place of the batch is filled: it counts if it is another status than the last one. */
-static void add_to_batch(
-	struct worker *w, struct batch *b, uint64_t *told, uint64_t digest, int64_t now)
+static void add_to_batch(struct worker *w, struct batch *b, uint64_t *told, uint64_t digest)
 {
 	if (digest == *told)
 		return;
 	b->told[b->n] = told;
 	b->digest[b->n++] = digest;
 	if (b->n == b->cap)
-		send_batch(w, b, now);
+		send_batch(w, b);
 }
 
 /* Of a thousand databases a few change at a time: only these are looked at, and told. False: there
@@ -187,34 +189,53 @@ static bool collect(struct worker *w, struct batch *b, int64_t now)
 		if (!r->is)
 			continue;
 		refused_status(&w->config.databases[i], r, &b->list[b->n]);
-		add_to_batch(
-			w, b, &w->told[i], crc64_iso((uint64_t)r->code, r->reason, strlen(r->reason)), now);
+		add_to_batch(w, b, &w->told[i], crc64_iso((uint64_t)r->code, r->reason, strlen(r->reason)));
 	}
 	for (size_t i = 0; i < schedule_count(w->schedule); i++) {
-		if (!schedule_ran(w->schedule, i) && !all)
+		bool ran = schedule_ran(w->schedule, i);
+		if (!ran && !all)
 			continue;
 		any = true;
+		w->active_us = ran ? now : w->active_us;
 		struct replicator_status *st = &b->of[b->n];
 		schedule_status(w->schedule, i, st);
 		status_message(schedule_id(w->schedule, i), st, &b->list[b->n]);
-		add_to_batch(w, b, &w->told[w->index[i]], crc64_iso(0, st, sizeof(*st)), now);
+		add_to_batch(w, b, &w->told[w->index[i]], crc64_iso(0, st, sizeof(*st)));
 	}
 	return any;
 }
 
+/*
+ * A turn that does not end holds its pin, or even the write lock: who waits for that must not wait
+ * for long. Only litestreamd can help, by killing us, so we fall silent, whatever else there is to
+ * tell. (Where it is the disk that takes so long it sees that, and waits.)
+ */
+static bool hangs(struct worker *w, int64_t now)
+{
+	size_t i = 0;
+	int64_t us = schedule_longest_turn(w->schedule, now, &i);
+	if (us >= HANGING_US && !w->told_hanging)
+		log_error("%s: following its WAL is stuck for %.1f s now",
+			schedule_database(w->schedule, i), (double)us / 1e6);
+	w->told_hanging = us >= HANGING_US;
+	return us > ALIVE_US;
+}
+
 void worker_tell_changes(struct worker *w, int64_t now)
 {
+	if (hangs(w, now))
+		return;
 	if (collect(w, &w->batch, now))
 		w->status_us = now + STATUS_EVERY_US;
 	if (w->batch.n > 0 || !w->any_told)
-		send_batch(w, &w->batch, now);
+		send_batch(w, &w->batch);
 }
 
 /* Each wake-up costs both sides something, a day of idleness many times: the longer nothing has
- * changed, the longer until the next one. */
+ * run, the longer until the next one. */
 static void say_alive(struct worker *w, int64_t now)
 {
-	int64_t wait = now - w->changed_us;
+	int64_t wait = SLACKENING * (now - w->active_us);
 	wait = wait < ALIVE_US ? ALIVE_US : wait > IDLE_MAX_US ? IDLE_MAX_US : wait;
 	const struct message_alive m = {(uint64_t)(wait / MS)};
 	worker_say(w, message_alive_encode(&m));
@@ -228,9 +249,12 @@ static int64_t on_round(void *ctx, int64_t now)
 	channel_flush(&w->channel);
 	if (w->n_refused > 0)
 		retry_refused(w, now);
+	if ((now >= w->status_us || now >= w->alive_us) && hangs(w, now))
+		return now + ALIVE_US;
 	if (now >= w->status_us)
 		worker_tell_changes(w, now);
-	if (now >= w->alive_us)
+	/* What was promised held for a worker in which nothing runs. */
+	if (now >= w->alive_us || (w->active_us == now && w->alive_us > now + ALIVE_US))
 		say_alive(w, now);
 	int64_t next = w->alive_us;
 	/* What happens within STATUS_EVERY_US of a status is told right after it. */

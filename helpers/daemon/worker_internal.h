@@ -45,7 +45,10 @@ struct worker {
 	struct schedule *schedule;
 	struct batch batch;
 	bool any_told, unsaid; /* unsaid: something could not be sent */
-	int64_t alive_us, status_us, retry_us, changed_us;
+	bool told_hanging;     /* in the log */
+	/* When it says that it is alive, may tell a status, tries the refused ones again; when it was
+	 * last seen that anything ran. Monotonic us. */
+	int64_t alive_us, status_us, retry_us, active_us;
 };
 
 /* ---- worker.c ---- */

@@ -207,7 +207,7 @@ no_job() { [ -z "$(host pgrep -f 'litestream (job|ctl restore)')" ]; }
   real_dokku && skip "a real Dokku would need an image for the app"
   local before signal
   daemon_stop
-  daemon_start -shutdown-timeout 10m
+  daemon_start -shutdown-timeout 10m -watchdog 1h
   dokku ps:start live-app
   wait_until 60 lives
   before="$(before_live)"

@@ -79,8 +79,8 @@ begin() {
 }
 
 @test "a worker that never says hello, and one that closes its channel, are killed" {
-  begin 'read -r _ <&3'
-  poll trouble one 'was silent for 1 s'
+  begin 'read -r _ <&3' -watchdog 200ms
+  poll trouble one 'was silent for 2'
   fake_two="$(printf '#!/bin/bash\nexec 3>&-\nexec sleep 60\n')"
   echo "$fake_two" >"$ROOT/bin/litestream.new"
   chmod 0755 "$ROOT/bin/litestream.new"

@@ -86,7 +86,7 @@ load ../lib/daemon
   poll gone "$pid"
   restarted() { [[ "$(worker_of one)" -gt 0 && "$(worker_of one)" != "$pid" ]] && is one state replicating; }
   poll restarted
-  in_log one 'was silent for 6 s'
+  in_log one 'was stopped by a signal for 6'
 }
 
 @test "another owner stops the worker with a reason, the right one brings it back" {
