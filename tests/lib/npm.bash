@@ -2,6 +2,31 @@
 # npm.bash - programs that only npm carries, for tests and the bench: fetched through npm's own client
 # into $BUILD/npm, once.
 
+# npm_tarball PACKAGE@VERSION: prints its file, as it was published and nothing of it run; 1 with the reason on
+# stderr when it can't be had.
+npm_tarball() {
+  local spec="$1" dir="$BUILD/npm/tarballs"
+  local file="$dir/${spec/@/-}.tgz"
+  if [[ ! -f "$file" ]]; then
+    command -v npm >/dev/null || {
+      echo "npm is not installed" >&2
+      return 1
+    }
+    mkdir -p "$dir/new"
+    (
+      flock 9
+      [[ -f "$file" ]] || {
+        timeout 120 npm pack --silent --pack-destination "$dir/new" "$spec" >"$dir/pack.log" 2>&1 \
+          && mv "$dir/new/${spec/@/-}.tgz" "$file"
+      }
+    ) 9>"$dir/lock" || {
+      echo "npm pack $spec failed: $(grep -m 1 -i 'npm error' "$dir/pack.log")" >&2
+      return 1
+    }
+  fi
+  echo "$file"
+}
+
 # npm_package PACKAGE@VERSION: prints its folder; 1 with the reason on stderr when it can't be had.
 npm_package() {
   local spec="$1" dir="$BUILD/npm"

@@ -17,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/old_sqlite.h"
+
 static int faults;
 static int64_t lost;
 
@@ -46,7 +48,7 @@ static void check_integrity(sqlite3 *db)
 
 static void check_schema(sqlite3 *db)
 {
-	sqlite3_stmt *st = prepare(db, "SELECT name FROM sqlite_schema WHERE name LIKE '%litestream%'");
+	sqlite3_stmt *st = prepare(db, "SELECT name FROM sqlite_master WHERE name LIKE '%litestream%'");
 	while (sqlite3_step(st) == SQLITE_ROW) {
 		printf("FAULT in the schema: %s\n", (const char *)sqlite3_column_text(st, 0));
 		faults++;
@@ -184,7 +186,7 @@ int main(int argc, char **argv)
 	struct note *notes = read_notes(argc - 1, argv + 1);
 	sqlite3 *db = NULL;
 	char *uri = sqlite3_mprintf("file:%s?immutable=1", argv[0]);
-	if (!uri || sqlite3_open_v2(uri, &db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, NULL)) {
+	if (!uri || sqlite3_open_v2(uri, &db, OPEN_IMMUTABLE | SQLITE_OPEN_URI, NULL)) {
 		printf("FAULT %s: %s\n", argv[0], sqlite3_errmsg(db));
 		return 1;
 	}

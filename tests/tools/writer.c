@@ -20,12 +20,14 @@
  *   -a PATH ack file
  *   -d      each number in it is durable before the next commit (msync), as with an app that tells
  *           its client, or a log of its own, before it goes on
+ *   -x N    dies of SIGKILL in commit N, between the two copies of the wal-index header
  *
  * SIGTERM ends it after the commit that runs. The last line of stdout is a JSON object with what
  * was done and the latencies of the commits, from the first statement to the return of the last.
  */
 #include "lib/chance.h"
 #include "lib/noted.h"
+#include "lib/pausevfs.h"
 #include "lib/truncate.h"
 
 #include <inttypes.h>
@@ -37,8 +39,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "lib/old_sqlite.h"
+
 struct writer {
-	int64_t id, commits, seconds, rate, batch, size, timeout_ms, truncate_ms;
+	int64_t id, commits, seconds, rate, batch, size, timeout_ms, truncate_ms, die_at;
 	const char *synchronous, *autocheckpoint, *ack_path, *db_path;
 	bool durable_acks;
 	uint64_t seed;
@@ -136,7 +140,7 @@ static void open_database(struct writer *w)
 		exec(w, sql);
 	}
 	exec(w, "CREATE TABLE IF NOT EXISTS commits(writer INTEGER, seq INTEGER, body BLOB,"
-			" PRIMARY KEY(writer, seq)) WITHOUT ROWID");
+			" PRIMARY KEY(writer, seq))" WITHOUT_ROWID);
 	w->insert = prepare(w, "INSERT INTO commits VALUES(?1, ?2, ?3)");
 	w->begin = prepare(w, "BEGIN IMMEDIATE");
 	w->commit = prepare(w, "COMMIT");
@@ -188,6 +192,12 @@ static void truncate_in_between(struct writer *w, int64_t now_us)
 	w->truncate_at = now_us + w->truncate_ms * 1000;
 }
 
+static void die_now(enum pause_point at)
+{
+	(void)at;
+	kill(getpid(), SIGKILL);
+}
+
 static void write_all(struct writer *w)
 {
 	int64_t start = samples_now_us();
@@ -198,6 +208,8 @@ static void write_all(struct writer *w)
 		int64_t before = samples_now_us();
 		if (before >= end)
 			break;
+		if (w->die_at && w->done + 1 == w->die_at)
+			pausevfs_arm(PAUSE_PUBLISH);
 		if (!write_batch(w))
 			continue;
 		samples_add(&w->latency, samples_now_us() - before);
@@ -214,7 +226,7 @@ static void write_all(struct writer *w)
 static void usage(void)
 {
 	fprintf(stderr, "usage: writer [-w N] [-n N] [-t S] [-r N] [-b N] [-s BYTES] [-S SEED]"
-					" [-T MS] [-y SYNCHRONOUS] [-c PAGES] [-k MS] [-a ACKFILE [-d]] DB\n");
+					" [-T MS] [-y SYNCHRONOUS] [-c PAGES] [-k MS] [-a ACKFILE [-d]] [-x N] DB\n");
 	exit(2);
 }
 
@@ -229,7 +241,7 @@ static int64_t number(const char *text)
 
 static void options(struct writer *w, int argc, char **argv)
 {
-	for (int c; (c = getopt(argc, argv, "w:n:t:r:b:s:S:T:y:c:k:a:d")) != -1;) {
+	for (int c; (c = getopt(argc, argv, "w:n:t:r:b:s:S:T:y:c:k:a:dx:")) != -1;) {
 		int64_t *numbers['z'] = {['w'] = &w->id,
 			['n'] = &w->commits,
 			['t'] = &w->seconds,
@@ -237,7 +249,8 @@ static void options(struct writer *w, int argc, char **argv)
 			['b'] = &w->batch,
 			['s'] = &w->size,
 			['T'] = &w->timeout_ms,
-			['k'] = &w->truncate_ms};
+			['k'] = &w->truncate_ms,
+			['x'] = &w->die_at};
 		if (c == 'S')
 			w->seed = (uint64_t)number(optarg);
 		else if (c == 'y')
@@ -270,6 +283,8 @@ int main(int argc, char **argv)
 	signal(SIGTERM, on_term);
 	signal(SIGINT, on_term);
 	map_ack(&w);
+	if (w.die_at)
+		pausevfs_install(die_now);
 	open_database(&w);
 	write_all(&w);
 	sqlite3_finalize(w.insert);
