@@ -184,7 +184,7 @@ class Chaos:
 
 class Soak:
     def __init__(self, options, build):
-        self.options, self.build = options, build
+        self.options = options
         self.root = tempfile.mkdtemp(prefix="soak.")
         self.chance = random.Random(options.seed)
         self.restores, self.unreachable, self.lost, self.wrong = 0, 0, 0, []
@@ -219,7 +219,10 @@ class Soak:
     def note(self, app):
         """Syncs all the time; that one fails is what the weather is for."""
         while not self.ended.is_set():
-            self.say(f"sync of {app}: {'done' if self.world.sync(app, 10) else 'not done'}")
+            done = self.world.sync(app, 10)
+            self.say(f"sync of {app}: {'done' if done else 'not done'}")
+            if not done:
+                self.world.check_states(app)
             self.ended.wait(0.3)
 
     # ---- restores ----
@@ -254,7 +257,7 @@ class Soak:
             self.killed_restore(db, out)
         self.restored(db, out, *point)
         notes = [f"{writer}:{last}" for writer, last in floor.items()]
-        done = run([self.build + "/tools/checker", "-s", out, *notes])
+        done = run([self.root + "/bin/checker", "-s", out, *notes])
         self.say(f"restored {db.name} {point}: {'right' if done.returncode == 0 else 'WRONG'}")
         if done.returncode:
             last = (done.stdout.splitlines() or [""])[-1]
@@ -321,7 +324,7 @@ class Soak:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             connection.close()
             out = self.judge(db, db.acked())
-            done = run([self.build + "/tools/pagecmp", db.path, out])
+            done = run([self.root + "/bin/pagecmp", db.path, out])
             if done.returncode:
                 raise Wrong(f"{db.name}: {out} is not the source:\n{done.stdout}{done.stderr}")
             os.remove(out)
@@ -366,17 +369,25 @@ class Soak:
                 self.world.store.keep(db)
 
     def run(self):
-        self.guarded(self.soak)
-        self.report()
-        if self.wrong:
-            self.keep()
-            for text in self.wrong:
-                print("WRONG:", text)
-            print(f"seed {self.options.seed}; everything is in {self.root}")
-        self.world.close()
-        if not self.wrong:
-            shutil.rmtree(self.root)
+        try:
+            self.guarded(self.soak)
+            self.report()
+            if self.wrong:
+                self.keep()
+                for text in self.wrong:
+                    print("WRONG:", text)
+                print(f"seed {self.options.seed}; everything is in {self.root}")
+        finally:
+            self.world.close()
+            if not self.wrong:
+                shutil.rmtree(self.root)
         return 1 if self.wrong else 0
+
+
+def interrupt(*_):
+    """SIGTERM is as Ctrl-C: nothing that we started is left behind. A second one must not keep us from that."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def main():
@@ -390,8 +401,12 @@ def main():
         print("soak.py: workers become the users that own the databases: that needs root", file=sys.stderr)
         return 77
     print(f"seed {options.seed}", flush=True)
+    signal.signal(signal.SIGTERM, interrupt)
     return Soak(options, os.path.abspath(os.environ.get("BUILD", "build"))).run()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

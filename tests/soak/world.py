@@ -19,6 +19,7 @@ from faulty import FaultyStore
 HERE = os.path.dirname(os.path.abspath(__file__))
 SERVERS = os.path.join(os.path.dirname(HERE), "servers")
 PATIENCE = int(os.environ.get("PATIENCE", "120"))
+BALLAST_BYTES = 3000000
 NOTED = ("acked", "commits", "rolled_back", "busy", "deaths", "vacuums", "checkpoints", "reads")
 
 # Turns a second. A habit's place is its writer's number.
@@ -185,7 +186,7 @@ class Database:
     def __init__(self, world, app, name, uid, habits, harmed):
         chance = world.chance
         self.root, self.app, self.name, self.uid, self.harmed = world.root, app, name, uid, harmed
-        self.tool, self.seed = world.build + "/tools/habits", chance.randrange(1, 2**31)
+        self.tool, self.seed = world.root + "/bin/habits", chance.randrange(1, 2**31)
         self.page_size = chance.choice((512, 1024, 4096, 4096, 8192, 65536))
         self.synchronous = chance.choice(("OFF", "NORMAL", "NORMAL", "FULL"))
         self.dir = f"{world.root}/storage/{app}--db"
@@ -197,12 +198,17 @@ class Database:
         self.url, self.direct = world.store.urls(self)
 
     def make(self):
-        """The tables, and one commit: no replica is older."""
-        first = self.habits[0]
-        command = [str(word) for word in first.command("-n", 1)]
-        done = run(command, user=self.uid, group=self.uid, extra_groups=[])
-        if done.returncode:
-            raise Wrong(f"{self.path} could not be made: {done.stderr}")
+        """The tables, and one commit: no replica is older. The ballast stays as it is, where it is, also in a VACUUM:
+        a database that is another one on nine pages of ten, after some seconds without a worker and without the WAL
+        that was there, would be taken for a replaced one."""
+        made = f"PRAGMA page_size = {self.page_size}; PRAGMA journal_mode = WAL; CREATE TABLE ballast(b BLOB)"
+        numbers = f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {BALLAST_BYTES // 3000})"
+        filled = f"{numbers} INSERT INTO ballast SELECT randomblob(3000) FROM n; VACUUM"
+        first = [str(word) for word in self.habits[0].command("-n", 1)]
+        for command in (["sqlite3", self.path, made], first, ["sqlite3", self.path, filled]):
+            done = run(command, user=self.uid, group=self.uid, extra_groups=[])
+            if done.returncode:
+                raise Wrong(f"{self.path} could not be made: {done.stderr}")
 
     def acked(self):
         """The last number of each writer that SQLite has acknowledged."""
@@ -233,7 +239,7 @@ class Database:
 
 class World:
     def __init__(self, build, root, chance, folder):
-        self.build, self.root, self.chance = build, root, chance
+        self.root, self.chance = root, chance
         self.daemon, self.kills, self.lock = None, collections.Counter(), threading.Lock()
         os.chmod(root, 0o755)
         for name in ("bin", "storage", "log", "noted", "replicas", "out", "data", "data/desired", "data/secrets"):
@@ -242,8 +248,8 @@ class World:
         os.chmod(root + "/data", 0o711)
         for name in ("desired", "secrets"):
             os.chmod(f"{root}/data/{name}", 0o700)
-        for name in ("litestream", "litestreamd"):
-            shutil.copy(f"{build}/bin/{name}", root + "/bin/")
+        for name in ("bin/litestream", "bin/litestreamd", "tools/habits", "tools/checker", "tools/pagecmp"):
+            shutil.copy(f"{build}/{name}", root + "/bin/")
         self.program = root + "/bin/litestream"
         self.store = self.find_store(chance.randrange(2**31), folder)
         self.databases = [
@@ -306,6 +312,12 @@ class World:
         """Of each of an app's databases, by its path; {} while nobody answers."""
         found = self.ctl("status", app)
         return {d["path"]: d for d in found["apps"][0]["databases"]} if found else {}
+
+    def check_states(self, app):
+        """A store that fails makes a database `behind`; nothing that we do may stop it until a person comes."""
+        for path, found in self.status(app).items():
+            if found["state"] in ("fenced", "replaced", "denied", "unusable"):
+                raise Wrong(f"{path} is {found['state']}: {found['reason']}")
 
     def workers(self, app):
         return {d["pid"] for d in self.status(app).values() if d["pid"]}
