@@ -376,6 +376,26 @@ static void test_lost_answer_and_a_claim(void **state)
 	goes_on(b, &b->b);
 }
 
+/* The same, and it was away for longer than a proof lasts: it looks behind its last upload first,
+ * and finds its own file there, and what follows it. */
+static void test_lost_answer_and_hours(void **state)
+{
+	struct bed *b = *state;
+	b->line.handovers = 1;
+	a_ships(b, 20);
+	add_fault(STORE_OP_PUT, "2.ltx", 1, 1, STORE_FAULT_LOSE_ANSWER, ERR_UNREACHABLE);
+	app_change(b->a.db);
+	assert_true(ship_until(&b->a.s, REPLICATOR_BEHIND));
+	timeline_note(&b->line, "a", b->a.db, 2, b->dir);
+	restore_to(b, &b->b, 0);
+	start(&b->b);
+	goes_on(b, &b->b);
+	ship_skip(100 * 60 * 1000);
+	assert_int_equal(ship_sync(&b->a.s, 0), ERR_FENCED);
+	check_stopped(&b->a);
+	goes_on(b, &b->b);
+}
+
 /* Frozen and not sent when it stopped; another one then wrote that TXID. */
 static void test_frozen_and_another_is_there(void **state)
 {
@@ -449,6 +469,7 @@ int main(void)
 		TEST(test_claim_against_an_idle_owner),
 		TEST(test_claim_against_a_busy_owner),
 		TEST(test_lost_answer_and_a_claim),
+		TEST(test_lost_answer_and_hours),
 		TEST(test_frozen_and_another_is_there),
 		TEST(test_old_host_is_started_again),
 		TEST(test_old_host_was_never_stopped),

@@ -33,7 +33,7 @@ static uint64_t digest_of_file(const char *path)
 	return digest;
 }
 
-static struct timeline_state *of_txid(struct timeline *t, uint64_t txid)
+static const struct timeline_state *of_txid(const struct timeline *t, uint64_t txid)
 {
 	for (size_t i = 0; i < t->count; i++)
 		if (t->states[i].txid == txid)
@@ -100,32 +100,36 @@ static uint64_t checksum_of(const char *path, uint32_t page_size)
 	return sum;
 }
 
-/* Is this state the next one of the line? Among states that are alike the one that comes first and
- * needs no handover counts. */
-static bool follows(struct checking *c, const struct offered *o)
+/* Which of the states noted it is: the one that was shipped under that TXID, else the first one
+ * like it that comes no earlier than the one before. SIZE_MAX: none. */
+static size_t which(const struct checking *c, const struct offered *o)
 {
 	const struct timeline_state *s = c->t->states, *named = of_txid(c->t, o->txid);
-	size_t best = SIZE_MAX;
 	if (named && named->digest != o->digest) {
 		fprintf(stderr, "TXID %" PRIu64 " is not what %s shipped\n", o->txid, named->node);
+		return SIZE_MAX;
+	}
+	size_t i = named ? (size_t)(named - s) : c->last;
+	while (i < c->t->count && s[i].digest != o->digest)
+		i++;
+	if (i >= c->last && i < c->t->count)
+		return i;
+	fprintf(stderr, "TXID %" PRIu64 " is no state that follows %s's TXID %" PRIu64 "\n", o->txid,
+		s[c->last].node, s[c->last].txid);
+	return SIZE_MAX;
+}
+
+/* Is this state the next one of the line? */
+static bool follows(struct checking *c, const struct offered *o)
+{
+	const struct timeline_state *s = c->t->states;
+	size_t next = which(c, o);
+	if (next == SIZE_MAX)
 		return false;
-	}
-	for (size_t i = c->last; i < c->t->count; i++) {
-		if (s[i].digest != o->digest)
-			continue;
-		bool same = strcmp(s[i].node, s[c->last].node) == 0;
-		if (best == SIZE_MAX || (same && strcmp(s[best].node, s[c->last].node) != 0))
-			best = i;
-	}
-	if (best == SIZE_MAX) {
-		fprintf(stderr, "TXID %" PRIu64 " is no state that follows %s's TXID %" PRIu64 "\n",
-			o->txid, s[c->last].node, s[c->last].txid);
-		return false;
-	}
-	c->handovers += strcmp(s[best].node, s[c->last].node) != 0;
-	c->last = best;
+	c->handovers += strcmp(s[next].node, s[c->last].node) != 0;
+	c->last = next;
 	if (c->handovers > c->t->handovers)
-		fprintf(stderr, "TXID %" PRIu64 " passes the line to %s\n", o->txid, s[best].node);
+		fprintf(stderr, "TXID %" PRIu64 " passes the line to %s\n", o->txid, s[next].node);
 	return c->handovers <= c->t->handovers;
 }
 

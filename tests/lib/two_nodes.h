@@ -53,13 +53,14 @@ static inline void node_init(struct bed *bed, struct node *n, const char *name, 
 	n->cfg = ship_config(n->db, n->url);
 }
 
-/* Restores the replica, as it was at `txid` (0 = is), where the node's database will be. */
+/* Restores the replica, as it was at `txid` (0 = is), where the node's database will be, as the
+ * node sees it. */
 static inline void restore_to(struct bed *b, const struct node *n, uint64_t txid)
 {
 	struct store *s = NULL;
 	struct restore_options o = {.target.txid = txid, .output = n->db};
 	struct restore_result result = {0};
-	assert_int_equal(store_open(&s, "fault://f", NULL, &b->e), 0);
+	assert_int_equal(store_open(&s, n->url, NULL, &b->e), 0);
 	int rc = restore_run(s, &o, &result, &b->e);
 	if (rc)
 		fail_msg("%s", b->e.text);
