@@ -195,6 +195,7 @@ struct work {
 	bool unconditional;         /* the store can't do conditions at all: look before, then put */
 	bool kept_due;              /* something was settled that keep() has not seen */
 	int64_t retry_us, delay_us; /* monotonic time of the next attempt; 0 = now */
+	int64_t denied_us;          /* since when the store refuses us; 0 = it doesn't (upload.c) */
 	int64_t table_saved_us;
 	uint64_t table_saved_txid;
 	unsigned table_tries; /* to load it */

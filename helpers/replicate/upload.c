@@ -24,6 +24,8 @@
 #define RETRY_FIRST_US SECOND_US
 #define RETRY_MAX_US (30 * SECOND_US)
 #define RETRY_MAX_SLOW_US (300 * SECOND_US) /* what waiting seldom mends: denied, no bucket */
+#define DENIED_US (30 * SECOND_US)
+#define DROPPED (-1) /* of denied_us */
 
 /* ---- trouble ---- */
 
@@ -37,7 +39,7 @@ static void retry_later(struct work *w, int64_t max_us)
 
 static void all_is_well(struct replicator *r)
 {
-	r->work.retry_us = r->work.delay_us = 0;
+	r->work.retry_us = r->work.delay_us = r->work.denied_us = 0;
 	replicator_trouble(r, HEALTH_STORE, REPLICATOR_REPLICATING, NULL);
 }
 
@@ -58,6 +60,23 @@ static void give_order(struct replicator *r, enum order order, int64_t delay_us)
 	pthread_mutex_unlock(&r->lock);
 }
 
+/*
+ * What waits for a person would wait long: the app's WAL must not grow because of us. But not for a
+ * refusal that is over in a moment, as a server makes whose own check of keys stumbles: each would
+ * cost a comparison of all pages.
+ */
+static void drop_when_denied(struct replicator *r)
+{
+	struct work *w = &r->work;
+	int64_t now = clock_mono_us();
+	if (!w->denied_us)
+		w->denied_us = now;
+	if (w->denied_us == DROPPED || now - w->denied_us < DENIED_US)
+		return;
+	w->denied_us = DROPPED;
+	give_order(r, ORDER_DROP, 0);
+}
+
 void store_trouble(struct replicator *r, int code, const struct err *e)
 {
 	if (code == ERR_CANCELLED || atomic_load(&r->cancelled))
@@ -69,11 +88,7 @@ void store_trouble(struct replicator *r, int code, const struct err *e)
 	enum replicator_state state = REPLICATOR_BEHIND;
 	if (code == ERR_DENIED) {
 		state = REPLICATOR_DENIED;
-		pthread_mutex_lock(&r->lock);
-		bool news = r->shared.health.side[HEALTH_STORE].state != REPLICATOR_DENIED;
-		pthread_mutex_unlock(&r->lock);
-		if (news)
-			give_order(r, ORDER_DROP, 0); /* the app's WAL must not grow because of us */
+		drop_when_denied(r);
 	}
 	replicator_trouble(r, HEALTH_STORE, state, e);
 }

@@ -303,14 +303,27 @@ static void test_denied(void **state)
 	struct bed *b = *state;
 	uint64_t files;
 	break_store(ERR_DENIED);
-	run(b, 30 * SECOND_US);
+	run(b, 60 * SECOND_US);
 	assert_int_equal(status(b).state, REPLICATOR_DENIED);
+	assert_int_equal(status(b).pending_transactions, 1); /* the frozen one */
 	assert_wal_is_free(b);
 	hours_pass(b, HOURS, HOURS * 13 + 10, 12);
 	assert_int_equal(status(b).state, REPLICATOR_DENIED);
 	assert_wal_is_free(b);
 	assert_true(recover(b, &files) < 100000);
 	assert_int_equal(files, 2);
+}
+
+/* What was captured meanwhile is still there: no page is compared for it. */
+static void test_a_denial_that_is_soon_over(void **state)
+{
+	struct bed *b = *state;
+	break_store(ERR_DENIED);
+	run(b, 2 * EVERY_US + SECOND_US);
+	assert_int_equal(status(b).state, REPLICATOR_DENIED);
+	assert_in_range(status(b).pending_transactions, 2, 3);
+	store_fault_heal("f");
+	assert_shipped(b);
 }
 
 static void a_minute_later(void *ctx, const char *name)
@@ -390,6 +403,7 @@ int main(void)
 		TEST(test_nobody_answers),
 		TEST(test_a_start_in_the_middle),
 		TEST(test_denied),
+		TEST(test_a_denial_that_is_soon_over),
 		TEST(test_a_store_that_hangs),
 		TEST(test_every_second_call_fails),
 		TEST(test_an_upkeep_that_is_denied),
