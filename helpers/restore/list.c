@@ -46,7 +46,9 @@ static int add_object(void *ctx, const struct store_object *o, struct err *e)
 		return err_set(e, ERR_CANCELLED, "the end of the range");
 	}
 	if (__atomic_add_fetch(l->total, 1, __ATOMIC_RELAXED) > RESTORE_FILES_MAX)
-		return err_set(e, ERR_DAMAGED, "%s has more than %zu LTX files, which no replica has",
+		return err_set(e, ERR_DAMAGED,
+			"%s lists more than %zu LTX files, one a second for more than a year: that is no "
+			"replica",
 			store_url(l->store), RESTORE_FILES_MAX);
 	return ltxset_add(&l->set, &f) ? err_nomem(e, "listing the replica") : ERR_OK;
 }

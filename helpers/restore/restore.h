@@ -154,9 +154,10 @@ struct restore_result {
 int restore_run(struct store *s, const struct restore_options *options,
 	struct restore_result *result, struct err *e);
 
-/* More than twice as many as a year of retention keeps with a file a second, if none is deleted for
- * a month: who lists more is no replica, and memory has an end. */
-#define RESTORE_FILES_MAX ((size_t)1 << 22)
+/* A file a second for more than a year, of which none was ever deleted (retention may be off). Who
+ * lists more is no replica, and memory has an end: this is 1.3 GB, of which retention leaves some
+ * kilobytes. */
+#define RESTORE_FILES_MAX ((size_t)1 << 25)
 
 /* Lists all levels of a replica into *set (initialised by the caller), sorted. ERR_DAMAGED for more
  * than RESTORE_FILES_MAX, and for a listing that doesn't end. */

@@ -27,8 +27,8 @@
  */
 
 #define PAGE_KEYS 1000
-/* Twenty million keys. A server that always has one more page would hold us for ever. */
-#define PAGES_MAX 20000
+/* Forty million keys. A server that always has one more page would hold us for ever. */
+#define PAGES_MAX 40000
 #define EMPTY_PAGES_MAX 1000 /* one after the other, without a single key */
 
 struct listing {
