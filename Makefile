@@ -173,7 +173,15 @@ asan: test-deps
 
 tsan: test-deps
 	$(MAKE) BUILD=build-tsan OPT='-O1 -g' SAN='-fsanitize=thread $(SAN_WARN)' programs-for-tests
-	BUILD=build-tsan tests/run.sh unit
+	C_FILE_TIMEOUT=1200 BUILD=build-tsan tests/run.sh unit
+
+# memcheck over the tests in C and the corpora; takes half an hour. WORD: those whose path holds it.
+.PHONY: valgrind
+WORD ?=
+valgrind: test-deps
+	scripts/deps.sh valgrind
+	$(MAKE) programs-for-tests
+	BUILD=$(BUILD) scripts/valgrind.sh $(WORD)
 
 .PHONY: fuzz
 # FUZZ_SECONDS for each target, corpora grow in build-fuzz/corpus.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# deps.sh build|demo|test|lint|s3|docker|fuzz ... - installs with apt what is missing for each of these, and says what.
+# deps.sh build|demo|test|lint|s3|docker|fuzz|valgrind ... - installs with apt what is missing for each of these, and says what.
 # The names are those of Debian 12 and 13, Ubuntu 22.04 and 24.04. Servers that only tests need may be
 # missing from a distribution: then it says so, and those tests skip themselves.
 set -eo pipefail
@@ -15,6 +15,7 @@ declare -A PACKAGES=(
   [docker]="docker.io"
   [lint]="shellcheck shfmt clang clang-format cppcheck git"
   [fuzz]="clang"
+  [valgrind]="valgrind libc6-dbg"
 )
 OPTIONAL=" radosgw ceph-mon ceph-osd ceph-common memcached swift-proxy swift-account swift-container swift-object docker.io systemd-container runit "
 

@@ -38,7 +38,7 @@ since() {
 # One C test program: cmocka prints a line a test on stderr.
 run_c() {
   local program="$1" out="$TMPDIR/out"
-  if timeout 300 "$program" >"$out" 2>&1; then
+  if timeout "${C_FILE_TIMEOUT:-300}" "$program" >"$out" 2>&1; then
     # A program that found nothing to run has proved nothing.
     failed=$(($(grep -cE '^\[  (     OK|SKIPPED) \]' "$out") == 0))
   else
@@ -54,7 +54,7 @@ run_c() {
 run_replay() {
   local name
   name="$(basename "$1" -replay)"
-  timeout 300 "$1" "tests/fuzz/corpus/${name#fuzz_}" || failed=1
+  timeout "${C_FILE_TIMEOUT:-300}" "$1" "tests/fuzz/corpus/${name#fuzz_}" || failed=1
   passed=$((1 - failed))
 }
 

@@ -253,8 +253,12 @@ static void held_checkpoint_holds_the_writers(void **state)
 	source_get_counts(f.source, &after);
 	printf("%d commits in 1 s, %d in 3 s beside a held checkpoint, WAL %.1f MiB\n", freely, held,
 		(double)f.wal_max / (1 << 20));
+	/* TSan makes us ten times slower and the writers' SQLite not at all: what is left of a pace
+	 * then tells nothing. That all of it arrives does. */
+#ifndef __SANITIZE_THREAD__
 	assert_true(held > 0);
 	assert_true(after.barriers >= before.barriers + 10);
+#endif
 	agent_send(&a, "go");
 	assert_true(follow_until(&f, agent_answered, &a, 10 * S));
 	agent_answer(&a);
