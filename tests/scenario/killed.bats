@@ -122,3 +122,57 @@ highest() { find replica -name '*.ltx' -printf '%f\n' | sort | tail -n 1 | cut -
   same_as_source "$db" "$url" after.db
   "$TOOLS/checker" after.db "1:$(acked ack)"
 }
+
+one_is_gone() { ! alive sync || ! alive ship; }
+
+# uploads KILLER-FLAG…: a replicator that ships three commits, one after the other. As long as it lives.
+uploads() {
+  spawn ship "$TOOLS/killer" "$@" "$LITESTREAM" replicate -socket "$PWD/ship.sock" -sync-interval 10ms "$db" "$url"
+  poll replicator_up_or_gone ship
+  local i
+  for i in 1 2 3; do
+    "$TOOLS/writer" -n 1 -a ack "$db" >/dev/null
+    alive ship || break
+    spawn sync "$LITESTREAM" sync -wait -timeout "$PATIENCE" -socket "$PWD/ship.sock" "$db"
+    poll one_is_gone
+    alive ship || break
+    finish sync 2>/dev/null || break
+    noted="$(acked ack)"
+  done
+  kill -KILL "$(cat sync.pid 2>/dev/null)" 2>/dev/null && finish sync 2>/dev/null
+  kill -TERM "$(pid_of ship)" 2>/dev/null || true
+  finish ship 2>/dev/null
+}
+
+@test "kill -9 at each step of an upload to S3: before it is sent, in the middle, before and after the answer" {
+  need_s3
+  "$TOOLS/killer" true || [[ "$?" -ne 126 ]] || skip "nobody may trace a process here"
+  url="$(s3_url steps)" noted=0
+  "$TOOLS/writer" -n 200 -s 4000 -a ack "$db" >/dev/null
+  uploads
+  uploads -o steps
+  local last step stride seed="${SEED:-$RANDOM}" code kills=0
+  last="$(wc -l <steps)"
+  # Every twelfth, other ones each time; with FULL=1 all.
+  stride="$((${FULL:-0} ? 1 : 12))"
+  echo "SEED=$seed, $last steps"
+  for ((step = 1 + seed % stride; step <= last; step += stride)); do
+    code=0
+    uploads -n "$step" || code=$?
+    rm -rf ship.sock during.db* .during.db*
+    [[ "$code" -eq 77 ]] || continue # by another order of threads there were fewer
+    kills=$((kills + 1))
+    restore during.db "$url"
+    "$TOOLS/checker" during.db "1:$noted"
+    replicate next "$db" "$url"
+    sync_now next "$db"
+    # What three commits change, not the database.
+    [[ "$("$LITESTREAM" status -json -socket "$PWD/next.sock" | jq '[.. | .bytes_out? // empty] | add')" -lt 100000 ]]
+    end next
+    [[ -z "$(find .app.db-litestream -name '*.tmp*' -o -name 'staging-*')" ]]
+  done
+  echo "$kills kills"
+  [[ "$kills" -ge "$((last / stride / 2))" ]]
+  same_as_source "$db" "$url" after.db
+  "$TOOLS/checker" after.db "1:$(acked ack)"
+}
