@@ -6,7 +6,6 @@
 #include "daemon/applog.h"
 #include "daemon/child_asks.h"
 #include "daemon/clean.h"
-#include "daemon/diskwait.h"
 #include "daemon/spawn.h"
 
 #include <errno.h>
@@ -20,10 +19,10 @@
 #define STOP_MARGIN_MS 5000         /* over the shutdown timeout, for a worker that hangs */
 #define HEALTHY_US (60 * 1000 * MS) /* having run so long, the next backoff is the shortest */
 /* While it starts it holds nothing that anybody waits for, and opens up to thousands of databases;
- * and where it waits for the disk a signal would reach it no sooner than the disk. */
+ * and where it waits for the disk or a processor an end would help nobody (heldup.h). */
 #define STARTING_TIMES 10 /* the watchdog's time */
-#define DISK_TIMES 10     /* the same */
-#define DISK_LOOK_US (250 * MS)
+#define HELD_UP_TIMES 10  /* the same */
+#define LOOK_US (250 * MS)
 
 struct child *child_new(
 	const struct child_config *cfg, const char *app, uid_t uid, gid_t gid, struct err *e)
@@ -367,8 +366,9 @@ static bool is_silent(struct child *c, int64_t now)
 	c->late = late;
 	if (!twice || now < c->look_us)
 		return false;
-	c->look_us = now + DISK_LOOK_US;
-	return silent_us >= c->cfg->watchdog_ms * MS * DISK_TIMES || !diskwait_any(c->pid);
+	c->look_us = now + LOOK_US;
+	bool held_up = heldup_look(&c->held_up, c->pid, now);
+	return silent_us >= c->cfg->watchdog_ms * MS * HELD_UP_TIMES || !held_up;
 }
 
 static bool was_stopped_for_long(const struct child *c, int64_t now)

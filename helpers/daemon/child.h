@@ -15,6 +15,7 @@
 
 #include "base/err.h"
 #include "daemon/confine.h"
+#include "daemon/heldup.h"
 #include "daemon/pollset.h"
 #include "proto/line.h"
 #include "proto/message.h"
@@ -71,8 +72,9 @@ struct child {
 	int64_t started_us;
 	int64_t seen_us; /* the watchdog counts from here: the last message, or when it promised one */
 	int64_t stopped_us; /* since when a signal (SIGSTOP, …) has it stopped; 0 = it has not */
-	int64_t look_us;    /* it is silent, but was waiting for the disk: looked at again then */
-	bool late;          /* it was silent for too long when the last turn began */
+	int64_t look_us;    /* it is silent, but was held up: looked at again then */
+	struct heldup held_up;
+	bool late; /* it was silent for too long when the last turn began */
 	int64_t kill_at_us, next_start_us, backoff_ms;
 	uint64_t restarts; /* ends that nobody asked for */
 	char trouble[300]; /* how it ended last, or why it can't start; "" = well */

@@ -6,12 +6,14 @@
 
 #include "base/clock.h"
 #include "base/fs.h"
-#include "daemon/diskwait.h"
+#include "daemon/heldup.h"
 #include "lib/tmpdir.h"
 
 #include <fcntl.h>
 #include <jansson.h>
+#include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -25,6 +27,8 @@
 #include <cmocka.h>
 
 #define MINUTE_US (INT64_C(60) * 1000000)
+#define LOOKS_MAX 600
+#define LOOK_PAUSE_US 50000
 #define TURNS_MAX 1000 /* each ends within 0.1 s */
 
 static int64_t held_up_us; /* what the clock has gone on since, in no time */
@@ -140,6 +144,18 @@ static void test_a_daemon_that_was_held_up(void **state)
 	tmpdir_free(dir);
 }
 
+/* Is it seen to be so, or not so, before long? */
+static bool is_held_up_within(pid_t pid, bool wanted)
+{
+	struct heldup last = {0};
+	for (int i = 0; i < LOOKS_MAX; i++) {
+		if (heldup_look(&last, pid, clock_mono_us()) == wanted)
+			return true;
+		usleep(LOOK_PAUSE_US);
+	}
+	return false;
+}
+
 /* vfork(2) lets the parent wait where no signal reaches it, as for a disk. */
 static void test_waiting_for_the_disk(void **state)
 {
@@ -156,16 +172,75 @@ static void test_waiting_for_the_disk(void **state)
 		_exit(0);
 	}
 	close(pipes[0]);
-	bool waits = false;
-	for (int i = 0; i < TURNS_MAX && !waits; i++) {
-		waits = diskwait_any(pid);
-		usleep(10000);
-	}
-	assert_true(waits);
-	assert_false(diskwait_any(getpid()));
+	assert_true(is_held_up_within(pid, true));
 	close(pipes[1]); /* ends the grandchild, then the child */
 	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_false(diskwait_any(pid));
+	assert_true(is_held_up_within(pid, false)); /* nobody is */
+}
+
+static pid_t spin(int cpu, int policy, int priority)
+{
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid)
+		return pid;
+	cpu_set_t set;
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	struct sched_param p = {.sched_priority = priority};
+	if (sched_setaffinity(0, sizeof(set), &set) || sched_setscheduler(0, policy, &p))
+		_exit(1);
+	for (;;)
+		;
+}
+
+static int end_of(pid_t pid)
+{
+	int status;
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+/* On one processor with another process whose priority is higher it can run, and hardly does. */
+static void test_waiting_for_a_processor(void **state)
+{
+	(void)state;
+	int cpu = sched_getcpu();
+	pid_t busy = spin(cpu, SCHED_OTHER, 0), idle = spin(cpu, SCHED_IDLE, 0);
+	struct heldup last = {0};
+	assert_true(heldup_look(&last, idle, clock_mono_us())); /* who knows? */
+	for (int i = 0; i < 3; i++) {
+		usleep(LOOK_PAUSE_US);
+		assert_true(heldup_look(&last, idle, clock_mono_us()));
+	}
+	end_of(idle);
+	end_of(busy);
+}
+
+/* In a circle, with a processor of its own; only root can give it one on any machine. */
+static void test_running_in_a_circle(void **state)
+{
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	pid_t pid = spin(sched_getcpu(), SCHED_FIFO, 1);
+	bool held_up = is_held_up_within(pid, false);
+	bool was_killed = WIFSIGNALED(end_of(pid));
+	if (!was_killed)
+		skip(); /* no real-time priority here */
+	assert_true(held_up);
+}
+
+static void test_asleep(void **state)
+{
+	(void)state;
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	while (pid == 0)
+		pause();
+	assert_true(is_held_up_within(pid, false));
+	end_of(pid);
 }
 
 int main(void)
@@ -173,6 +248,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_daemon_that_was_held_up),
 		cmocka_unit_test(test_waiting_for_the_disk),
+		cmocka_unit_test(test_waiting_for_a_processor),
+		cmocka_unit_test(test_running_in_a_circle),
+		cmocka_unit_test(test_asleep),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
