@@ -70,7 +70,7 @@ static void read_intent(const uint8_t *data, size_t size)
 	if (intent_decode(&i, &text, "app.db", &e) == ERR_OK) {
 		must(!strchr(i.file, '/') && strncmp(i.file, ".app.db.", 8) == 0);
 		must(memchr(i.stamp, 0, sizeof(i.stamp)) &&
-			 strspn(i.stamp, "0123456789TZ") == strlen(i.stamp));
+			 strspn(i.stamp, "0123456789TZ-") == strlen(i.stamp));
 	} else {
 		must(*e.text);
 	}
