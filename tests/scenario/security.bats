@@ -35,7 +35,8 @@ signal.pause()' "$dir/app.db"
     }
     poll fell
   done
-  in_log one 'signal 7'
+  # A sanitizer takes the signal and ends with a code.
+  sanitised || in_log one 'signal 7'
   # The app's own process has the same mapping; it is started anew, as ours was.
   kill -KILL "$(pid_of holder)"
   finish holder || true
