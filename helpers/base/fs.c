@@ -231,6 +231,12 @@ int fs_rmdirat(int dirfd, const char *name)
 	return ops->unlinkat(dirfd, name, AT_REMOVEDIR);
 }
 
+bool fs_may_pass(int errnum)
+{
+	return errnum == EMFILE || errnum == ENFILE || errnum == ENOMEM || errnum == EIO ||
+		   fs_error_code(errnum) == ERR_FULL;
+}
+
 int fs_fsync_folder(int fd)
 {
 	int rc = fs_fsync(fd);

@@ -82,6 +82,10 @@ int fs_punch(int fd, off_t off, off_t n);
  * file), else ERR_IO. */
 enum err_code fs_error_code(int errnum);
 
+/* Is it the system that is short of something (descriptors, memory, room), or a disk that failed?
+ * Then nothing is wrong with the file that was asked for, and it may pass. */
+bool fs_may_pass(int errnum);
+
 /* Bytes that may still be written to the file system of `path`. 0, or -1 with errno. */
 int fs_free_bytes(const char *path, uint64_t *bytes);
 

@@ -77,9 +77,10 @@ int confine_choose(const char *wanted, bool as_self, enum confine_kind *out, str
 /*
  * Changes when the files that a child has of its own, or can't see replaced, do (resolv.conf, hosts
  * and the like; for Landlock also when they are other files with the same content): then it must be
- * started anew. Missing files count as empty.
+ * started anew. Missing files count as empty. False: one could not be read now, or no memory; it
+ * says nothing then.
  */
-void confine_system_digest(enum confine_kind kind, uint8_t out[32]);
+bool confine_system_digest(enum confine_kind kind, uint8_t out[32]);
 
 /* Whether a file of this name, in a folder that confine_system_watch names, is one of these. */
 bool confine_system_file(const char *name);

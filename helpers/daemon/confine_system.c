@@ -123,12 +123,14 @@ void confine_system_watch(void (*fn)(void *ctx, const char *dir), void *ctx)
 	}
 }
 
-static void add_file(struct sha256 *h, enum confine_kind kind, const char *path)
+static bool add_file(struct sha256 *h, enum confine_kind kind, const char *path)
 {
 	struct buf text;
 	struct stat st;
 	buf_init(&text, SYSTEM_FILE_MAX);
-	bool whole = fs_read_file(path, &text, NULL) == ERR_OK;
+	errno = 0;
+	int rc = fs_read_file(path, &text, NULL);
+	bool whole = rc == ERR_OK, known = rc != ERR_NOMEM && (rc != ERR_IO || !fs_may_pass(errno));
 	if (whole) {
 		uint64_t size = text.len;
 		sha256_update(h, &size, sizeof(size));
@@ -141,16 +143,18 @@ static void add_file(struct sha256 *h, enum confine_kind kind, const char *path)
 	}
 	sha256_update(h, path, strlen(path) + 1);
 	buf_free(&text);
+	return known;
 }
 
-void confine_system_digest(enum confine_kind kind, uint8_t out[32])
+bool confine_system_digest(enum confine_kind kind, uint8_t out[32])
 {
 	memset(out, 0, 32);
 	struct sha256 *h = kind == CONFINE_NONE ? NULL : sha256_new();
-	if (!h)
-		return;
-	for (size_t i = 0; i < PARTS; i++)
+	bool known = kind == CONFINE_NONE || h;
+	for (size_t i = 0; h && i < PARTS; i++)
 		if (parts[i].kind == SYSTEM_FILE)
-			add_file(h, kind, parts[i].path);
-	sha256_final(h, out);
+			known = add_file(h, kind, parts[i].path) && known;
+	if (h)
+		sha256_final(h, out);
+	return known;
 }

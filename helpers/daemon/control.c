@@ -1,6 +1,7 @@
 #include "daemon/control.h"
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "daemon/control_socket.h"
@@ -17,6 +18,7 @@
 #define CONNECTIONS_MAX 64
 #define CONNECTION_MEMORY ((size_t)32 * 1024)
 #define IDLE_SECONDS 60
+#define REST_US 100000
 #define STREAM_MAX ((size_t)1024 * 1024)
 #define LAST_MAX \
 	((size_t)64 * 1024) /* room for the line that tells the end, whoever reads slowly */
@@ -30,6 +32,8 @@ struct control {
 					 nothing */
 	struct control_request *requests; /* those that wait for an answer, or stream */
 	bool closing;
+	int mhd_fd;
+	int64_t rest_until_us; /* 0 = none */
 };
 
 struct control_request {
@@ -370,6 +374,7 @@ static int start_daemon(struct control *c, struct err *e)
 	struct epoll_event readable = {.events = EPOLLIN, .data.ptr = NULL};
 	if (!info || epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, info->epoll_fd, &readable) != 0)
 		return err_errno(e, ERR_FAIL, errno, "cannot wait for clients on %s", c->socket);
+	c->mhd_fd = info->epoll_fd;
 	return ERR_OK;
 }
 
@@ -445,9 +450,21 @@ int control_fd(const struct control *c)
 	return c->epoll_fd;
 }
 
+/* A client that can't be accepted for want of descriptors stays readable: without a rest we would
+ * turn round and round. */
+static void rest(struct control *c, bool begin)
+{
+	struct epoll_event wanted = {.events = begin ? 0 : EPOLLIN, .data.ptr = NULL};
+	if (begin || c->rest_until_us)
+		epoll_ctl(c->epoll_fd, EPOLL_CTL_MOD, c->mhd_fd, &wanted);
+	c->rest_until_us = begin ? clock_mono_us() + REST_US : 0;
+}
+
 int control_timeout_ms(struct control *c)
 {
 	unsigned long long ms;
+	if (c->rest_until_us)
+		return REST_US / 1000;
 	if (MHD_get_timeout(c->daemon, &ms) != MHD_YES)
 		return -1;
 	return ms > 60000 ? 60000 : (int)ms;
@@ -470,7 +487,10 @@ static void look_for_gone(struct control *c)
 void control_run(struct control *c)
 {
 	look_for_gone(c);
+	if (clock_mono_us() < c->rest_until_us)
+		return;
 	MHD_run(c->daemon);
+	rest(c, control_socket_starved(c->epoll_fd));
 }
 
 const char *control_method(const struct control_request *r)

@@ -3,6 +3,7 @@
 #include "base/fs.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -121,4 +122,13 @@ int control_socket_check_peer(int fd, gid_t gid, struct err *e)
 	return err_set(e, ERR_DENIED,
 		"uid %u may not speak to litestream: it is neither root nor in the group with gid %u",
 		(unsigned)peer.uid, (unsigned)gid);
+}
+
+bool control_socket_starved(int fd)
+{
+	int probe = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	bool none = probe < 0 && (errno == EMFILE || errno == ENFILE);
+	if (probe >= 0)
+		close(probe);
+	return none;
 }

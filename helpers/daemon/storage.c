@@ -84,7 +84,8 @@ static int folder_error(const char *dir, int errnum, struct err *e)
 	if (errnum == ELOOP || errnum == ENOTDIR || errnum == EXDEV)
 		return err_set(e, ERR_DATABASE,
 			"%s is reached through a symbolic link or is no folder; name the real one", dir);
-	return err_errno(e, ERR_DATABASE, errnum, "cannot open the folder %s", dir);
+	return err_errno(
+		e, fs_may_pass(errnum) ? ERR_IO : ERR_DATABASE, errnum, "cannot open the folder %s", dir);
 }
 
 int storage_open(const char *roots, const char *dir, bool mount, int *out, struct err *e)
@@ -105,7 +106,8 @@ int storage_open(const char *roots, const char *dir, bool mount, int *out, struc
 	int root_fd = fs_open(root_path, O_PATH | O_DIRECTORY, 0);
 	free(root_path);
 	if (root_fd < 0)
-		return err_errno(e, ERR_DATABASE, errno, "cannot open the storage root %.*s", (int)n, root);
+		return err_errno(e, fs_may_pass(errno) ? ERR_IO : ERR_DATABASE, errno,
+			"cannot open the storage root %.*s", (int)n, root);
 	*out = open_beneath(root_fd, rest);
 	int saved = errno;
 	fs_close(root_fd);

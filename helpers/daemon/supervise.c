@@ -91,6 +91,12 @@ static bool replica_moved(const struct desired_database *d, struct verdict *v)
 	return moved;
 }
 
+/* Short of descriptors or memory we can't look: what ran goes on. */
+static bool can_not_look(int code)
+{
+	return code == ERR_IO || code == ERR_FULL || code == ERR_NOMEM;
+}
+
 /* Judges every database; true when any verdict is another than before. */
 static bool judge_all(struct supervisor *s, struct app *a)
 {
@@ -103,6 +109,11 @@ static bool judge_all(struct supervisor *s, struct app *a)
 		const struct verdict before = *v;
 		int code = judge(s, a, d, v, &e);
 		a->refused = a->refused || code != ERR_OK;
+		if (before.code == ERR_OK && can_not_look(code)) {
+			*v = before;
+			log_debug("%s: %s", a->name, e.text);
+			continue;
+		}
 		watch_parent(s, d->storage_dir);
 		bool moved = replica_moved(d, v);
 		a->moved += moved;
@@ -179,6 +190,10 @@ static void start_or_keep(struct supervisor *s, struct child *c)
 	struct err e = ERR_INIT;
 	uint8_t digest[32];
 	int rc = orders_digest(s, c, digest, &e);
+	if (can_not_look(rc) && c->wanted) {
+		log_debug("%s: %s", c->app, e.text);
+		return;
+	}
 	if (rc != ERR_OK) {
 		snprintf(c->trouble, sizeof(c->trouble), "%.299s", e.text);
 		applog_write(s->cfg.child.log_dir, c->app, s->cfg.child.log_gid, LOG_ERROR, "%s", e.text);
@@ -336,11 +351,11 @@ static bool is_wanted(const struct app *a)
 
 static void recheck(struct supervisor *s)
 {
-	uint8_t before[sizeof(s->system)];
-	memcpy(before, s->system, sizeof(before));
-	confine_system_digest(s->cfg.child.confinement, s->system);
-	bool all = memcmp(before, s->system, sizeof(before)) != 0;
+	uint8_t now[sizeof(s->system)];
+	bool all = confine_system_digest(s->cfg.child.confinement, now) &&
+			   memcmp(now, s->system, sizeof(now)) != 0;
 	if (all) {
+		memcpy(s->system, now, sizeof(now));
 		log_info("the resolver's files have changed: workers are started anew");
 		watch_system(s); /* they may be elsewhere now */
 	}

@@ -1,8 +1,8 @@
 #include "source/connection.h"
 
 #include "base/clock.h"
+#include "base/fs.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stddef.h>
 #include <string.h>
@@ -245,9 +245,7 @@ static int code_of(int rc)
  */
 static bool out_of_means(const struct connection *c, int rc)
 {
-	int why = (rc & 0xff) == SQLITE_CANTOPEN && c->db ? sqlite3_system_errno(c->db) : 0;
-	return why == EMFILE || why == ENFILE || why == ENOSPC || why == EDQUOT || why == EIO ||
-		   why == ENOMEM;
+	return (rc & 0xff) == SQLITE_CANTOPEN && c->db && fs_may_pass(sqlite3_system_errno(c->db));
 }
 
 int connection_error(struct connection *c, int rc, const char *what, struct err *e)
