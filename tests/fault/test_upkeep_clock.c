@@ -129,6 +129,37 @@ static void test_clock_is_set_between_lives(void **state)
 	assert_true(ship_same(b->db, URL, b->dir));
 }
 
+/* It was days ahead, and is right again when the next life begins: what it uploads follows, and
+ * nothing is deleted before its time by either clock. Back again and forth, as by a battery that
+ * fails. */
+static void test_clock_is_set_back_between_lives(void **state)
+{
+	struct bed *b = *state;
+	ship_set_clock(3 * 24 * HOUR_MS);
+	uint64_t last = start(b);
+	for (int i = 0; i < 4; i++) {
+		uint64_t digest = ship_digest(URL, last);
+		ship_close(&b->s);
+		ship_set_clock(i % 2 ? 2 * HOUR_MS : -(i * HOUR_MS));
+		struct replicator_config cfg = ship_config(b->db, URL);
+		ship_skip(60000);
+		app_change(b->db);
+		assert_int_equal(ship_open(&b->s, &cfg), ERR_OK);
+		assert_int_equal(ship_sync(&b->s, 0), ERR_OK);
+		assert_int_equal(ship_status(&b->s).state, REPLICATOR_REPLICATING);
+		pass(b, 60000);
+		assert_int_equal(count_l0(2, last), last - 1);
+		assert_true(ship_digest(URL, last) == digest);
+		assert_true(ship_same(b->db, URL, b->dir));
+	}
+	ship_set_clock(0);
+	ship_skip(80 * HOUR_MS);
+	pass(b, HOUR_MS);
+	pass(b, HOUR_MS);
+	assert_true(count_l0(2, last) < last / 2);
+	assert_true(ship_same(b->db, URL, b->dir));
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -137,6 +168,7 @@ int main(void)
 		TEST(test_clock_is_set_forward),
 		TEST(test_clock_is_set_back),
 		TEST(test_clock_is_set_between_lives),
+		TEST(test_clock_is_set_back_between_lives),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
