@@ -4,6 +4,7 @@
  *   situation                                            test
  *   -----------------------------------------------     ------------------------------------------
  *   cp over the database (same inode)                    copied_over_is_lost
+ *   … right after its WAL was recovered                 copied_over_after_a_recovery_is_lost
  *   mv over the database                                 moved_over_is_replaced
  *   rm -wal -shm, then cp over the database              removed_wal_and_copied_over_is_not_written
  *   rm -wal only                                         removed_wal_is_replaced
@@ -155,6 +156,22 @@ static void copied_over_is_lost(void **state)
 	insert_rows(&a, 10);
 	follow_for(&f, 50 * MS);
 	agent_do(&a, "close");
+	shell("cp %s %s", other, db);
+	wait_for(&f.lost);
+	assert_non_null(strstr(f.reason, "does not use its -wal"));
+}
+
+/* Whoever recovers a WAL leaves the numbers of a checkpoint that has begun: it is none. */
+static void copied_over_after_a_recovery_is_lost(void **state)
+{
+	(void)state;
+	make_both();
+	insert_rows(&a, 10);
+	agent_kill(&a);
+	follow_start(&f, &cfg, NULL);
+	f.unsettled = true;
+	f.keep_up = false;
+	follow_for(&f, 50 * MS);
 	shell("cp %s %s", other, db);
 	wait_for(&f.lost);
 	assert_non_null(strstr(f.reason, "does not use its -wal"));
@@ -637,9 +654,9 @@ static void knows_other_connections(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(copied_over_is_lost), TEST(moved_over_is_replaced),
-		TEST(removed_wal_and_copied_over_is_not_written), TEST(removed_wal_is_replaced),
-		TEST(removed_database_is_gone), TEST(hard_link_is_replaced),
+		TEST(copied_over_is_lost), TEST(copied_over_after_a_recovery_is_lost),
+		TEST(moved_over_is_replaced), TEST(removed_wal_and_copied_over_is_not_written),
+		TEST(removed_wal_is_replaced), TEST(removed_database_is_gone), TEST(hard_link_is_replaced),
 		TEST(let_go_when_nobody_is_connected), TEST(let_go_beside_a_neighbour),
 		TEST(not_let_go_while_unsettled), TEST(resumes_after_letting_go),
 		TEST(change_while_let_go_is_noticed), TEST(wal_deleted_while_away),
