@@ -1,10 +1,11 @@
-"""Every measure, in the order in which they run: its name, its function, whether `--quick` has it, and
-about how many minutes it takes. What a measure does is said above its function; each takes the Bench,
+"""Every measure, in the order in which they run: its name, its function, whether `--quick` has it
+(None: only a run that names it), and about how many minutes it takes. What a measure does is said above its function; each takes the Bench,
 adds rows to its table, and returns all its numbers for bench.json.
 """
 
 import app
 import back
+import busy
 import costs
 import latency
 import moving
@@ -20,6 +21,7 @@ ALL = [
     ("slow_disk", app.slow_disk, True, 3.0),
     ("truncate", app.truncate, True, 2.5),
     ("truncate_two", app.truncate_two, False, 2.5),
+    ("busy", busy.busy, None, 27.0),
     ("memory", size.memory, True, 1.2),
     ("idle", size.idle, False, 7.0),
     ("twenty_apps", size.twenty_apps, False, 0.8),

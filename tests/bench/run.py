@@ -260,11 +260,15 @@ def machine(bench):
 
 def chosen(options):
     names = [m[0] for m in measures.ALL]
+    if options.list and not options.only:
+        return measures.ALL
     only = [n for n in options.only.split(",") if n]
     for name in only:
         if name not in names:
             sys.exit(f"run.py: there is no measure {name}, only: {', '.join(names)}")
-    return [m for m in measures.ALL if (m[0] in only if only else m[2] or not options.quick)]
+    if only:
+        return [m for m in measures.ALL if m[0] in only]
+    return [m for m in measures.ALL if m[2] is not None and (m[2] or not options.quick)]
 
 
 def run(bench, selected):
@@ -313,7 +317,7 @@ def main():
     selected = chosen(options)
     if options.list:
         for name, _, quick, minutes in selected:
-            print(f"{name:<16} {minutes:>5.1f} min{'  quick' if quick else ''}")
+            print(f"{name:<16} {minutes:>5.1f} min{'  quick' if quick else '  only by name' if quick is None else ''}")
         return
     build = os.path.abspath(os.environ.get("BUILD", "build"))
     bench = Bench(build, options.quick, options.peer or not options.quick)
