@@ -31,7 +31,8 @@ old_sqlite_build() {
     echo "$tarball holds another SQLite" >&2
     return 1
   }
-  local cc=("${CC:-cc}" -std=gnu17 -O0 -g -w -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 "-I$source" "-I$tests"
+  # As configure finds it: without usleep(3) a busy timeout waits whole seconds.
+  local cc=("${CC:-cc}" -DHAVE_USLEEP=1 -DHAVE_FDATASYNC=1 -std=gnu17 -O0 -g -w -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 "-I$source" "-I$tests"
     "-I$tests/../helpers")
   (cd "$dir.new" && "${cc[@]}" -c "$source/sqlite3.c" "$tests"/lib/{samples,truncate,pausevfs,noted,sealed}.c \
     "$tests"/../helpers/base/{digest,crc64,crc64_combine,crc64_fold}.c)
@@ -50,8 +51,8 @@ old_sqlite() {
   (
     flock 9
     # What is older than one of its parts is made anew.
-    if [[ ! -x "$dir/busy" || -n "$(find "$BATS_TEST_DIRNAME/../tools" "$BATS_TEST_DIRNAME/../lib" -name '*.[ch]' \
-      -newer "$dir/busy")" ]]; then
+    if [[ ! -x "$dir/busy" ]] || [[ -n "$(find "$BATS_TEST_DIRNAME/../tools" "$BATS_TEST_DIRNAME/../lib" \
+      \( -name '*.[ch]' -o -name old-sqlite.bash \) -newer "$dir/busy")" ]]; then
       old_sqlite_build "$version" "$tarball" "$dir"
     fi
   ) 9>"$BUILD/sqlite-$version.lock" || return
