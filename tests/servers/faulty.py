@@ -9,15 +9,22 @@ and the server takes what the Host header says. CONTROL is a file with a JSON ob
                  key      a regular expression that is searched for in the path and the query
                  times    it strikes so often since CONTROL was replaced (default: always)
                  chance   and each time only by this chance, drawn from SEED in the environment (default: 1)
+                 name     goes into LOG
                What it does, one of:
                  status, code   answers so, with an S3 error document, and doesn't ask the server
+                 status, after  the same, but the server has done it
                  lose           the server does it, and the answer is a reset connection
+                 reset          a reset connection, and the server never saw it
+                 half           "up": half of the body goes to the server; "down": half of the answer's comes
+                                back; then a reset. Without a body of that kind: reset
+                 stall          nothing for so many seconds, then as it should be
                  late           a listing lacks what leads to one of so many highest TXIDs in it
                  undeleted      a batch is answered with 200, and so many of its first keys with an error
                                 inside: these are not deleted, the others are (keys of the test user)
                  region         a redirect there (301), unless the request is signed for it
   certificate  with TLS-FOLDER: which <name>.pem and <name>.key of it new connections get (server)
-LOG gets a JSON line a request: {"at": seconds, "op", "path", "status": the answer's or 0, "struck": bool}.
+LOG gets a JSON line a request: {"at": seconds, "op", "path", "status": the answer's or 0, "struck": bool, "name"}.
+On SIGUSR1 every connection ends, whatever it is doing.
 """
 import http.client
 import http.server
@@ -25,6 +32,7 @@ import json
 import os
 import random
 import re
+import signal
 import socket
 import socketserver
 import ssl
@@ -126,15 +134,20 @@ class Proxy(http.server.BaseHTTPRequestHandler):
 
     def note(self, status, rule):
         line = {"at": time.monotonic(), "op": self.op, "path": self.path, "status": status, "struck": rule is not None}
+        line["name"] = rule.get("name") if rule else None
         with lock, open(log_file, "a") as f:
             f.write(json.dumps(line) + "\n")
 
-    def ask_server(self):
+    def ask_server(self, sent=None):
+        """`sent`: so many bytes of the body, and that is all."""
         connection = http.client.HTTPConnection(host, port, timeout=120)
         connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
         for name, value in self.headers.items():
             connection.putheader(name, value)
-        connection.endheaders(self.body)
+        connection.endheaders(self.body[:sent])
+        if sent is not None:
+            connection.close()
+            return None
         answer = connection.getresponse()
         body = answer.read()
         connection.close()
@@ -145,7 +158,8 @@ class Proxy(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
         socket.socket.close(self.connection)
 
-    def answer(self, status, headers, body):
+    def answer(self, status, headers, body, part=None):
+        """`part`: so many bytes of the body, and then a reset."""
         self.send_response_only(status)
         for name, value in headers:
             if name.lower() not in ("content-length", "transfer-encoding", "connection"):
@@ -157,18 +171,35 @@ class Proxy(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body)
+            self.wfile.write(body[:part])
+        if part is not None:
+            self.reset()
+
+    def half(self, which):
+        if which == "up" and self.body:
+            return self.ask_server(len(self.body) // 2)
+        if which == "down" and self.op == "get":
+            status, headers, body = self.ask_server()
+            return status, headers, body, len(body) // 2
+        return None
 
     def strike(self, rule):
         """(status, headers, body), or None: no answer comes."""
         xml = [("Content-Type", "application/xml")]
         if "status" in rule:
+            if rule.get("after"):
+                self.ask_server()
             return rule["status"], xml, error(rule.get("code", "SlowDown"))
         if "region" in rule and f"/{rule['region']}/s3/" not in self.headers.get("Authorization", ""):
             region = [("x-amz-bucket-region", rule["region"])]
             return 301, xml + region, error("PermanentRedirect", f"<Region>{rule['region']}</Region>")
         if "undeleted" in rule and self.op == "delete" and self.command == "POST":
             return 200, xml, delete_some(self.path, self.body, rule["undeleted"])
+        if rule.get("reset"):
+            return None
+        if "half" in rule:
+            return self.half(rule["half"])
+        time.sleep(rule.get("stall", 0))
         status, headers, body = self.ask_server()
         if rule.get("lose"):
             return None
@@ -182,7 +213,7 @@ class Proxy(http.server.BaseHTTPRequestHandler):
         rule = rule_for(self.op, self.path)
         try:
             answer = self.strike(rule) if rule else self.ask_server()
-        except OSError:
+        except (OSError, http.client.HTTPException):
             answer = None
         self.note(answer[0] if answer else 0, rule)
         if answer:
@@ -196,9 +227,25 @@ class Proxy(http.server.BaseHTTPRequestHandler):
 class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     daemon_threads = True
     request_queue_size = 64
+    open = set()
 
     def handle_error(self, request, client_address):
         pass
+
+    def process_request(self, request, client_address):
+        self.open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request):
+        self.open.discard(request)
+        super().shutdown_request(request)
+
+    def drop_all(self, *_):
+        for request in list(self.open):
+            try:
+                request.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
 
     def finish_request(self, request, client_address):
         request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -211,6 +258,7 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
 
 
 server = Server(("127.0.0.1", 0), Proxy)
+signal.signal(signal.SIGUSR1, server.drop_all)
 print(server.server_address[1], flush=True)
 sys.stdout.close()
 server.serve_forever()

@@ -2,7 +2,7 @@
 """soak.py [-s SECONDS] [--seed N] [--moments N] [--folder] - does it lose anything, whatever happens?
 
 Three databases of two apps under litestreamd, each written by processes with different habits (tests/tools/
-habits.c); the replica is in radosgw, behind a proxy that fails (faulty.py). For SECONDS (60) everything is killed
+habits.c); the replica is in radosgw, behind a proxy that fails (servers/faulty.py). For SECONDS (60) everything is killed
 with -9 or stopped at random moments: writers one by one and all of a database at once, workers, the daemon, both,
 radosgw, every connection; a writer dies also between writing a commit and publishing it. The store has its bad
 times: storms of 503, resets, stalls, answers lost, outages.
@@ -165,21 +165,24 @@ class Chaos:
     def change_weather(self):
         weather, seconds = self.chance.choice(self.WEATHER), self.chance.uniform(0.5, 8)
         self.say(f"weather for {seconds:.1f} s: {weather}")
-        self.faults.rates, self.until = self.FAIR | weather, time.monotonic() + seconds
+        self.faults.set(self.FAIR | weather)
+        self.until = time.monotonic() + seconds
 
     def outage(self):
         seconds = self.chance.uniform(0.5, 7)
         self.say(f"no store for {seconds:.1f} s")
-        self.faults.counts["outages"] += 1
-        self.faults.out, self.until = True, time.monotonic() + seconds
+        self.faults.extra["outages"] += 1
+        self.faults.set({"out": 1})
+        self.until = time.monotonic() + seconds
 
     def clear_up(self):
         if self.faults and self.until and time.monotonic() > self.until:
-            self.faults.out, self.faults.rates, self.until = False, self.FAIR, 0
+            self.faults.set(self.FAIR)
+            self.until = 0
 
     def calm(self):
         if self.faults:
-            self.faults.out, self.faults.rates = False, {}
+            self.faults.set({})
 
 
 class Soak:
@@ -332,7 +335,7 @@ class Soak:
             os.remove(self.judge(db, past["noted"], "-txid", past["txid"]))
 
     def figures(self):
-        faults = sum(self.world.store.faults.counts.values()) if self.world.store.faults else 0
+        faults = sum(self.world.store.faults.counts()[0].values()) if self.world.store.faults else 0
         killed = sum(self.world.kills.values()) + self.world.total("deaths")
         return f"{self.world.total('commits')} transactions, {killed} kills, {faults} faults, {self.restores} restores"
 
@@ -350,9 +353,9 @@ class Soak:
             f" radosgw {kills['radosgw']}, restores {kills['restores']}"
         )
         if world.store.faults:
-            counts = world.store.faults.counts
+            counts, requests = world.store.faults.counts()
             told = ", ".join(f"{kind} {counts[kind]}" for kind in sorted(counts))
-            print(f"faults        {sum(counts.values())} in {world.store.faults.requests} requests: {told}")
+            print(f"faults        {sum(counts.values())} in {requests} requests: {told}")
         else:
             print("faults        0: a folder does not fail")
         print(f"syncs         {sum(len(db.noted()) for db in world.databases)} noted")

@@ -14,8 +14,6 @@ import subprocess
 import threading
 import time
 
-from faulty import FaultyStore
-
 HERE = os.path.dirname(os.path.abspath(__file__))
 SERVERS = os.path.join(os.path.dirname(HERE), "servers")
 PATIENCE = int(os.environ.get("PATIENCE", "120"))
@@ -55,6 +53,51 @@ def unclouded():
 # ---- the store ----
 
 
+class Faults:
+    """The proxy before the server (servers/faulty.py), its rules, and how often each of them struck."""
+
+    RULES = {
+        "refused": {"status": 503}, "spoilt": {"status": 500, "code": "InternalError", "after": True},
+        "lost": {"lose": True}, "reset": {"reset": True}, "half_up": {"half": "up"}, "half_down": {"half": "down"},
+        "stall": {"stall": 2}, "out": {"reset": True},
+    }  # fmt: skip
+
+    def __init__(self, root, host, port, seed, env):
+        self.control, self.log, self.extra = root + "/rules.json", root + "/requests.log", collections.Counter()
+        self.process = subprocess.Popen(
+            [SERVERS + "/faulty.py", host, port, self.control, self.log],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=env | {"SEED": str(seed)},
+        )  # fmt: skip
+        self.port = int(self.process.stdout.readline())
+
+    def set(self, chances):
+        """How likely each is to strike a request."""
+        rules = [self.RULES[name] | {"name": name, "chance": chance} for name, chance in chances.items()]
+        with open(self.control + ".new", "w", encoding="utf-8") as f:
+            json.dump({"rules": rules}, f)
+        os.rename(self.control + ".new", self.control)
+
+    def drop_all(self):
+        self.extra["dropped"] += 1
+        self.process.send_signal(signal.SIGUSR1)
+
+    def counts(self):
+        """By name, and how many requests there were."""
+        found, requests = collections.Counter(self.extra), 0
+        if os.path.exists(self.log):
+            with open(self.log, encoding="utf-8") as f:
+                for line in f.read().split("\n")[:-1]:
+                    requests += 1
+                    name = json.loads(line)["name"]
+                    found[name] += name is not None
+        del found[None]
+        return found, requests
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+
+
 class Folder:
     """A replica in a folder: nothing of it can fail."""
 
@@ -92,7 +135,7 @@ class S3:
         self.env["LITESTREAM_ACCESS_KEY_ID"] = self.of["ACCESS_KEY_ID"]
         self.env["LITESTREAM_SECRET_ACCESS_KEY"] = self.of["SECRET_ACCESS_KEY"]
         host, port = self.of["ENDPOINT"].removeprefix("http://").split(":")
-        self.faults = FaultyStore(host, int(port), seed)
+        self.faults = Faults(root, host, port, seed, self.env)
         self.told = "radosgw behind a proxy that fails"
 
     def urls(self, db):
@@ -121,7 +164,7 @@ class S3:
                 subprocess.run([client, "get", self.of["BUCKET"], key], env=self.env, stdout=f, check=False)
 
     def stop(self):
-        self.faults.shutdown()
+        self.faults.stop()
         run([SERVERS + "/ceph.sh", "stop", self.root + "/ceph"])
 
 
@@ -280,7 +323,8 @@ class World:
             db.make()
         for app in self.apps:
             wishes = [db.wish() for db in self.databases if db.app == app]
-            self.put(f"{self.root}/data/desired/{app}.json", {"version": 1, "app": app, "running": True, "databases": wishes})
+            wish = {"version": 1, "app": app, "running": True, "databases": wishes}
+            self.put(f"{self.root}/data/desired/{app}.json", wish)
         self.start_daemon()
 
     # ---- litestreamd ----
@@ -330,7 +374,8 @@ class World:
             return False
         status = self.status(app)
         for db, numbers in zip(databases, acked):
-            if db.path in status:
+            # A worker that was started again just now may not know yet.
+            if db.path in status and int(status[db.path]["txid"], 16) > 0:
                 db.note(numbers, status[db.path]["txid"])
         return bool(status)
 
