@@ -11,11 +11,15 @@ import shutil
 import signal
 import struct
 import subprocess
+import sys
 import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SERVERS = os.path.join(os.path.dirname(HERE), "servers")
+sys.path.insert(0, SERVERS)
+import s3  # noqa: E402
+
 PATIENCE = int(os.environ.get("PATIENCE", "120"))
 BALLAST_BYTES = 3000000
 NOTED = ("acked", "commits", "rolled_back", "busy", "deaths", "vacuums", "checkpoints", "reads")
@@ -155,13 +159,18 @@ class S3:
 
     def keep(self, db):
         """Copies what the replica holds into a folder: the server is in memory."""
-        client, prefix = SERVERS + "/s3.py", f"{db.app}-{db.name}"
-        for line in run([client, "ls", self.of["BUCKET"], prefix], env=self.env).stdout.splitlines():
+        os.environ.update({k: v for k, v in self.env.items() if k.startswith("LITESTREAM_TEST_S3_")})
+        bucket, prefix = self.of["BUCKET"], f"{db.app}-{db.name}/"
+        for line in run([SERVERS + "/s3.py", "ls", bucket, prefix], env=self.env).stdout.splitlines():
             key = line.split()[0]
             path = f"{self.root}/replica/{key}"
             os.makedirs(os.path.dirname(path), exist_ok=True)
+            try:
+                body = s3.request("GET", bucket, key)[1]
+            except (OSError, SystemExit) as e:
+                body = f"could not be read: {e}".encode()
             with open(path, "wb") as f:
-                subprocess.run([client, "get", self.of["BUCKET"], key], env=self.env, stdout=f, check=False)
+                f.write(body)
 
     def stop(self):
         self.faults.stop()
