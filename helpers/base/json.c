@@ -2,22 +2,41 @@
 
 #include "base/clock.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define TEXT_MAX_DEFAULT 255
 
-/* Jansson does not always tell a want of memory from a text that is wrong: one that passes is found
- * by a second try, one that lasts by asking for some. */
-static json_t *load(const char *text, size_t n, json_error_t *where, bool *no_memory)
+/*
+ * Jansson does not always tell a want of memory from a text that is wrong; and where it had no room
+ * to let a string grow it goes on, with a character less in it. So its allocations are watched.
+ */
+static pthread_once_t watched = PTHREAD_ONCE_INIT;
+static __thread bool refused;
+
+static void *watched_malloc(size_t n)
 {
-	json_t *value = json_loadb(text, n, JSON_REJECT_DUPLICATES, where);
-	if (!value)
-		value = json_loadb(text, n, JSON_REJECT_DUPLICATES, where);
-	json_t *probe = json_object();
-	*no_memory = !value && (!probe || json_error_code(where) == json_error_out_of_memory);
-	json_decref(probe);
-	return value;
+	void *p = malloc(n);
+	refused = refused || !p;
+	return p;
+}
+
+static void watch(void)
+{
+	json_set_alloc_funcs(watched_malloc, free);
+}
+
+json_t *json_parse(const void *data, size_t n, json_error_t *where, bool *no_memory)
+{
+	pthread_once(&watched, watch);
+	refused = false;
+	json_t *value = json_loadb(data ? data : "", n, JSON_REJECT_DUPLICATES, where);
+	*no_memory = refused;
+	if (!refused)
+		return value;
+	json_decref(value);
+	return NULL;
 }
 
 int json_parse_object(const void *data, size_t n, const char *what, json_t **out, struct err *e)
@@ -25,7 +44,7 @@ int json_parse_object(const void *data, size_t n, const char *what, json_t **out
 	json_error_t where;
 	*out = NULL;
 	bool no_memory;
-	json_t *value = load(data ? data : "", n, &where, &no_memory);
+	json_t *value = json_parse(data, n, &where, &no_memory);
 	if (no_memory)
 		return err_nomem(e, "reading JSON");
 	/* Jansson's own text quotes what it found: only the place is told. */

@@ -30,6 +30,9 @@ struct json_field {
 	uint64_t max;
 };
 
+/* json_loadb, duplicate keys refused. *no_memory: nothing is wrong with the text, perhaps; NULL. */
+json_t *json_parse(const void *data, size_t n, json_error_t *where, bool *no_memory);
+
 /*
  * Parses n bytes into a new object (json_decref). `what` names it in messages ("desired/a.json").
  * ERR_USAGE when it is no JSON object, has a key twice, or has text behind it: the message says

@@ -168,25 +168,18 @@ static int read_checked(
 	return read_object(file, root, s, e);
 }
 
-static int parse(const char *file, const struct buf *b, struct state *s, struct err *e)
+int state_json_decode(const char *file, const struct buf *b, struct state *s, struct err *e)
 {
 	json_error_t why;
-	json_t *root = json_loadb(buf_str(b), b->len, JSON_REJECT_DUPLICATES, &why);
-	if (!root && has_tail(b)) /* nothing is wrong with the text */
+	bool no_memory;
+	json_t *root = json_parse(buf_str(b), b->len, &why, &no_memory);
+	if (no_memory) /* a state must not be given up for that */
 		return err_nomem(e, "reading a state");
 	int rc = json_is_object(root)
 				 ? read_checked(file, b, root, s, e)
 				 : err_set(e, ERR_DAMAGED, "%s is not a state file: %s", file, why.text);
 	json_decref(root);
 	return rc;
-}
-
-/* jansson does not always tell a want of memory from a text that is wrong, and a state must not be
- * given up for the former. */
-int state_json_decode(const char *file, const struct buf *b, struct state *s, struct err *e)
-{
-	struct err first = ERR_INIT;
-	return parse(file, b, s, &first) ? parse(file, b, s, e) : ERR_OK;
 }
 
 /* ---- writing ---- */
