@@ -15,6 +15,8 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#define HOUR_MS (INT64_C(3600) * 1000)
+
 /* ---- the same database, another state ---- */
 
 /* F10: a copy of folder and database that went another way must not go on. */
@@ -417,12 +419,12 @@ static void test_frozen_and_another_is_there(void **state)
 }
 
 /* Restored, claimed and gone on for hours, so that the names behind its last upload are free: the
- * old host comes back, started or never stopped. */
-static void old_host_comes_back(struct bed *b, bool never_stopped)
+ * old host comes back. By its clocks so much time has passed. */
+static void old_host_comes_back(struct bed *b, bool stopped, int64_t boot_ms, int64_t wall_ms)
 {
 	b->line.handovers = 1;
 	a_ships(b, 20);
-	if (!never_stopped)
+	if (stopped)
 		ship_close(&b->a.s);
 	restore_to(b, &b->b, 0);
 	start(&b->b);
@@ -431,9 +433,10 @@ static void old_host_comes_back(struct bed *b, bool never_stopped)
 	assert_true(ship_snapshot(&b->b.s));
 	uint64_t last = ship_max_txid(URL);
 	free_names(b, 2, last - 1);
-	ship_skip(4 * 3600 * 1000);
+	ship_skip(boot_ms);
+	ship_set_clock(wall_ms - boot_ms);
 	app_change(b->a.db);
-	if (!never_stopped)
+	if (stopped)
 		start(&b->a);
 	check_stopped(&b->a);
 	goes_on(b, &b->b);
@@ -441,12 +444,24 @@ static void old_host_comes_back(struct bed *b, bool never_stopped)
 
 static void test_old_host_is_started_again(void **state)
 {
-	old_host_comes_back(*state, false);
+	old_host_comes_back(*state, true, 4 * HOUR_MS, 4 * HOUR_MS);
 }
 
 static void test_old_host_was_never_stopped(void **state)
 {
-	old_host_comes_back(*state, true);
+	old_host_comes_back(*state, false, 4 * HOUR_MS, 4 * HOUR_MS);
+}
+
+/* Meanwhile somebody set its clock back. */
+static void test_old_host_with_a_slow_clock(void **state)
+{
+	old_host_comes_back(*state, false, 4 * HOUR_MS, 0);
+}
+
+/* A machine that goes on from a picture of its memory knows of the time since by a time server. */
+static void test_old_host_from_a_snapshot(void **state)
+{
+	old_host_comes_back(*state, false, 0, 4 * HOUR_MS);
 }
 
 int main(void)
@@ -473,6 +488,8 @@ int main(void)
 		TEST(test_frozen_and_another_is_there),
 		TEST(test_old_host_is_started_again),
 		TEST(test_old_host_was_never_stopped),
+		TEST(test_old_host_with_a_slow_clock),
+		TEST(test_old_host_from_a_snapshot),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

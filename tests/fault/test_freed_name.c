@@ -178,15 +178,11 @@ static void sleep_for_days(void *ctx, const char *name)
 	go_on(b);
 }
 
-static void sleep_at(
-	struct bed *b, enum store_op op, const char *name, enum store_fault_action when)
+static void sleep_at(struct bed *b, enum store_op op, const char *name,
+	enum store_fault_action when, void (*sleep)(void *ctx, const char *name))
 {
-	struct store_fault f = {.op = op,
-		.name_contains = name,
-		.times = 1,
-		.action = when,
-		.hook = sleep_for_days,
-		.ctx = b};
+	struct store_fault f = {
+		.op = op, .name_contains = name, .times = 1, .action = when, .hook = sleep, .ctx = b};
 	assert_int_equal(store_fault_add("a", &f), 0);
 }
 
@@ -218,7 +214,7 @@ static void test_asleep_before_its_put(void **state)
 {
 	struct bed *b = *state;
 	a_ships(b, 3);
-	sleep_at(b, STORE_OP_PUT, "5.ltx", STORE_FAULT_HOOK);
+	sleep_at(b, STORE_OP_PUT, "5.ltx", STORE_FAULT_HOOK, sleep_for_days);
 	app_change(b->a.db);
 	check_too_late(b);
 }
@@ -229,17 +225,27 @@ static void test_asleep_after_its_tail_check(void **state)
 	struct bed *b = *state;
 	a_ships(b, 3);
 	ship_skip(100 * MINUTE_MS);
-	sleep_at(b, STORE_OP_LIST, NULL, STORE_FAULT_HOOK_AFTER);
+	sleep_at(b, STORE_OP_LIST, NULL, STORE_FAULT_HOOK_AFTER, sleep_for_days);
 	app_change(b->a.db);
 	check_too_late(b);
 }
 
-/* Accepted; the answer was read days later. It must not count as a proof of that day. */
+/* Its app does not. */
+static void sleep_while_the_app_writes(void *ctx, const char *name)
+{
+	struct bed *b = ctx;
+	sleep_for_days(b, name);
+	app_change(b->a.db);
+}
+
+/* Accepted; the answer was read days later. It must not count as a proof of that day: there is a
+ * next upload at once, and its name is free. */
 static void test_asleep_before_the_answer(void **state)
 {
 	struct bed *b = *state;
 	a_ships(b, 3);
-	sleep_at(b, STORE_OP_PUT, "5.ltx", STORE_FAULT_HOOK_AFTER);
+	b->a.s.no_upkeep = true;
+	sleep_at(b, STORE_OP_PUT, "5.ltx", STORE_FAULT_HOOK_AFTER, sleep_while_the_app_writes);
 	app_change(b->a.db);
 	timeline_note(&b->line, "a", b->a.db, 5, b->dir);
 	assert_true(ship_until(&b->a.s, REPLICATOR_FENCED));
@@ -250,10 +256,12 @@ static void test_asleep_before_the_answer(void **state)
 static void test_asleep_in_its_upkeep(void **state)
 {
 	struct bed *b = *state;
+	a_ships(b, 0);
 	b->a.s.no_upkeep = true;
-	a_ships(b, 12);
+	for (int i = 0; i < 12; i++)
+		change(b, &b->a);
 	ship_skip(6 * MINUTE_MS);
-	sleep_at(b, STORE_OP_LIST, NULL, STORE_FAULT_HOOK_AFTER);
+	sleep_at(b, STORE_OP_LIST, NULL, STORE_FAULT_HOOK_AFTER, sleep_for_days);
 	uint64_t puts = store_fault_calls("a", STORE_OP_PUT),
 			 dels = store_fault_calls("a", STORE_OP_DELETE);
 	ship_upkeep(&b->a.s);

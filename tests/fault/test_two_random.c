@@ -49,8 +49,16 @@ static void commit(struct bed *b, struct node *n)
 	timeline_note(&b->line, n->name, n->db, 0, b->dir);
 }
 
+/* An upload that nobody waits for is of what is committed now, or when it was frozen. */
+static void let_run(struct bed *b, struct node *n)
+{
+	timeline_note(&b->line, n->name, n->db, 0, b->dir);
+	ship_for(&n->s, 5);
+}
+
 static void sync_now(struct bed *b, struct node *n)
 {
+	timeline_note(&b->line, n->name, n->db, 0, b->dir);
 	if (ship_sync(&n->s, 5000) == ERR_OK)
 		note(b, n);
 }
@@ -127,7 +135,7 @@ static void others_day(void *ctx, const char *name)
 	ship_skip(below(2) ? 100 * MINUTE_MS : 4 * 24 * 60 * MINUTE_MS);
 	commit(s->b, s->other);
 	sync_now(s->b, s->other);
-	ship_for(&s->other->s, 5);
+	let_run(s->b, s->other);
 }
 
 /* It falls asleep when its next upload was accepted. */
@@ -170,7 +178,7 @@ static void step(struct bed *b)
 	} else if (what < 8) {
 		commit(b, n);
 	} else if (what < 10 && is_up(n)) {
-		ship_for(&n->s, 5);
+		let_run(b, n);
 	} else if (what == 10) {
 		cut_off(n, false);
 	} else if (what == 11) {

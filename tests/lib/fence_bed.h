@@ -26,6 +26,7 @@ static inline int setup(void **state)
 {
 	struct bed *b = calloc(1, sizeof(*b));
 	b->dir = scene_begin();
+	ship_set_clock(0);
 	assert_int_equal(store_fault_register("f", URL, &b->e), ERR_OK);
 	node_init(b, &b->a, "a", "f");
 	node_init(b, &b->b, "b", "f");
