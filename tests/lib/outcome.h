@@ -167,14 +167,20 @@ static inline void put_back(struct bed *b, const struct held *h)
 	store_close(s);
 }
 
-/* The same in the next life, where nothing of it is in memory. Then a person says the word, or puts
- * back what was, and all is shipped, now and later. */
-static inline void outcome_is(
+/* The same in the next life, where nothing of it is in memory. */
+static inline void outcome_lasts(
 	struct bed *b, const struct held *h, enum outcome expected, const char *what)
 {
 	expect(b, h, expected, what);
 	reopen(b);
 	expect(b, h, expected == OUTCOME_KEPT ? OUTCOME_RIGHT : expected, what);
+}
+
+/* Then a person says the word, or puts back what was, and all is shipped, now and later. */
+static inline void outcome_is(
+	struct bed *b, const struct held *h, enum outcome expected, const char *what)
+{
+	outcome_lasts(b, h, expected, what);
 	struct held from = *h;
 	if (!is_sound(b)) {
 		put_back(b, h);

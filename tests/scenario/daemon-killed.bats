@@ -84,8 +84,8 @@ killed_at() {
   local last step stride seed kills=0
   last="$(wc -l <"$ROOT/steps")"
   seed="${SEED:-$RANDOM}"
-  # With FULL=1 each of them, else one of six, other ones each time.
-  stride="$((${FULL:-0} ? 1 : 6))"
+  # With FULL=1 each of them, else one of eight, other ones each time.
+  stride="$((${FULL:-0} ? 1 : 8))"
   echo "SEED=$seed, $last steps"
   [[ "$last" -gt 50 ]]
   for ((step = 1 + seed % stride; step <= last; step += stride)); do

@@ -153,8 +153,8 @@ uploads() {
   uploads -o steps
   local last step stride seed="${SEED:-$RANDOM}" code kills=0
   last="$(wc -l <steps)"
-  # Every twelfth, other ones each time; with FULL=1 all.
-  stride="$((${FULL:-0} ? 1 : 12))"
+  # Every twentieth, other ones each time; with FULL=1 all.
+  stride="$((${FULL:-0} ? 1 : 20))"
   echo "SEED=$seed, $last steps"
   for ((step = 1 + seed % stride; step <= last; step += stride)); do
     code=0
