@@ -272,8 +272,8 @@ static void single_file_bind_mount_is_lost(void **state)
 	char mounted[4300];
 	snprintf(mounted, sizeof(mounted), "%s/container/app.db", dir);
 	shell("mkdir %s/container && touch %s", dir, mounted);
-	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
-		mount(db, mounted, NULL, MS_BIND, NULL)) {
+	if (mount(NULL, "/", "none", MS_REC | MS_PRIVATE, NULL) ||
+		mount(db, mounted, "none", MS_BIND, NULL)) {
 		print_message("skipped: no bind mounts here\n");
 		skip();
 	}
