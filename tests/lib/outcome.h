@@ -41,6 +41,7 @@ struct held {
 
 static inline void held_note(struct held *h, const struct bed *b)
 {
+	memset(h, 0, sizeof(*h));
 	snprintf(h->copy, sizeof(h->copy), "%s/held.db", b->dir);
 	h->max = ship_max_txid(b->url);
 	h->digest = ship_digest(b->url, h->max);
