@@ -14,8 +14,8 @@ unset "${!LITESTREAM_@}" "${!AWS_@}"
 
 # Of tests/fault those that take seconds; the others race, or repeat themselves at each call and each crash, and run here
 # when WORD is their name.
-QUICK=" test_discover test_file_store_calls test_replicate_between test_snapshot_put
- test_source_files test_source_let_go test_survey test_upkeep_clock test_upkeep_copies test_upkeep_replaced test_upkeep_threads test_upkeep_unfinished "
+QUICK=" test_discover test_file_store_calls test_replicate_between test_snapshot_put test_source_files
+ test_source_let_go test_survey test_upkeep_clock test_upkeep_copies test_upkeep_replaced test_upkeep_unfinished "
 
 # It is some thirty times slower, and has an allocator of its own. Left out, and why.
 left_out() {
