@@ -124,9 +124,11 @@ static void one_restore(struct job *j, const struct faulty_kind *kind, unsigned 
 		check_new(j, rc, undo);
 	if (!witness_no_leak(&w))
 		fail_msg("%s: descriptors", faulty_struck());
-	/* The state folder is settled again at the next start, whatever of it a crash brings back. */
-	if ((!rc || undo) && *faulty_trusted(j->bed.dir, 0))
-		fail_msg("%s: %s", faulty_struck(), faulty_trusted(j->bed.dir, 0));
+	/* A folder in which a restore failed holds what it held. (The state folder is settled again at
+	 * the next start, whatever of it a crash brings back.) */
+	int depth = rc ? -1 : 0;
+	if ((kind->undo || !for_ever) && *faulty_trusted(j->bed.dir, depth))
+		fail_msg("%s: %s", faulty_struck(), faulty_trusted(j->bed.dir, depth));
 	clean(j);
 	if (rc && (restore(j) || !is_restored(j)))
 		fail_msg("%s: not restored when all was well again: %s", faulty_struck(), j->bed.e.text);

@@ -44,6 +44,7 @@ static unsigned nags;
 static struct {
 	dev_t dev;
 	ino_t ino;
+	bool changed; /* since: an fsync that succeeds now means something */
 } poisoned[POISONED_MAX];
 static unsigned n_poisoned;
 
@@ -57,10 +58,14 @@ static int find(const struct stat *st)
 
 static void poison(const struct stat *st)
 {
-	if (find(st) >= 0)
+	int i = find(st);
+	if (i >= 0) {
+		poisoned[i].changed = false;
 		return;
+	}
 	if (n_poisoned == POISONED_MAX)
 		abort();
+	poisoned[n_poisoned].changed = false;
 	poisoned[n_poisoned].dev = st->st_dev;
 	poisoned[n_poisoned++].ino = st->st_ino;
 }
@@ -81,6 +86,19 @@ static void copy_path(char out[300], int fd, const char *path)
 	snprintf(out + (n > 0 ? n : 0), n > 0 ? 1 : 300, "%.299s", path ? path : "");
 }
 
+static void note_change(const struct stat *st)
+{
+	int i = find(st);
+	if (i >= 0)
+		poisoned[i].changed = true;
+}
+
+static bool is_unchanged(const struct stat *st)
+{
+	int i = find(st);
+	return i >= 0 && !poisoned[i].changed;
+}
+
 static void blame(const char *how, int fd, const char *path)
 {
 	char name[300];
@@ -93,6 +111,14 @@ static void changed_fd(int fd)
 {
 	struct stat st;
 	if (!fstat(fd, &st))
+		note_change(&st);
+}
+
+/* A new file or folder, perhaps with the number of one that is gone. */
+static void made(int dirfd, const char *path)
+{
+	struct stat st;
+	if (!fstatat(dirfd, path, &st, AT_SYMLINK_NOFOLLOW))
 		cure(&st);
 }
 
@@ -102,7 +128,7 @@ static void changed_folder(int dirfd, const char *path)
 	struct stat st;
 	char *dir = fs_dirname(path);
 	if (dir && !fstatat(dirfd, dir, &st, 0))
-		cure(&st);
+		note_change(&st);
 	free(dir);
 }
 
@@ -110,7 +136,7 @@ static void named(int dirfd, const char *path, int flags)
 {
 	struct stat st;
 	if (!fstatat(dirfd, path, &st, flags & AT_SYMLINK_FOLLOW ? 0 : AT_SYMLINK_NOFOLLOW) &&
-		find(&st) >= 0)
+		is_unchanged(&st))
 		blame("named:", -1, path);
 }
 
@@ -170,7 +196,8 @@ static int f_openat(int dir, const char *path, int flags, mode_t mode)
 	int fd = openat(dir, path, flags, mode);
 	pthread_mutex_lock(&lock);
 	if (fd >= 0 && what & FAULTY_CREATE) {
-		changed_fd(fd); /* the number of a deleted one */
+		if ((flags & O_TMPFILE) != O_TMPFILE)
+			made(dir, path);
 		changed_folder(dir, path);
 	}
 	pthread_mutex_unlock(&lock);
@@ -219,8 +246,10 @@ static int f_fsync(int fd)
 	if (!fstat(fd, &st)) {
 		if (failed && why != EINTR)
 			poison(&st);
-		else if (!failed && find(&st) >= 0)
+		else if (!failed && is_unchanged(&st))
 			blame("fsynced again:", fd, NULL);
+		else if (!failed)
+			cure(&st);
 	}
 	pthread_mutex_unlock(&lock);
 	errno = why;
@@ -294,7 +323,12 @@ static int f_mkdirat(int dir, const char *path, mode_t mode)
 {
 	if (fails(FAULTY_MKDIR, "mkdirat", -1, path))
 		return -1;
-	return after_name(mkdirat(dir, path, mode), dir, path, dir, path);
+	int rc = after_name(mkdirat(dir, path, mode), dir, path, dir, path);
+	pthread_mutex_lock(&lock);
+	if (!rc)
+		made(dir, path);
+	pthread_mutex_unlock(&lock);
+	return rc;
 }
 
 static int f_statvfs(const char *path, struct statvfs *st)

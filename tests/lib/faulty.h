@@ -61,7 +61,8 @@ unsigned faulty_nagged(void);
 
 /* What was taken for durable although its fsync had failed, "" = nothing: a file or folder that was
  * fsynced again, or a file that was named, without a write in between. Also the folders from `dir`
- * down to `depth` below it whose last fsync failed, and that nobody has made durable since. */
+ * down to `depth` below it (-1: none) whose last fsync failed, and that nobody has made durable
+ * since. */
 const char *faulty_trusted(const char *dir, int depth);
 
 /* The system's calls again, and nothing remembered. */
