@@ -3,7 +3,6 @@
 #include "lib/fence_bed.h"
 
 #include "base/fs.h"
-#include "conf/state.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,7 +10,6 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -88,24 +86,6 @@ static void test_lost_state(void **state)
 }
 
 /* ---- clones of a whole host: nothing in the folder tells them apart ---- */
-
-/* What identifies folder and file is what it is on a disk that was copied block by block. */
-static void as_on_a_cloned_disk(struct node *n)
-{
-	struct state_dir *dir = NULL;
-	struct state st;
-	struct stat db;
-	struct err e = ERR_INIT;
-	bool copied;
-	assert_int_equal(state_dir_open(&dir, n->meta, &e), 0);
-	assert_int_equal(state_load(dir, &st, &copied, &e), 0);
-	assert_true(copied);
-	assert_int_equal(stat(n->db, &db), 0);
-	st.dev = db.st_dev;
-	st.ino = db.st_ino;
-	assert_int_equal(state_save(dir, &st, &e), 0);
-	state_dir_close(dir);
-}
 
 static void clone_host(struct bed *b)
 {

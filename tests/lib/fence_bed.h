@@ -8,6 +8,7 @@
 #include "lib/two_nodes.h"
 
 #include "base/fs.h"
+#include "conf/state.h"
 #include "replicate/fence.h"
 #include "store/fault.h"
 #include "store/mem.h"
@@ -19,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -131,6 +133,26 @@ static inline void copy_node(const struct node *from, const struct node *to)
 	char command[900];
 	snprintf(command, sizeof(command), "cp -a '%s/.' '%s/'", from->dir, to->dir);
 	assert_int_equal(system(command), 0);
+}
+
+/* After copy_node: what identifies folder and file is what it is on a disk that was copied block by
+ * block. The node may know the replica by another name here. */
+static inline void as_on_a_cloned_disk(struct node *n)
+{
+	struct state_dir *dir = NULL;
+	struct state st;
+	struct stat db;
+	struct err e = ERR_INIT;
+	bool copied;
+	assert_int_equal(state_dir_open(&dir, n->meta, &e), 0);
+	assert_int_equal(state_load(dir, &st, &copied, &e), 0);
+	assert_true(copied);
+	assert_int_equal(stat(n->db, &db), 0);
+	snprintf(st.replica, sizeof(st.replica), "%s", n->url);
+	st.dev = db.st_dev;
+	st.ino = db.st_ino;
+	assert_int_equal(state_save(dir, &st, &e), 0);
+	state_dir_close(dir);
 }
 
 /* The store that nothing goes wrong in. */
