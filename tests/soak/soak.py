@@ -180,6 +180,12 @@ class Chaos:
             self.faults.set(self.FAIR)
             self.until = 0
 
+    def meet_one(self):
+        """A soak of seconds may have met no fault yet: then all is refused until it has."""
+        if self.faults and not sum(self.faults.counts()[0].values()):
+            self.faults.set({"refused": 1.0})
+            until(lambda: sum(self.faults.counts()[0].values()), "a fault in the store")
+
     def calm(self):
         if self.faults:
             self.faults.set({})
@@ -315,6 +321,7 @@ class Soak:
 
     def end(self):
         """The apps end, all is shipped, and the replica is the database."""
+        self.chaos.meet_one()
         self.chaos.calm()
         self.world.end_habits()
         if self.world.daemon.poll() is not None:
