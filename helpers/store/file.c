@@ -85,8 +85,16 @@ static void file_close(struct store *s)
 	free(f);
 }
 
+/* A replica's folder that is missing and can't be made because all around it is read-only: so looks
+ * to a confined process what its user may not. One that is there is on a disk that has failed. */
+static bool is_refused(const struct store *s, int errnum)
+{
+	struct stat st;
+	return errnum == EROFS && fs_statat(AT_FDCWD, root_of(s), &st) && errno == ENOENT;
+}
+
 /* Opens the new temporary file beside `path`, making the folders when they are missing. */
-static int open_temporary(const char *dir, char **out, struct err *e)
+static int open_temporary(const struct store *s, const char *dir, char **out, struct err *e)
 {
 	uint64_t random;
 	fs_random(&random, sizeof(random));
@@ -99,9 +107,12 @@ static int open_temporary(const char *dir, char **out, struct err *e)
 	if (fd < 0 && errno == ENOENT && fs_mkdirs(dir, DIR_MODE) == 0)
 		fd = fs_open(path, O_WRONLY | O_CREAT | O_EXCL, FILE_MODE);
 	if (fd < 0) {
-		int code = errno_error(errno, "create a file in", dir, e);
+		int why = errno;
+		int code = errno_error(why, "create a file in", dir, e);
 		if (e && code == ERR_NOT_FOUND)
 			e->code = ERR_IO;
+		if (e && is_refused(s, why))
+			e->code = ERR_DENIED;
 		free(path);
 		return -1;
 	}
@@ -199,7 +210,7 @@ static int put_path(struct store *s, const char *path, const char *dir,
 	const struct store_body *body, const struct store_put_opts *opts, struct err *e)
 {
 	char *tmp = NULL;
-	int fd = open_temporary(dir, &tmp, e);
+	int fd = open_temporary(s, dir, &tmp, e);
 	if (fd < 0)
 		return e ? (int)e->code : ERR_IO;
 	bool moved = false;

@@ -40,7 +40,7 @@ asked() { grep -c "$1" "$METADATA_LOG"; }
   run dokku litestream:auth --use-iam --endpoint "$LITESTREAM_TEST_S3_ENDPOINT" <<<unread
   assert_success
   assert_contains "The IAM role of this machine is used for all apps"
-  [ "$(host jq -c . "$DATA/secrets/--global.json")" = "{\"use_iam\":true,\"endpoint\":\"$LITESTREAM_TEST_S3_ENDPOINT\"}" ]
+  [ "$(host jq -cS . "$DATA/secrets/--global.json")" = "{\"endpoint\":\"$LITESTREAM_TEST_S3_ENDPOINT\",\"use_iam\":true}" ]
   [ "$(host stat -c '%a %U' "$DATA/secrets/--global.json")" = "600 dokku" ]
   run dokku litestream:report iam-app --litestream-credentials
   [ "$output" = "global (IAM role)" ]
