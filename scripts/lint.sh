@@ -89,4 +89,5 @@ check "shfmt (bats)" shfmt -ln bats -d -bn -ci -i 2 "${bats_files[@]}"
 check cppcheck cpp_check
 check clang clang_syntax
 check "README's commands" readme_is_current
+check "tests by name" scripts/named-tests.sh
 exit "$failed"
