@@ -214,8 +214,8 @@ PY
   [[ "$(restored one 'SELECT n FROM t')" == 1 ]]
 }
 
-# A worker that answers no question, and ends when $ROOT/go is there.
-deaf="trap '' TERM; echo '$HELLO' >&3; while [[ ! -e \$ROOT/go ]]; do read -r -t 0.3 _ <&3; echo '$STATUS' >&3; done"
+# A worker that answers no question, and ends when `go` is there, in the one folder that it sees.
+deaf="trap '' TERM; echo '$HELLO' >&3; while [[ ! -e \$ROOT/storage/one--db/go ]]; do read -r -t 0.3 _ <&3; echo '$STATUS' >&3; done"
 
 @test "clients that leave while they wait: each gives back its place" {
   begin "ROOT='$ROOT'; $deaf" -watchdog 30s
@@ -237,7 +237,7 @@ for s in waiting:
 assert select.select([late], [], [], 60)[0], "the places were not given back"
 assert b" 200 " in late.recv(4096)
 PY
-  touch "$ROOT/go"
+  touch "$ROOT/storage/one--db/go"
 }
 
 @test "a client that leaves before its restore begins: the worker's app goes on" {
@@ -251,7 +251,7 @@ PY
   # Its worker still has not ended, so nothing was sent that would have shown it.
   resumed() { ! is one state restoring; }
   poll resumed
-  touch "$ROOT/go"
+  touch "$ROOT/storage/one--db/go"
 }
 
 @test "a restore that its client gives up leaves nothing behind, and the worker comes back" {
