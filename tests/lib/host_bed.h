@@ -124,8 +124,9 @@ static inline void go_on(struct bed *b, bool opened, bool upkeep)
 		b->s.no_upkeep = true;
 	}
 	int rc = ship_sync(&b->s, 0);
-	/* Unusable is told at once, as long as the next attempt has not found it usable. */
-	if (rc == ERR_DATABASE && ship_until(&b->s, REPLICATOR_REPLICATING))
+	/* Unusable and denied are told at once, as long as the next attempt has not found otherwise.
+	 * (No folder yet, and none can be made: denied.) */
+	if ((rc == ERR_DATABASE || rc == ERR_DENIED) && ship_until(&b->s, REPLICATOR_REPLICATING))
 		rc = ship_sync(&b->s, 0);
 	if (rc)
 		fail_msg("%s: not shipped when all was well again: %s", b->what, ship_status(&b->s).reason);
