@@ -1,5 +1,8 @@
 #include "cli/args.h"
 
+#include "base/amount.h"
+#include "base/words.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
@@ -17,87 +20,14 @@ static size_t flag_count(const struct command *c)
 	return n;
 }
 
-/* Levenshtein's distance, words cut at 31 bytes: only small distances matter. */
-static size_t distance(const char *a, const char *b)
-{
-	size_t row[32];
-	size_t nb = strnlen(b, 31), na = strnlen(a, 31);
-	for (size_t j = 0; j <= nb; j++)
-		row[j] = j;
-	for (size_t i = 1; i <= na; i++) {
-		size_t diagonal = row[0];
-		row[0] = i;
-		for (size_t j = 1; j <= nb; j++) {
-			size_t swap = diagonal + (a[i - 1] != b[j - 1]);
-			diagonal = row[j];
-			size_t best = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
-			row[j] = best < swap ? best : swap;
-		}
-	}
-	return row[nb];
-}
-
-const char *args_nearest(const char *text, const char *const *words, size_t n)
-{
-	/* Two slips, more in a long word; a word in which every letter is wrong is another word. */
-	size_t len = strlen(text);
-	size_t best_distance = len / 4 > 2 ? len / 4 + 1 : 3;
-	if (best_distance > len)
-		best_distance = len;
-	const char *best = NULL;
-	for (size_t i = 0; i < n; i++) {
-		size_t d = distance(text, words[i]);
-		if (d < best_distance) {
-			best = words[i];
-			best_distance = d;
-		}
-	}
-	return best;
-}
-
-/* One number with its unit off *p: "1.5s". Adds it to *ms. */
-static bool duration_part(const char **p, double *ms)
-{
-	static const struct {
-		const char *unit;
-		double ms;
-	} units[] = {
-		{"ms", 1}, {"us", 0.001}, {"h", 3600e3}, {"m", 60e3}, {"s", 1e3}, {"d", 24 * 3600e3}};
-	size_t digits = strspn(*p, "0123456789.");
-	if (digits == 0 || digits > 18 || (*p)[0] == '.')
-		return false;
-	char *end;
-	double number = strtod(*p, &end);
-	if (end != *p + digits)
-		return false;
-	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
-		size_t n = strlen(units[i].unit);
-		if (strncmp(end, units[i].unit, n) == 0 && !isalpha((unsigned char)end[n])) {
-			*ms += number * units[i].ms;
-			*p = end + n;
-			return true;
-		}
-	}
-	return false;
-}
-
 bool args_parse_duration(const char *text, int64_t *ms)
 {
-	double total = 0;
 	size_t digits = strspn(text, "0123456789");
-	if (digits && digits < 12 && !text[digits]) {
+	if (digits && digits < 12 && !text[digits])
 		*ms = strtoll(text, NULL, 10) * 1000;
-		return *ms <= DURATION_MAX_MS;
-	}
-	const char *p = text;
-	do {
-		if (!duration_part(&p, &total))
-			return false;
-	} while (*p);
-	if (total > (double)DURATION_MAX_MS)
+	else if (!digits || !amount_duration_ms(text, ms))
 		return false;
-	*ms = (int64_t)(total + 0.5);
-	return true;
+	return *ms <= DURATION_MAX_MS;
 }
 
 static int unknown_flag(struct args *a, const char *word, const char *name, struct err *e)
@@ -108,7 +38,7 @@ static int unknown_flag(struct args *a, const char *word, const char *name, stru
 		return err_nomem(e, "reading the command line");
 	for (size_t i = 0; i < n; i++)
 		names[i] = a->command->flags[i].name;
-	const char *near = args_nearest(name, names, n);
+	const char *near = words_nearest(name, names, n);
 	free(names);
 	if (near)
 		return err_set(e, ERR_USAGE, "unknown flag %s, did you mean -%s?", word, near);

@@ -51,7 +51,4 @@ int args_usage(struct args *a, struct err *e, const char *hint, const char *fmt,
  * is negative or over 100 years. */
 bool args_parse_duration(const char *text, int64_t *ms);
 
-/* The word of `words` (n of them) nearest to `text`, NULL when none is near. */
-const char *args_nearest(const char *text, const char *const *words, size_t n);
-
 #endif

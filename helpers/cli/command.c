@@ -1,6 +1,7 @@
 #include "cli/command.h"
 
 #include "base/log.h"
+#include "base/words.h"
 #include "cli/args.h"
 
 #include <errno.h>
@@ -105,7 +106,7 @@ static int unknown_command(
 	for (size_t i = 0; table[i] && n < COMMANDS_MAX; i++)
 		if (!table[i]->hidden)
 			names[n++] = table[i]->name;
-	const char *near = args_nearest(name, names, n);
+	const char *near = words_nearest(name, names, n);
 	fprintf(stderr, "Error: unknown command \"%s\"", name);
 	if (near)
 		fprintf(stderr, ", did you mean \"%s\"?", near);

@@ -1,6 +1,7 @@
 /* litestream ctl: what a user or the plugin asks of litestreamd. */
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/words.h"
 #include "cli/args.h"
 #include "cli/command.h"
 #include "cli/show.h"
@@ -447,7 +448,7 @@ static int run(struct args *a, struct err *e)
 			return verbs[i].run(a, e);
 		names[i] = verbs[i].name;
 	}
-	const char *near = args_nearest(a->argv[0], names, sizeof(verbs) / sizeof(verbs[0]));
+	const char *near = words_nearest(a->argv[0], names, sizeof(verbs) / sizeof(verbs[0]));
 	return args_usage(a, e, "litestream ctl -help", "unknown word \"%s\"%s%s", a->argv[0],
 		near ? ", did you mean " : "", near ? near : "");
 }

@@ -1,6 +1,8 @@
 /* The flag parser: forms, types, mistakes, and what the nearest word is. */
 #include "cli/args.h"
 
+#include "base/words.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -163,11 +165,11 @@ static void test_nearest(void **state)
 {
 	(void)state;
 	static const char *const words[] = {"restore", "replicate", "ltx", "version"};
-	assert_string_equal(args_nearest("restor", words, 4), "restore");
-	assert_string_equal(args_nearest("replciate", words, 4), "replicate");
-	assert_string_equal(args_nearest("lxt", words, 4), "ltx");
-	assert_null(args_nearest("frobnicate", words, 4));
-	assert_null(args_nearest("x", words, 0));
+	assert_string_equal(words_nearest("restor", words, 4), "restore");
+	assert_string_equal(words_nearest("replciate", words, 4), "replicate");
+	assert_string_equal(words_nearest("lxt", words, 4), "ltx");
+	assert_null(words_nearest("frobnicate", words, 4));
+	assert_null(words_nearest("x", words, 0));
 }
 
 int main(void)
