@@ -20,7 +20,7 @@ CC ?= cc
 PKG_CONFIG ?= pkg-config
 VERSION := $(shell sed -n 's/^version *= *"\(.*\)"/\1/p' plugin.toml)
 
-PACKAGES := sqlite3 libcurl libcrypto jansson liblz4 expat libmicrohttpd
+PACKAGES := sqlite3 libcurl libcrypto jansson liblz4 expat libmicrohttpd yaml-0.1
 TEST_PACKAGES := cmocka
 
 OPT ?= -O2 -g
@@ -38,7 +38,7 @@ PKG_CFLAGS = $(call ask,PKG_CFLAGS,--cflags $(PACKAGES))
 PKG_LIBS = $(call ask,PKG_LIBS,--libs $(PACKAGES))
 # STATIC=1, for releases: the libraries that few hosts have are linked in; curl's, which Dokku needs itself,
 # and those of OpenSSL, GnuTLS and expat are the host's and get its security updates.
-STATIC_PACKAGES := jansson liblz4 libmicrohttpd sqlite3
+STATIC_PACKAGES := jansson liblz4 libmicrohttpd sqlite3 yaml-0.1
 ifeq ($(STATIC),1)
 PKG_LIBS = -Wl,-Bstatic $(call ask,STATIC_LIBS,--libs $(STATIC_PACKAGES)) -Wl,-Bdynamic -Wl,--as-needed -lgnutls \
 	$(call ask,HOST_LIBS,--libs $(filter-out $(STATIC_PACKAGES),$(PACKAGES))) -lm

@@ -6,7 +6,7 @@ set -eo pipefail
 
 declare -A PACKAGES=(
   [build]="gcc make pkg-config libc6-dev libsqlite3-dev libcurl4-openssl-dev libssl-dev libjansson-dev
-    liblz4-dev libexpat1-dev libmicrohttpd-dev sqlite3"
+    liblz4-dev libexpat1-dev libmicrohttpd-dev libyaml-dev sqlite3"
   [demo]="sudo jq procps"
   [test]="libcmocka-dev bats sudo jq python3 curl ca-certificates procps openssl attr lz4
     util-linux bsdextrautils iproute2 radosgw ceph-mon ceph-osd ceph-common

@@ -50,7 +50,7 @@ formatted() {
 # shellcheck disable=SC2317
 clang_syntax() {
   local cflags
-  cflags="$(pkg-config --cflags sqlite3 libcurl libcrypto jansson liblz4 expat libmicrohttpd)"
+  cflags="$(pkg-config --cflags sqlite3 libcurl libcrypto jansson liblz4 expat libmicrohttpd yaml-0.1)"
   # shellcheck disable=SC2086 # flags are words
   printf '%s\0' helpers/*/*.c tests/lib/*.c tests/tools/*.c tests/bench/*.c \
     | xargs -0 -n 8 -P 2 clang -std=gnu17 -Wall -Wextra -Werror -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 \

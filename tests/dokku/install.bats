@@ -152,6 +152,7 @@ program() { host install -m 0755 /dev/stdin "/usr/local/bin/$1" <<<"$2"; }
   refute_contains "not found"
   refute_contains jansson
   refute_contains microhttpd
+  refute_contains libyaml
   refute_contains sqlite3
   [ "$(host "$LIBDIR/litestream" version)" = "$(sed -n 's/^version *= *"\(.*\)"/\1/p' "$REPO/plugin.toml")" ]
   daemon_start
