@@ -78,7 +78,6 @@ struct walk {
 	struct tree *tree;
 	const char *name;
 	expand_lookup *lookup;
-	expand_unset *unset;
 	void *ctx;
 	struct err *e;
 };
@@ -95,12 +94,11 @@ static int expand_scalar(struct walk *w, struct tree_node *node)
 		rc = err_set(w->e, ERR_USAGE,
 			"%s:%u: with its variables this value is longer than %zu bytes", w->name, node->line,
 			EXPAND_VALUE_MAX);
-	if (!rc && !(node->text = tree_strdup(&w->tree->memory, buf_str(&out))))
+	if (!rc && (!(node->text = tree_strdup(&w->tree->memory, buf_str(&out))) ||
+				   (*unset && !(node->unset = tree_strdup(&w->tree->memory, unset)))))
 		rc = ERR_NOMEM;
 	if (rc == ERR_NOMEM)
 		err_nomem(w->e, "reading a configuration");
-	if (!rc && *unset)
-		w->unset(w->ctx, node, unset);
 	if (out.data)
 		explicit_bzero(out.data, out.len);
 	buf_free(&out);
@@ -118,9 +116,8 @@ static int expand_node(struct walk *w, struct tree_node *node)
 	return rc;
 }
 
-int expand_tree(struct tree *t, const char *name, expand_lookup *lookup, expand_unset *unset,
-	void *ctx, struct err *e)
+int expand_tree(struct tree *t, const char *name, expand_lookup *lookup, void *ctx, struct err *e)
 {
-	struct walk w = {t, name, lookup, unset, ctx, e};
+	struct walk w = {t, name, lookup, ctx, e};
 	return t->root ? expand_node(&w, t->root) : ERR_OK;
 }

@@ -29,12 +29,9 @@ typedef const char *expand_lookup(void *ctx, const char *name);
 int expand_text(const char *text, expand_lookup *lookup, void *ctx, struct buf *out, bool *had,
 	char unset[EXPAND_NAME_MAX + 1]);
 
-/* Called for each variable that is not set; `name` may be a piece of a secret with a '$' in it. */
-typedef void expand_unset(void *ctx, const struct tree_node *node, const char *name);
-
-/* Expands all scalars of a tree in place, keys excepted. ERR_USAGE for a value that gets longer
- * than EXPAND_VALUE_MAX (`name` and line), ERR_NOMEM. */
-int expand_tree(struct tree *t, const char *name, expand_lookup *lookup, expand_unset *unset,
-	void *ctx, struct err *e);
+/* Expands all scalars of a tree in place, keys excepted; nodes say what was in them (`expanded`,
+ * `unset`). ERR_USAGE for a value that gets longer than EXPAND_VALUE_MAX (`name` and line),
+ * ERR_NOMEM. */
+int expand_tree(struct tree *t, const char *name, expand_lookup *lookup, void *ctx, struct err *e);
 
 #endif

@@ -160,19 +160,37 @@ static int unknown_option(const char *name, struct err *e)
 	return err_set(e, ERR_USAGE, "unknown option \"%.64s\"; there are %s", name, all);
 }
 
-int options_set(struct options *o, const char *name, const char *text, struct err *e)
+const struct option_entry *options_find(const char *name)
 {
 	const struct option_entry *entry = option_table;
 	while (entry->name && strcmp(entry->name, name) != 0)
 		entry++;
-	if (!entry->name)
-		return unknown_option(name, e);
-	int64_t value;
-	if (!read_value(entry->type, text, &value) || value < entry->min || value > entry->max) {
-		char takes[128];
-		option_describe(entry, takes);
-		return err_set(e, ERR_USAGE, "option %s takes %s, not \"%.64s\"", name, takes, text);
-	}
+	return entry->name ? entry : NULL;
+}
+
+static int refuse_value(const struct option_entry *entry, const char *text, struct err *e)
+{
+	char takes[128];
+	option_describe(entry, takes);
+	return err_set(e, ERR_USAGE, "option %s takes %s, not \"%.64s\"", entry->name, takes, text);
+}
+
+int options_set_value(struct options *o, const struct option_entry *entry, int64_t value,
+	const char *text, struct err *e)
+{
+	if (value < entry->min || value > entry->max)
+		return refuse_value(entry, text, e);
 	store_value(o, entry, value);
 	return ERR_OK;
+}
+
+int options_set(struct options *o, const char *name, const char *text, struct err *e)
+{
+	const struct option_entry *entry = options_find(name);
+	int64_t value;
+	if (!entry)
+		return unknown_option(name, e);
+	if (!read_value(entry->type, text, &value))
+		return refuse_value(entry, text, e);
+	return options_set_value(o, entry, value, text, e);
 }

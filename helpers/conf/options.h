@@ -65,4 +65,12 @@ void option_describe(const struct option_entry *entry, char out[128]);
  */
 int options_set(struct options *o, const char *name, const char *text, struct err *e);
 
+/* The entry of that name; NULL. */
+const struct option_entry *options_find(const char *name);
+
+/* Sets an option to what was read otherwise (ms, bytes, number); `text` is what a user wrote, for
+ * the ERR_USAGE of a value out of bounds. */
+int options_set_value(struct options *o, const struct option_entry *entry, int64_t value,
+	const char *text, struct err *e);
+
 #endif

@@ -39,8 +39,10 @@ struct tree_node {
 	const char *text; /* of a scalar */
 	bool plain;       /* a scalar without quotes */
 	bool expanded;    /* text had a variable in it (conf/expand.h) */
-	bool visited;     /* by a walk that visits each node once */
-	size_t count;     /* of items or pairs */
+	const char
+		*unset;   /* a variable in it that is not set, which may be a piece of a secret; NULL */
+	bool visited; /* by a walk that visits each node once */
+	size_t count; /* of items or pairs */
 	struct tree_node **items;
 	struct tree_pair *pairs;
 	size_t weight; /* nodes that a walk meets from here on */
