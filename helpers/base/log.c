@@ -19,6 +19,7 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static atomic_int threshold = LOG_INFO;
 static atomic_int out_fd = STDERR_FILENO;
+static atomic_bool as_json;
 static char prefix_text[64];
 static char secrets[SECRETS_MAX][SECRET_LEN_MAX + 1]; /* pages never used cost no memory */
 static size_t by_length[SECRETS_MAX];                 /* longest first */
@@ -39,6 +40,11 @@ int log_parse_level(const char *name, enum log_level *level)
 		}
 	}
 	return -1;
+}
+
+void log_set_json(bool on)
+{
+	atomic_store(&as_json, on);
 }
 
 void log_set_fd(int fd)
@@ -155,6 +161,9 @@ static size_t format_head(char *line, size_t size, enum log_level level)
 	static const char *const words[] = {"TRACE", "DEBUG", "INFO ", "WARN ", "ERROR"};
 	char time[32];
 	clock_format_rfc3339(clock_wall_ms(), time);
+	if (atomic_load(&as_json))
+		return (size_t)snprintf(line, size, "{\"time\":\"%s\",\"level\":\"%.*s\",\"msg\":\"%s",
+			time, (int)strcspn(words[level], " "), words[level], prefix_text);
 	return (size_t)snprintf(line, size, "%s %s %s", time, words[level], prefix_text);
 }
 
@@ -165,12 +174,26 @@ static void one_line(char *text)
 			*text = ' ';
 }
 
+/* What was said becomes a JSON string's inside, and the object ends. `text` is in a line of
+ * LINE_MAX_LEN bytes; the escaped form has twice as many. */
+static void end_json(char out[2 * LINE_MAX_LEN], const char *line, size_t head)
+{
+	memcpy(out, line, head);
+	char *to = out + head;
+	for (const char *p = line + head; *p; p++) {
+		if (*p == '"' || *p == '\\')
+			*to++ = '\\';
+		*to++ = *p;
+	}
+	memcpy(to, "\"}", 3);
+}
+
 void log_write(enum log_level level, const char *fmt, ...)
 {
 	if ((int)level < atomic_load(&threshold))
 		return;
 	int saved = errno;
-	char line[LINE_MAX_LEN];
+	char line[LINE_MAX_LEN - 4];
 	pthread_mutex_lock(&lock);
 	size_t n = format_head(line, sizeof(line), level), room = sizeof(line) - n - 1;
 	va_list ap;
@@ -183,10 +206,15 @@ void log_write(enum log_level level, const char *fmt, ...)
 		redact_cut_end(line + n);
 	redact_locked(line + n);
 	one_line(line + n);
-	n = strlen(line);
-	line[n++] = '\n';
+	char json[2 * LINE_MAX_LEN], *out = line;
+	if (atomic_load(&as_json)) {
+		end_json(json, line, n);
+		out = json;
+	}
+	n = strlen(out);
+	out[n++] = '\n';
 	/* A log that can't be written must not stop replication. */
-	ssize_t ignored = write(atomic_load(&out_fd), line, n);
+	ssize_t ignored = write(atomic_load(&out_fd), out, n);
 	(void)ignored;
 	pthread_mutex_unlock(&lock);
 	errno = saved;

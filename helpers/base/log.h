@@ -7,6 +7,7 @@
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum log_level { LOG_TRACE, LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
@@ -19,6 +20,9 @@ int log_parse_level(const char *name, enum log_level *level);
 
 /* Where lines go; default descriptor 2. The descriptor stays the caller's. */
 void log_set_fd(int fd);
+
+/* Lines as JSON objects: {"time":…,"level":"INFO","msg":…}, as Litestream's logging.type has it. */
+void log_set_json(bool on);
 
 /* A word put before every text ("my-app: "), copied; NULL takes it away. At most 63 bytes. */
 void log_set_prefix(const char *prefix);

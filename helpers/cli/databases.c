@@ -1,7 +1,8 @@
-/* litestream databases: which databases' replicas lie below a URL */
+/* litestream databases: those of the configuration, or which replicas lie below a URL */
 #include "base/clock.h"
 #include "cli/args.h"
 #include "cli/command.h"
+#include "cli/configured.h"
 #include "cli/stop.h"
 #include "restore/discover.h"
 
@@ -76,7 +77,7 @@ static int find(struct store *s, struct store *self, struct discovery *found, st
 	return rc;
 }
 
-static int run(struct args *a, struct err *e)
+static int run_url(struct args *a, struct err *e)
 {
 	struct store *s, *self;
 	struct discovery found = {0};
@@ -94,22 +95,34 @@ static int run(struct args *a, struct err *e)
 	return rc;
 }
 
+static int run(struct args *a, struct err *e)
+{
+	if (a->argc == 0)
+		return configured_list(a, args_bool(a, "json"), e);
+	if (args_given(a, "config"))
+		return args_usage(a, e, NULL, "a URL and -config exclude each other");
+	return run_url(a, e);
+}
+
 static const struct flag flags[] = {
 	{"json", FLAG_BOOL, NULL, "print the list as JSON"},
+	CONFIG_FLAGS,
 	{0},
 };
 
 const struct command command_databases = {
 	.name = "databases",
-	.arguments = "[flags] URL",
-	.summary = "Lists the databases whose replicas are at or below a URL",
+	.arguments = "[flags] [URL]",
+	.summary = "Lists the databases of the configuration, or those whose replicas are below a URL",
 	.details =
+		"Of the configuration: path and replicas. Of a URL:\n"
 		"App and database are what the litestream.json beside the data says, which whoever can\n"
 		"write there can change. TXID, time and size are those of the last state.\n",
-	.examples = "    litestream databases s3://mybkt\n"
+	.examples = "    litestream databases\n"
+				"    litestream databases s3://mybkt\n"
 				"    litestream databases -json /backup\n",
 	.flags = flags,
-	.min_args = 1,
+	.min_args = 0,
 	.max_args = 1,
 	.run = run,
 };

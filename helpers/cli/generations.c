@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "cli/args.h"
 #include "cli/command.h"
+#include "cli/place.h"
 #include "cli/stop.h"
 #include "restore/v3.h"
 #include "store/store.h"
@@ -91,7 +92,11 @@ static int run(struct args *a, struct err *e)
 {
 	struct store *s;
 	struct v3_set set;
-	int rc = store_open(&s, a->argv[0], NULL, e);
+	struct place place;
+	int rc = place_find(&place, a, a->argv[0], e);
+	if (!rc)
+		rc = store_open(&s, place.url, &place.store, e);
+	place_free(&place);
 	if (rc)
 		return rc;
 	v3_set_init(&set);
@@ -107,12 +112,13 @@ static int run(struct args *a, struct err *e)
 
 static const struct flag flags[] = {
 	{"json", FLAG_BOOL, NULL, "print the list as JSON"},
+	PLACE_FLAGS,
 	{0},
 };
 
 const struct command command_generations = {
 	.name = "generations",
-	.arguments = "[flags] URL",
+	.arguments = "[flags] DB | URL",
 	.summary = "Lists what Litestream 0.3 left in a replica",
 	.details =
 		"A generation is an unbroken line of WALs. restore -generation takes its name, -index a\n"

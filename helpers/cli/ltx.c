@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "cli/args.h"
 #include "cli/command.h"
+#include "cli/place.h"
 #include "cli/stop.h"
 #include "restore/restore.h"
 #include "store/store.h"
@@ -79,7 +80,11 @@ static int run(struct args *a, struct err *e)
 		return rc;
 	struct store *s;
 	struct ltx_set set;
-	rc = store_open(&s, a->argv[0], NULL, e);
+	struct place place;
+	rc = place_find(&place, a, a->argv[0], e);
+	if (!rc)
+		rc = store_open(&s, place.url, &place.store, e);
+	place_free(&place);
 	if (rc)
 		return rc;
 	ltxset_init(&set);
@@ -96,12 +101,13 @@ static int run(struct args *a, struct err *e)
 static const struct flag flags[] = {
 	{"level", FLAG_STRING, "N", "only this level, 0 to 9 (all)"},
 	{"json", FLAG_BOOL, NULL, "print the list as JSON"},
+	PLACE_FLAGS,
 	{0},
 };
 
 const struct command command_ltx = {
 	.name = "ltx",
-	.arguments = "[flags] URL",
+	.arguments = "[flags] DB | URL",
 	.summary = "Lists the LTX files of a replica",
 	.details = "The timestamp is the one that the store lists; that of the transactions is inside "
 			   "the file.\n",

@@ -3,8 +3,11 @@
 #include "base/log.h"
 #include "cli/args.h"
 #include "cli/command.h"
-#include "conf/options.h"
+#include "cli/configured.h"
+#include "cli/replicas.h"
+#include "cli/replicate.h"
 #include "conf/state.h"
+#include "daemon/heartbeat.h"
 #include "daemon/inspect.h"
 #include "daemon/local.h"
 #include "daemon/schedule.h"
@@ -36,6 +39,13 @@ struct run {
 	bool alone; /* one database: what can't go on ends the program */
 	int code;   /* why it ended by itself */
 	char why[1024];
+
+	/* Without arguments: */
+	const struct config *config;
+	size_t index; /* of the replica that this process has of each database */
+	struct configured *configured;
+	struct heartbeat *heartbeat; /* NULL: nobody wants to hear */
+	struct heartbeat_notes *notes;
 };
 
 /* The first ones are those of option_table (conf/options.h), which reads and bounds them. */
@@ -59,6 +69,7 @@ static const struct flag flags[] = {
 	{"accept", FLAG_BOOL, NULL, "accept that another database has taken the file's place"},
 	{"meta-path", FLAG_STRING, "DIR", "state folder (default .<file>-litestream beside the file)"},
 	{"socket", FLAG_STRING, "PATH", "control socket for litestream sync and status"},
+	CONFIG_FLAGS,
 	{"worker-fd", FLAG_INT, "N", "for litestreamd: take everything from this stream socket"},
 	{"log-level", FLAG_STRING, "LEVEL", "trace, debug, info, warn or error (default info)"},
 	{NULL, FLAG_BOOL, NULL, NULL},
@@ -76,18 +87,7 @@ static char *absolute_path(const char *path)
 	return out;
 }
 
-static int read_log_level(struct args *a, struct err *e)
-{
-	enum log_level level;
-	const char *text = args_string(a, "log-level", "info");
-	if (log_parse_level(text, &level))
-		return args_usage(
-			a, e, NULL, "-log-level is trace, debug, info, warn or error, not \"%s\"", text);
-	log_set_level(level);
-	return ERR_OK;
-}
-
-static int read_options(struct args *a, struct options *o, struct err *e)
+int replicate_read_options(struct args *a, struct options *o, struct err *e)
 {
 	int rc = ERR_OK;
 	for (const struct option_entry *en = option_table; !rc && en->name; en++) {
@@ -101,30 +101,35 @@ static int read_options(struct args *a, struct options *o, struct err *e)
 	return rc;
 }
 
-static int read_config(struct args *a, struct replicator_config *cfg, struct err *e)
+void replicate_fill(struct args *a, const struct options *o, struct replicator_config *cfg)
 {
-	struct options o = OPTIONS_DEFAULT;
-	int rc = read_options(a, &o, e);
-	if (rc)
-		return rc;
 	*cfg = (struct replicator_config){
-		.sync_interval_ms = o.sync_interval_ms,
-		.staging_max = o.staging_max,
-		.copies_max = o.copies_max,
-		.checkpoint_frames = o.checkpoint_frames,
-		.barrier_bytes = o.barrier_bytes,
-		.no_barrier = o.no_barrier,
-		.any_filesystem = o.any_filesystem,
-		.no_retention = !o.retention,
-		.l0_retention_ms = o.l0_retention_ms,
-		.l1_retention_ms = o.l1_retention_ms,
-		.l2_retention_ms = o.l2_retention_ms,
-		.l3_retention_ms = o.l3_retention_ms,
-		.snapshot_interval_ms = o.snapshot_interval_ms,
-		.snapshot_renew_ms = o.snapshot_renew_ms,
+		.sync_interval_ms = o->sync_interval_ms,
+		.staging_max = o->staging_max,
+		.copies_max = o->copies_max,
+		.checkpoint_frames = o->checkpoint_frames,
+		.barrier_bytes = o->barrier_bytes,
+		.no_barrier = o->no_barrier,
+		.any_filesystem = o->any_filesystem,
+		.no_retention = !o->retention,
+		.l0_retention_ms = o->l0_retention_ms,
+		.l1_retention_ms = o->l1_retention_ms,
+		.l2_retention_ms = o->l2_retention_ms,
+		.l3_retention_ms = o->l3_retention_ms,
+		.snapshot_interval_ms = o->snapshot_interval_ms,
+		.snapshot_renew_ms = o->snapshot_renew_ms,
 		.takeover = args_bool(a, "takeover"),
 		.accept = args_bool(a, "accept"),
 	};
+}
+
+static int read_config(struct args *a, struct replicator_config *cfg, struct err *e)
+{
+	struct options o = OPTIONS_DEFAULT;
+	int rc = replicate_read_options(a, &o, e);
+	if (rc)
+		return rc;
+	replicate_fill(a, &o, cfg);
 	if (args_given(a, "meta-path") && a->argc > 2)
 		return args_usage(a, e, NULL, "-meta-path goes with one database only");
 	return ERR_OK;
@@ -152,9 +157,17 @@ static int add_one(struct run *run, struct args *a, struct replicator_config *cf
  * alone: of several, those that are well are replicated. Nothing is open yet, so that inspect may
  * open and close the file.
  */
-static int look_first(struct args *a, struct err *e)
+static int look_at(const char *path, bool any_filesystem, struct err *e)
 {
 	struct inspect_answer answer;
+	int rc = inspect_database(path, &answer, e);
+	if (!rc)
+		rc = identity_check_path(path, any_filesystem, e);
+	return rc == ERR_NOT_FOUND ? ERR_OK : rc;
+}
+
+static int look_first(struct args *a, struct err *e)
+{
 	struct store *store = NULL;
 	char *path = absolute_path(a->argv[0]);
 	if (!path)
@@ -162,16 +175,35 @@ static int look_first(struct args *a, struct err *e)
 	int rc = store_open(&store, a->argv[1], NULL, e);
 	store_close(store);
 	if (!rc)
-		rc = inspect_database(path, &answer, e);
-	if (!rc)
-		rc = identity_check_path(path, args_bool(a, "any-filesystem"), e);
+		rc = look_at(path, args_bool(a, "any-filesystem"), e);
 	free(path);
-	return rc == ERR_NOT_FOUND ? ERR_OK : rc;
+	return rc;
+}
+
+static int add_configured(struct run *run, struct args *a, struct err *e)
+{
+	const struct config *c = run->config;
+	int rc = ERR_OK;
+	if (run->alone)
+		rc = look_at(c->databases[0].path,
+			c->databases[0].replicas[0].settings.options.any_filesystem ||
+				args_bool(a, "any-filesystem"),
+			e);
+	if (!rc)
+		rc = configured_new(&run->configured, c, run->index, a, e);
+	if (!rc)
+		rc = configured_start(run->configured, run->schedule, e);
+	if (!rc && run->notes)
+		rc = heartbeat_new(&run->heartbeat, c->heartbeat_url, c->heartbeat_interval_ms, run->notes,
+			run->index, run->schedule, e);
+	return rc;
 }
 
 static int add_all(struct run *run, struct args *a, struct err *e)
 {
 	struct replicator_config cfg;
+	if (run->config)
+		return add_configured(run, a, e);
 	int rc = read_config(a, &cfg, e);
 	if (!rc && run->alone)
 		rc = look_first(a, e);
@@ -184,6 +216,8 @@ static int add_all(struct run *run, struct args *a, struct err *e)
 static const char *replica_of(void *ctx, const char *id)
 {
 	const struct run *run = ctx;
+	if (run->configured)
+		return configured_replica_of(run->configured, id);
 	for (size_t i = 0; i + 1 < run->args->argc; i += 2) {
 		char *path = absolute_path(run->args->argv[i]);
 		bool same = path && strcmp(path, id) == 0;
@@ -194,11 +228,17 @@ static const char *replica_of(void *ctx, const char *id)
 	return NULL;
 }
 
+/* Each process has its own. */
 static int open_socket(struct run *run, struct args *a, struct err *e)
 {
-	const char *path = args_string(a, "socket", NULL);
+	const struct config *c = run->config;
+	const char *path = args_string(a, "socket", c && c->socket_enabled ? c->socket_path : NULL);
+	char numbered[PATH_MAX];
 	run->args = a;
-	return path ? local_open(&run->local, run->schedule, path, replica_of, run, e) : ERR_OK;
+	if (!path)
+		return ERR_OK;
+	snprintf(numbered, sizeof(numbered), run->index ? "%s.%zu" : "%s", path, run->index + 1);
+	return local_open(&run->local, run->schedule, numbered, replica_of, run, e);
 }
 
 /* ---- while it runs ---- */
@@ -221,13 +261,9 @@ static void on_signal(void *ctx)
 }
 
 /* One database alone ends with the reason, so that whoever started us can restore or tell. */
-static int64_t look(void *ctx, int64_t now_us)
+static void look_alone(struct run *run)
 {
-	struct run *run = ctx;
 	struct replicator_status st;
-	(void)now_us;
-	if (!run->alone || schedule_stopping(run->schedule) || schedule_count(run->schedule) != 1)
-		return INT64_MAX;
 	schedule_status(run->schedule, 0, &st);
 	bool fenced = st.state == REPLICATOR_FENCED;
 	bool unusable = st.state == REPLICATOR_UNUSABLE && st.uploads == 0;
@@ -237,7 +273,23 @@ static int64_t look(void *ctx, int64_t now_us)
 		snprintf(run->why, sizeof(run->why), "%s", st.reason);
 		schedule_stop(run->schedule, 0);
 	}
-	return INT64_MAX;
+}
+
+static int64_t look(void *ctx, int64_t now_us)
+{
+	struct run *run = ctx;
+	int64_t next = INT64_MAX;
+	if (schedule_stopping(run->schedule))
+		return next;
+	if (run->alone && schedule_count(run->schedule) == 1)
+		look_alone(run);
+	if (run->configured)
+		next = configured_look(run->configured, now_us);
+	if (run->heartbeat) {
+		int64_t due = heartbeat_look(run->heartbeat, now_us);
+		next = due < next ? due : next;
+	}
+	return next;
 }
 
 /* What a clean exit must tell. */
@@ -291,10 +343,10 @@ static int take_signals(struct run *run, struct err *e)
 	return ERR_OK;
 }
 
-static int run_all(struct run *run, struct args *a, struct err *e)
+static int run_loop(struct run *run, struct args *a, struct err *e)
 {
-	run->alone = a->argc == 2;
-	run->shutdown_ms = args_ms(a, "shutdown-timeout", SHUTDOWN_MS);
+	run->shutdown_ms = args_ms(
+		a, "shutdown-timeout", run->config ? run->config->shutdown_timeout_ms : SHUTDOWN_MS);
 	int rc = take_signals(run, e);
 	if (!rc)
 		rc = schedule_new(&run->schedule, run->alone ? 1 : 0, run->alone ? 1 : 0, e);
@@ -312,13 +364,82 @@ static int run_all(struct run *run, struct args *a, struct err *e)
 	return run->code ? err_set(e, (enum err_code)run->code, "%s", run->why) : ERR_OK;
 }
 
+static int run_all(struct run *run, struct args *a, struct err *e)
+{
+	run->signal_fd = -1;
+	tune_memory();
+	int rc = run_loop(run, a, e);
+	local_close(run->local);
+	heartbeat_free(run->heartbeat);
+	configured_free(run->configured);
+	schedule_free(run->schedule);
+	if (run->signal_fd >= 0)
+		close(run->signal_fd);
+	return rc;
+}
+
+/* ---- without arguments ---- */
+
+struct configured_run {
+	struct args *args;
+	const struct config *config;
+	struct heartbeat_notes *notes; /* NULL: no heartbeat */
+};
+
+static int run_one(void *ctx, size_t index, struct err *e)
+{
+	const struct configured_run *r = ctx;
+	struct run run = {.config = r->config,
+		.index = index,
+		.notes = r->notes,
+		.alone = configured_alone(r->config)};
+	return run_all(&run, r->args, e);
+}
+
+/* What must be said of one database can't be meant for all that a configuration names. */
+static int check_words(struct args *a, const struct config *c, struct err *e)
+{
+	static const char *const words[] = {"takeover", "accept", "meta-path"};
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (args_given(a, words[i]) && (i == 2 || !configured_alone(c)))
+			return args_usage(a, e, "litestream replicate -flag DB URL",
+				i == 2
+					? "-%s is for a database on the command line: the configuration has meta-path"
+					: "-%s is a word about one database with one replica: name them",
+				words[i]);
+	return ERR_OK;
+}
+
+static int run_configured(struct args *a, struct err *e)
+{
+	struct config c;
+	struct configured_run r = {.args = a, .config = &c};
+	int rc = config_file_need(a, &c, e);
+	size_t n = configured_processes(&c);
+	if (!rc)
+		rc = config_file_log(a, &c, e);
+	if (!rc && n == 0)
+		rc = err_set(e, ERR_USAGE, "%s: no databases specified in configuration", c.file);
+	if (!rc)
+		rc = check_words(a, &c, e);
+	if (!rc && c.heartbeat_url)
+		rc = heartbeat_notes_new(&r.notes, n, e);
+	if (!rc) {
+		config_file_tell(&c);
+		rc = n == 1 ? run_one(&r, 0, e) : replicas_run(n, run_one, &r, e);
+	}
+	heartbeat_notes_free(r.notes);
+	config_free(&c);
+	return rc;
+}
+
 /* Everything else comes over the socket, credentials too. */
 static int run_worker(struct args *a, struct err *e)
 {
 	int64_t fd = args_int(a, "worker-fd", -1);
 	if (a->argc > 0 || fd < 3 || fd > 1023)
 		return args_usage(a, e, NULL, "-worker-fd is litestreamd's and goes with nothing else");
-	int rc = read_log_level(a, e);
+	int rc = config_file_log(a, NULL, e);
 	if (rc)
 		return rc;
 	tune_memory();
@@ -327,34 +448,33 @@ static int run_worker(struct args *a, struct err *e)
 
 static int run(struct args *a, struct err *e)
 {
-	struct run run = {.signal_fd = -1};
+	struct run run = {.alone = a->argc == 2};
 	if (args_given(a, "worker-fd"))
 		return run_worker(a, e);
-	if (a->argc < 2 || a->argc % 2)
+	if (a->argc == 0)
+		return run_configured(a, e);
+	if (args_given(a, "config"))
+		return args_usage(
+			a, e, NULL, "databases on the command line and -config exclude each other");
+	if (a->argc % 2)
 		return args_usage(a, e, "litestream replicate DB URL",
 			"replicate takes pairs of a database and a replica URL");
-	int rc = read_log_level(a, e);
-	if (rc)
-		return rc;
-	tune_memory();
-	rc = run_all(&run, a, e);
-	local_close(run.local);
-	schedule_free(run.schedule);
-	if (run.signal_fd >= 0)
-		close(run.signal_fd);
-	return rc;
+	int rc = config_file_log(a, NULL, e);
+	return rc ? rc : run_all(&run, a, e);
 }
 
 const struct command command_replicate = {
 	.name = "replicate",
-	.arguments = "[flags] DB URL [DB URL …]",
+	.arguments = "[flags] [DB URL …]",
 	.summary = "Replicates databases until it is told to stop",
 	.details =
+		"Without arguments: the databases of the configuration file (docs/CONFIG.md).\n"
 		"SIGTERM and SIGINT: ships what is left, then ends with 0; the log says what could not\n"
 		"be shipped, and a second signal ends it at once. One database alone: ends with 8\n"
 		"when another node owns the replica, 9 when the database is unusable, 6 when the\n"
 		"store refuses it.\n",
-	.examples = "    litestream replicate /data/app.db s3://bucket/app\n"
+	.examples = "    litestream replicate\n"
+				"    litestream replicate /data/app.db s3://bucket/app\n"
 				"    litestream replicate -sync-interval 10s app.db file:///backup/app\n",
 	.flags = flags,
 	.min_args = 0,

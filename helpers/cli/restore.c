@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "cli/args.h"
 #include "cli/command.h"
+#include "cli/place.h"
 #include "cli/progress.h"
 #include "cli/restore_flags.h"
 #include "cli/stop.h"
@@ -54,28 +55,36 @@ int restore_flags_target(struct args *a, struct restore_target *t, struct err *e
 	return parse_v3_target(a, t, e);
 }
 
-static int parse(struct args *a, struct restore_options *o, struct err *e)
+/* Without -o a database of the configuration is restored where it belongs, and its state, too. */
+static int parse_output(
+	struct args *a, const struct place *p, struct restore_options *o, struct err *e)
 {
-	const char *url = a->argv[0];
+	char hint[400];
+	o->output = args_string(a, "o", p->path);
+	if (args_bool(a, "no-state") && args_given(a, "state-dir"))
+		return args_usage(a, e, NULL, "-state-dir and -no-state exclude each other");
+	bool own = p->path && o->output && strcmp(o->output, p->path) == 0;
+	o->state_dir =
+		args_bool(a, "no-state") ? "" : args_string(a, "state-dir", own ? p->state_dir : NULL);
+	if ((o->output && *o->output) || o->dry_run)
+		return ERR_OK;
+	snprintf(hint, sizeof(hint), "litestream restore -o PATH %s",
+		strchr(p->url, '@') || strchr(p->url, '?') ? "URL" : p->url);
+	return args_usage(a, e, hint, "-o is required: where the restored database is to be");
+}
+
+static int parse(struct args *a, const struct place *p, struct restore_options *o, struct err *e)
+{
 	int64_t parallelism = args_int(a, "parallelism", 0);
-	o->output = args_string(a, "o", NULL);
 	o->dry_run = args_bool(a, "dry-run");
 	o->in_place = args_bool(a, "force");
 	if (o->in_place && args_bool(a, "if-db-not-exists"))
 		return args_usage(a, e, NULL, "-force and -if-db-not-exists exclude each other");
-	o->state_dir = args_bool(a, "no-state") ? "" : args_string(a, "state-dir", NULL);
-	if (args_bool(a, "no-state") && args_given(a, "state-dir"))
-		return args_usage(a, e, NULL, "-state-dir and -no-state exclude each other");
 	if (args_given(a, "parallelism") && (parallelism < 1 || parallelism > 64))
 		return args_usage(a, e, NULL, "-parallelism is a number from 1 to 64");
 	o->parallelism = (int)parallelism;
-	if ((!o->output || !*o->output) && !o->dry_run) {
-		char hint[400];
-		snprintf(hint, sizeof(hint), "litestream restore -o PATH %s",
-			strchr(url, '@') || strchr(url, '?') ? "URL" : url);
-		return args_usage(a, e, hint, "-o is required: where the restored database is to be");
-	}
-	return restore_flags_target(a, &o->target, e);
+	int rc = parse_output(a, p, o, e);
+	return rc ? rc : restore_flags_target(a, &o->target, e);
 }
 
 static void show_progress(void *ctx, uint64_t done, uint64_t total)
@@ -263,10 +272,10 @@ static int restore(struct args *a, struct store *s, const struct restore_options
 	return rc;
 }
 
-static int run(struct args *a, struct err *e)
+static int run_at(struct args *a, const struct place *p, struct err *e)
 {
 	struct restore_options o = {0};
-	int rc = parse(a, &o, e);
+	int rc = parse(a, p, &o, e);
 	if (rc)
 		return rc;
 	if (args_bool(a, "v"))
@@ -281,17 +290,25 @@ static int run(struct args *a, struct err *e)
 	int64_t timeout = args_ms(a, "timeout", 0);
 	if (args_given(a, "timeout") && timeout <= 0)
 		return args_usage(a, e, NULL, "-timeout must be longer than nothing");
-	struct store_options settings = {
-		.connect_timeout_ms = timeout,
-		.stall_timeout_ms = timeout,
-		.first_answer_ms = timeout ? 0 : RESTORE_FIRST_ANSWER_MS,
-	};
+	struct store_options settings = p->store;
+	settings.connect_timeout_ms = settings.stall_timeout_ms = timeout;
+	settings.first_answer_ms = timeout ? 0 : RESTORE_FIRST_ANSWER_MS;
 	struct store *s;
-	rc = store_open(&s, a->argv[0], &settings, e);
+	rc = store_open(&s, p->url, &settings, e);
 	if (rc)
 		return rc;
 	rc = restore(a, s, &o, e);
 	store_close(s);
+	return rc;
+}
+
+static int run(struct args *a, struct err *e)
+{
+	struct place place;
+	int rc = place_find(&place, a, a->argv[0], e);
+	if (!rc)
+		rc = run_at(a, &place, e);
+	place_free(&place);
 	return rc;
 }
 
@@ -312,20 +329,25 @@ static const struct flag flags[] = {
 	{"no-state", FLAG_BOOL, NULL, "leave no state for a following replicate"},
 	{"quiet", FLAG_BOOL, NULL, "print nothing but errors"},
 	{"v", FLAG_BOOL, NULL, "tell what is being done"},
+	PLACE_FLAGS,
 	{0},
 };
 
 const struct command command_restore = {
 	.name = "restore",
-	.arguments = "-o PATH [flags] URL",
+	.arguments = "[-o PATH] [flags] DB | URL",
 	.summary = "Brings a database back from a replica",
 	.details =
+		"DB is a database of the configuration file, which is restored where it belongs; with -o, "
+		"or\n"
+		"of a replica's URL, to another place.\n"
 		"The file appears whole and verified, or not at all. Nothing is overwritten: with -force,\n"
 		"what is there is renamed to PATH.before-<time>, with its -wal, -shm and -journal.\n"
 		"Backups that Litestream 0.3 wrote are read as well; where those of 0.5 are beside them, "
 		"the\n"
 		"newer ones are restored, and that is told.\n",
 	.examples =
+		"    litestream restore production.sqlite3\n"
 		"    litestream restore -o fruits.db s3://mybkt/fruits.db\n"
 		"    litestream restore -o fruits.db -timestamp 2026-01-31T12:00:00Z /backup/fruits\n"
 		"    litestream restore -if-db-not-exists -o /data/app.db s3://mybkt/app.db\n",

@@ -3,6 +3,7 @@
 #include "base/fs.h"
 #include "cli/args.h"
 #include "cli/command.h"
+#include "cli/place.h"
 #include "cli/restore_flags.h"
 #include "cli/stop.h"
 #include "restore/restore.h"
@@ -73,7 +74,7 @@ static int verify(struct args *a, struct store *s, struct restore_options *o, st
 }
 
 /* Where the file would be, which never gets this name. */
-static char *place(struct args *a)
+static char *scratch(struct args *a)
 {
 	const char *tmp = getenv("TMPDIR"),
 			   *dir = args_string(a, "dir", tmp && *tmp ? tmp : "/var/tmp");
@@ -88,17 +89,21 @@ static int run(struct args *a, struct err *e)
 {
 	struct restore_options o = {.state_dir = ""};
 	struct store *s = NULL;
+	struct place place = {0};
 	int rc = restore_flags_target(a, &o.target, e);
-	char *output = rc ? NULL : place(a);
+	char *output = rc ? NULL : scratch(a);
 	if (!rc && !output)
 		rc = err_nomem(e, "verifying");
 	o.output = output;
 	if (!rc)
-		rc = store_open(
-			&s, a->argv[0], &(struct store_options){.first_answer_ms = RESTORE_FIRST_ANSWER_MS}, e);
+		rc = place_find(&place, a, a->argv[0], e);
+	place.store.first_answer_ms = RESTORE_FIRST_ANSWER_MS;
+	if (!rc)
+		rc = store_open(&s, place.url, &place.store, e);
 	if (!rc)
 		rc = verify(a, s, &o, e);
 	store_close(s);
+	place_free(&place);
 	free(output);
 	return rc;
 }
@@ -111,12 +116,13 @@ static const struct flag flags[] = {
 	{"dir", FLAG_STRING, "DIR", "where the test restore takes its room ($TMPDIR, /var/tmp)"},
 	{"json", FLAG_BOOL, NULL, "print the result as JSON"},
 	{"quiet", FLAG_BOOL, NULL, "print nothing but errors"},
+	PLACE_FLAGS,
 	{0},
 };
 
 const struct command command_verify = {
 	.name = "verify",
-	.arguments = "[flags] URL",
+	.arguments = "[flags] DB | URL",
 	.summary = "Proves that a replica can be restored",
 	.details = "Restores into a file without a name, compares it with the checksum that the\n"
 			   "replicator recorded, and leaves nothing. Exit code 7: the replica is damaged.\n",

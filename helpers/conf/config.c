@@ -219,6 +219,8 @@ static int check_kind(struct config_reading *r, const struct config_database *db
 						: db->watch     ? "watch"
 						: db->meta_dir  ? "meta-dir"
 										: NULL;
+	if (db->dir && db->restore_if_missing)
+		return config_bad(r, "restore-if-db-not-exists goes with path, not with dir");
 	if (db->path && stray)
 		return config_bad(r, "%s goes with dir, not with path", stray);
 	if (db->n_replicas == 0)

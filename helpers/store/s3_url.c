@@ -144,7 +144,7 @@ static int apply_sizes(struct s3_target *t, const struct store_url *url,
 	if (part && (parse_size(part, &t->part_size) || t->part_size < S3_PART_SIZE_MIN))
 		return err_set(e, ERR_USAGE,
 			"query parameter 'part-size' of the replica URL is not a size from 5MiB to 5GiB");
-	t->concurrency = t->provider == S3_R2 ? 2 : 5;
+	t->concurrency = opts->concurrency ? opts->concurrency : t->provider == S3_R2 ? 2 : 5;
 	if (parallel) {
 		char *end;
 		unsigned long n = strtoul(parallel, &end, 10);
@@ -221,6 +221,10 @@ static int apply_headers(struct s3_target *t, const struct store_url *url,
 {
 	const char *class = store_url_param(url, "storage-class"),
 			   *kms = store_url_param(url, "sse-kms-key-id");
+	if (!class)
+		class = opts->storage_class;
+	if (!kms)
+		kms = opts->sse_kms_key_id;
 	for (const char *p = class ? class : ""; *p; p++)
 		if (!isupper((unsigned char)*p) && !isdigit((unsigned char)*p) && *p != '_')
 			return err_set(e, ERR_USAGE, "storage-class is not a name like STANDARD_IA");

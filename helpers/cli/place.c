@@ -1,0 +1,117 @@
+#include "cli/place.h"
+
+#include "base/fs.h"
+
+#include <fnmatch.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* The path with its folder's real name, where there is that folder. The file may be missing. */
+static char *real_name(const char *path)
+{
+	char folder[PATH_MAX], *out = NULL;
+	char *absolute = config_absolute(path), *dir = absolute ? fs_dirname(absolute) : NULL;
+	if (dir && realpath(dir, folder))
+		out = fs_join(folder, fs_basename(absolute));
+	else if (absolute)
+		out = strdup(absolute);
+	free(dir);
+	free(absolute);
+	return out;
+}
+
+/* Where a path is in a folder of databases: relative to it, borrowed from `real`; NULL. */
+static const char *inside(const struct config_database *db, const char *real)
+{
+	char folder[PATH_MAX];
+	const char *dir = realpath(db->dir, folder) ? folder : db->dir;
+	size_t n = strlen(dir);
+	if (strncmp(real, dir, n) != 0 || real[n] != '/')
+		return NULL;
+	const char *relative = real + n + 1;
+	if (!db->recursive && strchr(relative, '/'))
+		return NULL;
+	return fnmatch(db->pattern, fs_basename(relative), 0) == 0 ? relative : NULL;
+}
+
+static int find_database(struct place *p, struct args *a, const char *real,
+	const struct config_database **db, const char **relative, struct err *e)
+{
+	const struct config *c = &p->config;
+	*relative = NULL;
+	for (size_t i = 0; i < c->n_databases; i++) {
+		*db = &c->databases[i];
+		char *name = (*db)->path ? real_name((*db)->path) : NULL;
+		bool same = name && strcmp(name, real) == 0;
+		free(name);
+		if (!same && (*db)->dir)
+			same = (*relative = inside(*db, real)) != NULL;
+		if (same)
+			return ERR_OK;
+	}
+	/* Somebody else stands in another folder than the one that was meant. */
+	for (size_t i = 0; i < c->n_databases; i++) {
+		const char *path = c->databases[i].path;
+		if (path && strcmp(fs_basename(path), fs_basename(real)) == 0)
+			return args_usage(a, e, path, "%s is not in %s, but %s is", real, c->file, path);
+	}
+	return args_usage(a, e, "litestream databases",
+		"the database %s is not in the configuration %s", real, c->file);
+}
+
+static int find_in_config(struct place *p, struct args *a, const char *word, struct err *e)
+{
+	const struct config_database *db = NULL;
+	const struct config_replica *replica;
+	const char *relative = NULL;
+	char *real = real_name(word);
+	int rc =
+		real ? find_database(p, a, real, &db, &relative, e) : err_nomem(e, "finding a database");
+	if (!rc)
+		rc = config_find_replica(&p->config, db, args_string(a, "replica", NULL), &replica, e);
+	if (!rc)
+		rc = wanted_make(&p->wanted, &p->config, db, replica, relative, e);
+	free(real);
+	p->url = p->wanted.url;
+	p->store = p->wanted.store;
+	p->path = p->wanted.path;
+	p->state_dir = p->wanted.state_dir;
+	return rc;
+}
+
+static bool is_folder(const char *word)
+{
+	struct stat st;
+	return word[0] == '/' && stat(word, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+int place_find(struct place *p, struct args *a, const char *word, struct err *e)
+{
+	bool there;
+	*p = (struct place){.url = word};
+	if (strstr(word, "://") || (is_folder(word) && !args_given(a, "config"))) {
+		if (args_given(a, "config"))
+			return args_usage(a, e, NULL, "a replica's URL and -config exclude each other");
+		if (args_given(a, "replica"))
+			return args_usage(a, e, NULL, "-replica goes with a database of the configuration");
+		return ERR_OK;
+	}
+	int rc = config_file_load(a, &p->config, &there, e);
+	if (!rc && there)
+		return find_in_config(p, a, word, e);
+	if (rc || word[0] == '/') /* a folder that isn't there is the store's to tell */
+		return rc;
+	return args_usage(a, e, "-config PATH",
+		"\"%.200s\" is no replica URL, and there is no configuration " CONFIG_DEFAULT_PATH
+		" in which it could be a database",
+		word);
+}
+
+void place_free(struct place *p)
+{
+	wanted_free(&p->wanted);
+	config_free(&p->config);
+}
