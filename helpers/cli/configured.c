@@ -60,6 +60,8 @@ static int add_to_schedule(struct configured *g, struct one *o, struct err *e)
 	cfg.replica = w->url;
 	cfg.state_dir = w->state_dir;
 	cfg.store = w->store;
+	cfg.peers = (unsigned)w->database->n_replicas - 1;
+	cfg.rank = (unsigned)g->index;
 	rc = schedule_add(g->schedule, w->path, &cfg, e);
 	o->added = rc == ERR_OK;
 	return rc;

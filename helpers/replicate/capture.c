@@ -59,6 +59,8 @@ static int open_source(struct replicator *r, struct err *e)
 		.barrier_bytes = r->cfg.barrier_bytes,
 		.no_barrier = r->cfg.no_barrier,
 		.any_filesystem = r->cfg.any_filesystem,
+		.peers = r->cfg.peers,
+		.rank = r->cfg.rank,
 		.user = r->cfg.user,
 	};
 	struct source_sink sink = {.page = sink_page, .commit = sink_commit, .ctx = r};

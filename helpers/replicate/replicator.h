@@ -34,6 +34,7 @@ struct replicator_config {
 	uint32_t checkpoint_frames; /* as in source_config */
 	uint64_t barrier_bytes;
 	bool no_barrier, any_filesystem;
+	unsigned peers, rank; /* as in source_config */
 
 	/* Retention; 0 = the default of conf/options.h. */
 	bool no_retention; /* the bucket's own rules delete: we don't, and renew snapshots in time */

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <string.h>
 
+#define PEERS_PAUSE_US 5000
 #define EXCLUSIVE_WAL_US 2000000       /* so long nobody holds it for a last close */
 #define EXCLUSIVE_ROLLBACK_US 10000000 /* a large commit may */
 #define SWITCH_SPIN_US 100000
@@ -213,6 +214,7 @@ int source_attach(struct source *s, const struct state_position *at, bool *resum
 	memset(&s->plan, 0, sizeof(s->plan));
 	s->plan.began_us = clock_mono_us();
 	memset(&s->wake, 0, sizeof(s->wake));
+	s->wake.most_us = s->cfg.peers ? PEERS_PAUSE_US : 0; /* they wait for us (barrier.c) */
 	watch_mute(s->watch, false);
 	s->bad_since_us = s->alone_since_us = 0;
 	wake_moved(&s->wake, clock_mono_us());

@@ -7,6 +7,10 @@
  * when a reader of the app's holds an old mark; that shows in a PASSIVE that succeeded and stopped
  * before our own mark, and is answered with a growing pause. While a checkpoint of the app's holds
  * the checkpoint lock it can't shrink the WAL either, but it keeps the writers from filling it.
+ *
+ * Other processes of ours that follow the database are readers that come along within milliseconds:
+ * while writers are held they read the rest and renew their pins, and once all is backfilled they
+ * go to mark 0. Both is waited for.
  */
 #include "source/internal.h"
 
@@ -22,6 +26,8 @@
 #define GATE_MOST_US 5000000
 #define BEHIND_TRIES 8 /* behind the barrier */
 #define BEHIND_STEP_US 200
+#define PEERS_US 40000 /* for each of the two things that we wait for */
+#define MARKS 5
 
 /* Writers that fill the WAL many times a second are better served by fewer, larger barriers. */
 static void pace_barriers(struct source *s, int64_t now_us)
@@ -96,6 +102,22 @@ void barrier_gate(struct source *s)
 	gate(s);
 }
 
+/* Is anybody else's pin on a mark that keeps the next writer from starting the WAL anew? */
+static bool foreign_mark(const struct source *s)
+{
+	for (int k = 1; k < MARKS; k++)
+		if (dbfile_foreign_shm_lock(s->kept_shm, CONNECTION_LOCK_READ + k, NULL) != DBFILE_UNLOCKED)
+			return true;
+	return false;
+}
+
+static void wait_for_peers(const struct source *s)
+{
+	int64_t until_us = clock_mono_us() + PEERS_US;
+	while (s->cfg.peers && clock_mono_us() < until_us && foreign_mark(s))
+		clock_sleep_us(BEHIND_STEP_US);
+}
+
 /*
  * Writers wait, nothing is added: backfill all of it. A checkpoint of the app's that runs just now
  * is soon over, a writer that tries for its lock holds an older mark for an instant, and our own
@@ -106,7 +128,9 @@ static void backfill_all(struct source *s)
 	struct shm_view v;
 	int rc = SQLITE_OK, busy = 0;
 	int64_t until_us = clock_mono_us() + hold_us(s);
-	for (int i = 0; i < BEHIND_TRIES && (busy == 0 || clock_mono_us() < until_us);
+	int64_t peers_us = clock_mono_us() + (s->cfg.peers ? PEERS_US : 0);
+	for (int i = 0; (i < BEHIND_TRIES || clock_mono_us() < peers_us) &&
+					(busy == 0 || clock_mono_us() < until_us);
 		 i += rc != SQLITE_BUSY) {
 		if (checkpoint_mark_is_old(s) &&
 			(!shm_look(&s->shm, &v) || pin_renew(&s->pin, v.h.salt, NULL)))
@@ -115,6 +139,7 @@ static void backfill_all(struct source *s)
 		if (rc == SQLITE_OK && shm_look(&s->shm, &v) && checkpoint_backfilled(s, &v)) {
 			s->counts.checkpoints++;
 			checkpoint_to_mark_zero(s, &v);
+			wait_for_peers(s);
 			return;
 		}
 		busy += rc == SQLITE_BUSY;

@@ -13,6 +13,10 @@
  * backfill, and two fsyncs. It moves when a checkpoint of the app's waits for it, and when the
  * writers pause.
  *
+ * Where other processes of ours follow the database, too, one of them checkpoints and all others
+ * keep out of its way: their pins never stay where they are, and their own checkpoints are due
+ * later.
+ *
  * An app that empties the WAL itself, again and again, needs our checkpoints less than they
  * disturb: while one runs, SQLite answers the app's own with "busy". So ours wait for a larger WAL
  * then.
@@ -94,7 +98,7 @@ static bool renew(struct source *s, const struct shm_view *v, int64_t now_us)
 /* Is it better not to move the pin although frames were captured? */
 static bool hold(struct source *s, bool quiet, int64_t now_us)
 {
-	if (s->chain.frame < HOLD_FRAMES || s->pin.held->mark == 0)
+	if (s->chain.frame < HOLD_FRAMES || s->pin.held->mark == 0 || s->cfg.peers)
 		return false;
 	if (!quiet)
 		return true;
@@ -142,7 +146,8 @@ static uint32_t patience(const struct source *s)
 
 static uint32_t frames_due(const struct source *s)
 {
-	return s->cfg.checkpoint_frames ? s->cfg.checkpoint_frames : FRAMES_DUE * patience(s);
+	uint32_t due = s->cfg.checkpoint_frames ? s->cfg.checkpoint_frames : FRAMES_DUE * patience(s);
+	return due * (1 + s->cfg.rank);
 }
 
 uint64_t checkpoint_barrier_bytes(const struct source *s)
@@ -153,6 +158,7 @@ uint64_t checkpoint_barrier_bytes(const struct source *s)
 	least *= patience(s);
 	if (s->cfg.barrier_bytes)
 		least = s->cfg.barrier_bytes;
+	least *= 1 + s->cfg.rank;
 	return s->plan.barrier_at > least ? s->plan.barrier_at : least;
 }
 

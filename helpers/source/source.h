@@ -41,7 +41,10 @@ struct source_config {
 	bool no_barrier;            /* never (an app without busy timeout never sees it) */
 	bool any_filesystem;        /* do not refuse NFS, CIFS, FUSE, 9p */
 	int64_t release_after_us;   /* let go when nobody else was connected so long; 0 = 1 s */
-	void *user;                 /* for source_watch_read */
+	/* So many other processes of ours follow this database, too (0: none), and this one is number
+	 * `rank` of them: the lower ones checkpoint, the higher ones where those don't. */
+	unsigned peers, rank;
+	void *user; /* for source_watch_read */
 };
 
 /* A committed state: everything up to pos is in the sink. */

@@ -29,7 +29,7 @@ static void note_rate(struct wake *w, uint32_t frames, int64_t now_us)
 /* A writer at full speed that waited for its disk goes on at full speed. */
 static int64_t longest(const struct wake *w)
 {
-	int64_t most = WAKE_STEADY_MOST_US;
+	int64_t most = w->most_us ? w->most_us : WAKE_STEADY_MOST_US;
 	if (w->peak > 0 && most > WAKE_BURST_FRAMES * INT64_C(1000000) / w->peak)
 		most = WAKE_BURST_FRAMES * INT64_C(1000000) / w->peak;
 	return most > WAKE_STEADY_LEAST_US ? most : WAKE_STEADY_LEAST_US;

@@ -48,6 +48,7 @@ struct wake {
 	int64_t turn_us;   /* the last turn, for: */
 	int64_t peak;      /* frames a second, the highest lately */
 	int64_t steady_us; /* the pause under steady writers; 0 = not known yet */
+	int64_t most_us;   /* which it never passes; 0 = WAKE_STEADY_MOST_US */
 	int64_t slow_us;   /* the last pause was the slow timer's, and began then; 0 = it was not */
 	int64_t slow_pause_us;
 	int unheard; /* changes in a row that the slow timer found, and no event told of */
