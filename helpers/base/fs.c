@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -431,6 +432,17 @@ char *fs_dirname(const char *path)
 	if (!slash)
 		return strdup(".");
 	return slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
+}
+
+char *fs_real_name(const char *path)
+{
+	char folder[PATH_MAX];
+	char *dir = fs_dirname(path);
+	if (!dir)
+		return NULL;
+	char *out = realpath(dir, folder) ? fs_join(folder, fs_basename(path)) : strdup(path);
+	free(dir);
+	return out;
 }
 
 const char *fs_basename(const char *path)

@@ -125,6 +125,11 @@ char *fs_dirname(const char *path);
 /* The last part of a path, borrowed from it. */
 const char *fs_basename(const char *path);
 
+/* The path with its folder's real name, links followed, and the last part as it is: a file that is
+ * reached in two ways has one such name. As it was where there is no such folder. A new string
+ * (free), NULL when out of memory. */
+char *fs_real_name(const char *path);
+
 /* Fills n bytes from the kernel's random source. */
 void fs_random(void *p, size_t n);
 

@@ -29,20 +29,10 @@ static const struct flag status_flags[] = {
 	{NULL, FLAG_BOOL, NULL, NULL},
 };
 
-/* The other side has another working folder. A symbolic link in the last part stays one. */
-static char *absolute(const char *path)
-{
-	char folder[PATH_MAX];
-	char *dir = fs_dirname(path);
-	char *out = dir && realpath(dir, folder) ? fs_join(folder, fs_basename(path)) : NULL;
-	free(dir);
-	return out ? out : strdup(path); /* no such folder: it is refused by name */
-}
-
 static int run_sync(struct args *a, struct err *e)
 {
 	int64_t ms = args_ms(a, "timeout", SYNC_TIMEOUT_MS);
-	char *path = absolute(a->argv[0]);
+	char *path = fs_real_name(a->argv[0]); /* the other side has another working folder */
 	json_t *answer = NULL, *body = path ? json_pack("{s:s,s:I}", "database", path, "timeout",
 											  (json_int_t)((ms + 999) / 1000))
 										: NULL;

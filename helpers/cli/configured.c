@@ -10,6 +10,7 @@
 #include "cli/wanted.h"
 #include "restore/restore.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -222,6 +223,22 @@ void configured_free(struct configured *g)
 	free(g);
 }
 
+/* Signals end the restore, and are the caller's again after it. */
+static int restore_stoppable(
+	struct store *s, struct restore_options *o, struct restore_result *r, struct err *e)
+{
+	sigset_t before;
+	pthread_sigmask(SIG_SETMASK, NULL, &before);
+	int rc = stop_begin(s, e);
+	if (!rc) {
+		o->cancelled = stop_flag();
+		rc = restore_run(s, o, r, e);
+		stop_end();
+	}
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return rc;
+}
+
 /* restore-if-db-not-exists: before anybody could take the missing file for a new database. */
 static int restore_missing(const struct wanted *w, struct err *e)
 {
@@ -233,12 +250,7 @@ static int restore_missing(const struct wanted *w, struct err *e)
 		return ERR_OK;
 	int rc = store_open(&s, w->url, &w->store, e);
 	if (!rc)
-		rc = stop_begin(s, e);
-	if (!rc) {
-		o.cancelled = stop_flag();
-		rc = restore_run(s, &o, &r, e);
-		stop_end();
-	}
+		rc = restore_stoppable(s, &o, &r, e);
 	if (!rc)
 		log_info("%s: restored from %s", w->path, store_url(s));
 	else if (rc == ERR_NO_BACKUP && r.empty_replica) {

@@ -9,16 +9,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* The path with its folder's real name, where there is that folder. The file may be missing. */
 static char *real_name(const char *path)
 {
-	char folder[PATH_MAX], *out = NULL;
-	char *absolute = config_absolute(path), *dir = absolute ? fs_dirname(absolute) : NULL;
-	if (dir && realpath(dir, folder))
-		out = fs_join(folder, fs_basename(absolute));
-	else if (absolute)
-		out = strdup(absolute);
-	free(dir);
+	char *absolute = config_absolute(path), *out = absolute ? fs_real_name(absolute) : NULL;
 	free(absolute);
 	return out;
 }

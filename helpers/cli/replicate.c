@@ -6,6 +6,7 @@
 #include "cli/configured.h"
 #include "cli/replicas.h"
 #include "cli/replicate.h"
+#include "cli/wanted.h"
 #include "conf/state.h"
 #include "daemon/heartbeat.h"
 #include "daemon/inspect.h"
@@ -422,6 +423,8 @@ static int run_configured(struct args *a, struct err *e)
 		rc = err_set(e, ERR_USAGE, "%s: no databases specified in configuration", c.file);
 	if (!rc)
 		rc = check_words(a, &c, e);
+	if (!rc)
+		rc = wanted_check(&c, e);
 	if (!rc && c.heartbeat_url)
 		rc = heartbeat_notes_new(&r.notes, n, e);
 	if (!rc) {

@@ -131,3 +131,16 @@ void wanted_free(struct wanted *w)
 	explicit_bzero(w->key, sizeof(w->key));
 	*w = (struct wanted){0};
 }
+
+int wanted_check(const struct config *c, struct err *e)
+{
+	for (size_t i = 0; i < c->n_databases; i++) {
+		for (size_t k = 0; k < c->databases[i].n_replicas; k++) {
+			char *display = display_of(c, &c->databases[i].replicas[k], NULL, e);
+			if (!display)
+				return e->code;
+			free(display);
+		}
+	}
+	return ERR_OK;
+}

@@ -25,4 +25,7 @@ int wanted_make(struct wanted *out, const struct config *c, const struct config_
 	const struct config_replica *replica, const char *relative, struct err *e);
 void wanted_free(struct wanted *w);
 
+/* Is every replica's URL one that can be opened? ERR_USAGE names the line. No request is made. */
+int wanted_check(const struct config *c, struct err *e);
+
 #endif

@@ -1,6 +1,7 @@
 #include "daemon/local.h"
 
 #include "base/clock.h"
+#include "base/fs.h"
 #include "base/json.h"
 #include "daemon/control.h"
 #include "daemon/report.h"
@@ -150,6 +151,20 @@ static void on_synced(void *ctx, int code, const char *why)
 	free(s);
 }
 
+/* A database may have been named by way of a link (current/ of Capistrano), and is asked for by its
+ * real name. */
+static const char *id_by_real_name(struct local *l, const char *name)
+{
+	for (size_t i = 0; i < schedule_count(l->schedule); i++) {
+		char *real = fs_real_name(schedule_database(l->schedule, i));
+		bool same = real && strcmp(real, name) == 0;
+		free(real);
+		if (same)
+			return schedule_id(l->schedule, i);
+	}
+	return name; /* schedule_sync refuses it with a sentence */
+}
+
 static const char *id_of(struct local *l, const char *name)
 {
 	for (size_t i = 0; i < schedule_count(l->schedule); i++) {
@@ -157,7 +172,7 @@ static const char *id_of(struct local *l, const char *name)
 			strcmp(schedule_database(l->schedule, i), name) == 0)
 			return schedule_id(l->schedule, i);
 	}
-	return name; /* schedule_sync refuses it with a sentence */
+	return id_by_real_name(l, name);
 }
 
 static int start_sync(

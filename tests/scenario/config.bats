@@ -1,0 +1,309 @@
+#!/usr/bin/env bats
+# litestream.yml: the set-ups that people have written down, restores that look a path up, folders of databases,
+# what is told and what is an error.
+
+load ../lib/scenario
+
+setup_file() { s3_start; }
+
+setup() {
+  own_folder
+  export LITESTREAM_CONFIG="$PWD/litestream.yml"
+  unset "${!AWS_@}" LITESTREAM_R2_ACCOUNT_ID
+}
+
+# configured NAME [FLAG…]: replicate by the configuration; the control socket is NAME.sock.
+configured() {
+  local name="$1"
+  shift
+  spawn "$name" "$LITESTREAM" replicate -socket "$BATS_TEST_TMPDIR/$name.sock" "$@"
+  poll replicator_up_or_gone "$name"
+  [[ -S "$BATS_TEST_TMPDIR/$name.sock" ]] || {
+    cat "$BATS_TEST_TMPDIR/$name.err" >&2
+    return 1
+  }
+}
+
+# make_db FILE VALUE
+make_db() { sqlite3 "$1" "PRAGMA journal_mode = WAL; CREATE TABLE t(x); INSERT INTO t VALUES ('$2')" >/dev/null; }
+value_of() { sqlite3 "$1" 'SELECT group_concat(x) FROM t'; }
+
+@test "config: LogPaste's entrypoint, its file by a here-document and variables" {
+  need_s3
+  export AWS_ACCESS_KEY_ID="$LITESTREAM_TEST_S3_ACCESS_KEY_ID" AWS_SECRET_ACCESS_KEY="$LITESTREAM_TEST_S3_SECRET_ACCESS_KEY"
+  unset LITESTREAM_ACCESS_KEY_ID LITESTREAM_SECRET_ACCESS_KEY
+  export DB_PATH="$PWD/data/store.db" AWS_ENDPOINT_URL_S3="$LITESTREAM_TEST_S3_ENDPOINT"
+  export DB_REPLICA_URL="s3://$LITESTREAM_TEST_S3_BUCKET/$$-logpaste/db"
+  mkdir data
+  cat >"$LITESTREAM_CONFIG" <<EOF
+access-key-id:     "${AWS_ACCESS_KEY_ID}"
+secret-access-key: "${AWS_SECRET_ACCESS_KEY}"
+dbs:
+  - path: "${DB_PATH}"
+    replicas:
+      - url: "${DB_REPLICA_URL}"
+EOF
+  run "$LITESTREAM" restore -v "$DB_PATH"
+  [[ "$status" -eq 3 && "$output" == *"no backup found"* ]]
+  make_db "$DB_PATH" one
+  replicate paste "$DB_PATH" "$DB_REPLICA_URL"
+  sync_now paste "$DB_PATH"
+  end paste
+  rm -r data
+  mkdir data
+  "$LITESTREAM" restore -v "${DB_PATH}"
+  [[ "$(value_of "$DB_PATH")" == one ]]
+  # The same file with the variables left to us, and keys that only it has.
+  sed -i 's/^access-key-id: .*/access-key-id: $KEY/; s/^secret-access-key: .*/secret-access-key: ${SECRET}/' "$LITESTREAM_CONFIG"
+  export KEY="$AWS_ACCESS_KEY_ID" SECRET="$AWS_SECRET_ACCESS_KEY"
+  unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY
+  configured conf
+  sqlite3 "$DB_PATH" "INSERT INTO t VALUES ('two')"
+  sync_now conf "$DB_PATH"
+  end conf
+  "$LITESTREAM" restore -o back.db "$DB_PATH"
+  [[ "$(value_of back.db)" == one,two ]]
+  run grep -F "$SECRET" conf.err conf.out
+  [[ "$status" -eq 1 ]]
+  run "$LITESTREAM" restore -no-expand-env -o back2.db "$DB_PATH"
+  [[ "$status" -eq 6 ]]
+}
+
+@test "config: the Rails set-up, several databases, keys of each replica, a linked folder, a renamed file" {
+  need_s3
+  unset LITESTREAM_ACCESS_KEY_ID LITESTREAM_SECRET_ACCESS_KEY
+  mkdir -p application-name/releases/1 application-name/shared/storage
+  ln -s ../../shared/storage application-name/releases/1/storage
+  ln -s releases/1 application-name/current
+  local home="$PWD" name
+  {
+    echo "dbs:"
+    for name in production cable queue; do
+      cat <<EOF
+  - path: $home/application-name/current/storage/$name.sqlite3
+    replicas:
+      - url: s3://$LITESTREAM_TEST_S3_BUCKET/$$-rails/$name?endpoint=$LITESTREAM_TEST_S3_ENDPOINT
+        access-key-id: $LITESTREAM_TEST_S3_ACCESS_KEY_ID
+        secret-access-key: $LITESTREAM_TEST_S3_SECRET_ACCESS_KEY
+EOF
+    done
+  } >"$LITESTREAM_CONFIG"
+  for name in production cable queue; do
+    make_db "application-name/current/storage/$name.sqlite3" "$name"
+  done
+  configured rails
+  for name in production cable queue; do
+    sync_now rails "application-name/current/storage/$name.sqlite3"
+  done
+  end rails
+  cd application-name/current/storage
+  mv production.sqlite3 -- -deleted.sqlite3
+  rm -f production.sqlite3-*
+  "$LITESTREAM" restore production.sqlite3
+  [[ "$(value_of production.sqlite3)" == production ]]
+  # From the folder's real name, and from elsewhere.
+  rm cable.sqlite3
+  (cd "$home/application-name/shared/storage" && "$LITESTREAM" restore ./cable.sqlite3)
+  [[ "$(value_of cable.sqlite3)" == cable ]]
+  cd "$home"
+  rm application-name/shared/storage/queue.sqlite3
+  "$LITESTREAM" restore application-name/releases/1/storage/queue.sqlite3
+  [[ "$(value_of application-name/current/storage/queue.sqlite3)" == queue ]]
+  run "$LITESTREAM" restore production.sqlite3
+  [[ "$status" -eq 2 && "$output" == *"is not in $LITESTREAM_CONFIG, but $home/application-name/current/storage/production.sqlite3 is"* ]]
+  "$LITESTREAM" ltx -json "$home/application-name/current/storage/queue.sqlite3" | jq -e '.[0].min_txid == "0000000000000001"'
+}
+
+@test "config: Rails' and R2's files as they were written" {
+  cat >"$LITESTREAM_CONFIG" <<'EOF'
+# /etc/litestream.yml
+dbs:
+  - path: /home/deploy/application-name/current/storage/production.sqlite3
+    replicas:
+      - url: s3://bucket-name.litestream.region.digitaloceanspaces.com/production
+        access-key-id: xxxxxxxxxxxxxxxxxxxx
+        secret-access-key: xxxxxxxxx/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx
+EOF
+  run "$LITESTREAM" databases
+  [[ "$status" -eq 0 && "${lines[1]}" == "/home/deploy/application-name/current/storage/production.sqlite3"*"  s3" ]]
+  cat >"$LITESTREAM_CONFIG" <<'EOF'
+access-key-id: <your-r2-key>
+secret-access-key: <your-r2-secret>
+
+dbs:
+  - path: /var/lib/my-app/data.db
+    replicas:
+      - url: s3://my-bucket-name.r2.cloudflarestorage.com/backup
+EOF
+  # R2 has no such place: the account is missing, which is told instead of tried.
+  run "$LITESTREAM" replicate
+  [[ "$status" -eq 2 && "$output" == *"names no R2 account"* ]]
+  run "$LITESTREAM" restore -o data.db s3://my-bucket-name.r2.cloudflarestorage.com/backup
+  [[ "$status" -eq 2 && "$output" == *"LITESTREAM_R2_ACCOUNT_ID"* ]]
+}
+
+@test "config: R2's set-up against a server here, with restore -o by URL" {
+  need_s3
+  export AWS_ENDPOINT_URL_S3="$LITESTREAM_TEST_S3_ENDPOINT" db="$PWD/my-app/data.db"
+  local bucket="my-bucket-name-$$"
+  mkdir my-app
+  "$BATS_TEST_DIRNAME/../servers/s3.py" mb "$bucket"
+  cat >"$LITESTREAM_CONFIG" <<EOF
+access-key-id: $LITESTREAM_TEST_S3_ACCESS_KEY_ID
+secret-access-key: $LITESTREAM_TEST_S3_SECRET_ACCESS_KEY
+
+dbs:
+  - path: $db
+    replicas:
+      - url: s3://$bucket.r2.cloudflarestorage.com/backup
+EOF
+  make_db "$db" r2
+  configured r2
+  sync_now r2 "$db"
+  end r2
+  rm "$db"
+  "$LITESTREAM" restore -o "$db" "s3://$bucket.r2.cloudflarestorage.com/backup"
+  [[ "$(value_of "$db")" == r2 ]]
+}
+
+@test "config: what has no effect is told once, what is unknown is an error, secrets are warned of" {
+  cat >"$LITESTREAM_CONFIG" <<EOF
+logging: {level: info, type: json}
+dbs:
+  - path: $PWD/a.db
+    monitor-interval: 1s
+    replica: {path: $PWD/ra, access-key-id: AKIDAKID, secret-access-key: very-secret}
+  - path: b.db
+    monitor-interval: 1s
+    replica: {path: ./rb, retention: 72h}
+EOF
+  chmod 644 "$LITESTREAM_CONFIG"
+  make_db a.db a
+  make_db b.db b
+  configured r
+  sync_now r "$PWD/a.db"
+  sync_now r "$PWD/b.db"
+  end r
+  jq -e . r.err >/dev/null
+  [[ "$(jq -r 'select(.msg | contains("monitor-interval has no effect")) | .level' r.err)" == INFO ]]
+  jq -r .msg r.err | grep -q 'litestream.yml:4: .*(and 1 more line)'
+  [[ "$(jq -r 'select(.msg | contains("chmod 600")) | .level' r.err)" == WARN ]]
+  run grep -F very-secret r.err
+  [[ "$status" -eq 1 ]]
+  "$LITESTREAM" restore -o back.db b.db
+  [[ "$(value_of back.db)" == b ]]
+
+  chmod 600 "$LITESTREAM_CONFIG"
+  sed -i 's/retention: 72h/retension: 72h/' "$LITESTREAM_CONFIG"
+  run "$LITESTREAM" replicate
+  [[ "$status" -eq 2 && "$output" == *"$LITESTREAM_CONFIG:8: unknown key \"retension\" under a replica, did you mean \"retention\"?"* ]]
+  run "$LITESTREAM" restore -o x.db b.db
+  [[ "$status" -eq 2 ]]
+  run "$LITESTREAM" replicate -config none.yml
+  [[ "$status" -eq 2 && "$output" == *"there is no configuration file none.yml"* ]]
+  echo "dbs: []" >"$LITESTREAM_CONFIG"
+  run "$LITESTREAM" replicate
+  [[ "$status" -eq 2 && "$output" == *"no databases specified in configuration"* ]]
+  run "$LITESTREAM" replicate -config "$LITESTREAM_CONFIG" a.db "file://$PWD/ra"
+  [[ "$status" -eq 2 ]]
+  run "$LITESTREAM" restore -config "$LITESTREAM_CONFIG" -o x.db "file://$PWD/ra"
+  [[ "$status" -eq 2 && "$output" == *"URL and -config exclude each other"* ]]
+}
+
+@test "config: a missing database is restored before it is replicated, when the file says so" {
+  cat >"$LITESTREAM_CONFIG" <<EOF
+dbs:
+  - path: $db
+    restore-if-db-not-exists: true
+    replica: {path: $replica}
+EOF
+  make_db "$db" kept
+  configured one
+  sync_now one "$db"
+  end one
+  rm -rf "$db" "$PWD/.app.db-litestream"
+  configured two
+  [[ "$(value_of "$db")" == kept ]]
+  sqlite3 "$db" "INSERT INTO t VALUES ('more')"
+  sync_now two "$db"
+  end two
+  restore back.db "$url"
+  [[ "$(value_of back.db)" == kept,more ]]
+}
+
+found() { grep -q "$1: found in" r.err; }
+replicating() { grep -q "$1: replicating" r.err; }
+gone() { grep -q "$1: is gone" r.err; }
+
+@test "config: databases that come and go in a watched folder, restored by their path" {
+  mkdir -p tenants/eu
+  cat >"$LITESTREAM_CONFIG" <<EOF
+dbs:
+  - dir: $PWD/tenants
+    pattern: "*.db"
+    recursive: true
+    watch: true
+    replica: {url: "file://$PWD/replicas"}
+EOF
+  make_db tenants/one.db 1
+  echo "no database" >tenants/words.db
+  configured r
+  poll replicating "$PWD/tenants/one.db"
+  make_db tenants/eu/two.db 2
+  mkdir tenants/us
+  make_db tenants/us/three.db 3
+  make_db tenants/other.sqlite 4
+  poll replicating "$PWD/tenants/eu/two.db"
+  poll replicating "$PWD/tenants/us/three.db"
+  sync_now r "$PWD/tenants/us/three.db"
+  # An app that goes on with one of them while others come: nobody's locks are lost.
+  "$TOOLS/writer" -w 1 -n 200 -a "$PWD/ack" "$PWD/tenants/busy.db" >/dev/null
+  poll replicating "$PWD/tenants/busy.db"
+  [[ "$("$LITESTREAM" databases | wc -l)" -eq 5 ]]
+  rm tenants/one.db*
+  poll gone "$PWD/tenants/one.db"
+  end r
+  run grep -E 'other.sqlite|words.db' r.err
+  [[ "$status" -eq 1 ]]
+  [[ -d replicas/eu/two.db/ltx && -d replicas/us/three.db/ltx ]]
+  (cd tenants && "$LITESTREAM" restore one.db && "$LITESTREAM" restore -o ../two.db eu/two.db)
+  [[ "$(value_of tenants/one.db)" == 1 && "$(value_of two.db)" == 2 ]]
+  same_as_source tenants/busy.db "file://$PWD/replicas/busy.db" busy.db
+}
+
+beats() { [[ "$(grep -c 'GET /beat' web.err)" -ge "$1" ]]; }
+
+@test "config: the heartbeat beats while all is replicated, and only then" {
+  spawn web python3 -u -m http.server --bind 127.0.0.1 0
+  poll grep -q 'port [0-9]' web.out
+  local port
+  port="$(sed -n 's/.* port \([0-9]*\) .*/\1/p' web.out)"
+  mkdir web
+  cat >"$LITESTREAM_CONFIG" <<EOF
+heartbeat-url: http://127.0.0.1:$port/beat?token=very-secret
+shutdown-sync-timeout: 100ms
+dbs:
+  - path: $db
+    replicas:
+      - path: $replica
+      - url: s3://nowhere/x?endpoint=http://127.0.0.1:1
+        access-key-id: k
+        secret-access-key: s
+EOF
+  make_db "$db" x
+  configured r
+  sync_now r "$db"
+  # Longer than the first look takes: a second replica that is never well keeps it silent.
+  sleep 3
+  run beats 1
+  [[ "$status" -ne 0 ]]
+  end r
+  sed -i '/url: s3/,$d' "$LITESTREAM_CONFIG"
+  configured q
+  poll beats 1
+  end q
+  run grep -F very-secret r.err q.err
+  [[ "$status" -eq 1 ]]
+  kill "$(pid_of web)"
+  finish web || true
+}
