@@ -176,10 +176,33 @@ static void test_long_secrets_and_a_full_table(void **state)
 	free(token);
 }
 
+/* One JSON object a line, whatever is in the text. */
+static void test_json(void **state)
+{
+	(void)state;
+	log_add_secret("open sesame");
+	log_set_json(true);
+	log_warn("a \"word\", a \\ and\na line, %s", "open sesame");
+	const char *line = logged();
+	log_set_json(false);
+	assert_int_equal(strncmp(line, "{\"time\":\"2", 10), 0);
+	assert_non_null(
+		strstr(line, "\"level\":\"WARN\",\"msg\":\"a \\\"word\\\", a \\\\ and a line, ***\"}\n"));
+	char many[4000];
+	memset(many, '"', sizeof(many) - 1);
+	many[sizeof(many) - 1] = '\0';
+	log_set_json(true);
+	log_info("%s", many);
+	line = logged();
+	log_set_json(false);
+	assert_string_equal(line + strlen(line) - 5, "\\\"\"}\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_line),
+		cmocka_unit_test(test_json),
 		cmocka_unit_test(test_levels),
 		cmocka_unit_test(test_one_event_is_one_line),
 		cmocka_unit_test(test_errno_is_left_alone),

@@ -340,6 +340,16 @@ static void options_and_environment_fill_in(void **state)
 	assert_int_equal(parse("s3://bucket/p?endpoint=https://h.example&region=r", &o, &t), ERR_OK);
 	assert_string_equal(t.host, "h.example");
 	assert_string_equal(t.region, "r");
+	o = (struct store_options){.concurrency = 3,
+		.storage_class = "STANDARD_IA",
+		.sse_kms_key_id = "k1",
+		.sse_customer_key = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="};
+	assert_int_equal(parse("s3://bucket/p?storage-class=GLACIER", &o, &t), ERR_OK);
+	assert_int_equal(t.concurrency, 3);
+	assert_string_equal(t.storage_class, "GLACIER");
+	assert_string_equal(t.kms_key_id, "k1");
+	assert_string_equal(t.sse_key, o.sse_customer_key);
+	assert_string_equal(t.sse_algorithm, "AES256");
 	o = (struct store_options){0};
 	setenv("AWS_REGION", "eu-north-1", 1);
 	assert_int_equal(parse("s3://bucket/p", &o, &t), ERR_OK);
