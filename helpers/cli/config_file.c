@@ -78,20 +78,29 @@ void config_file_tell(const struct config *c)
 			c->file, c->file);
 }
 
+/* In any case; true when it is a level. */
+static bool parse_level(const char *text, enum log_level *level)
+{
+	static const char *const names[] = {"trace", "debug", "info", "warn", "error"};
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcasecmp(text, names[i]) == 0)
+			return log_parse_level(names[i], level) == 0;
+	return false;
+}
+
 int config_file_log(struct args *a, const struct config *c, struct err *e)
 {
+	enum log_level level = LOG_INFO;
+	const char *flag = args_string(a, "log-level", NULL);
 	const char *from_env = getenv("LOG_LEVEL");
-	const char *text = from_env && *from_env ? from_env : c && c->log_level ? c->log_level : "info";
-	enum log_level level;
-	text = args_string(a, "log-level", text);
-	char lower[16];
-	size_t n = strnlen(text, sizeof(lower) - 1);
-	for (size_t i = 0; i < n; i++)
-		lower[i] = (char)(text[i] >= 'A' && text[i] <= 'Z' ? text[i] + 32 : text[i]);
-	lower[n] = '\0';
-	if (log_parse_level(lower, &level))
-		return args_usage(a, e, NULL, "%s is trace, debug, info, warn or error, not \"%.40s\"",
-			args_given(a, "log-level") ? "-log-level" : "$LOG_LEVEL", text);
+	if (c && c->log_level)
+		parse_level(c->log_level, &level);
+	/* That variable is many programs': what we don't understand was said to another one. */
+	if (from_env)
+		parse_level(from_env, &level);
+	if (flag && !parse_level(flag, &level))
+		return args_usage(
+			a, e, NULL, "-log-level is trace, debug, info, warn or error, not \"%s\"", flag);
 	log_set_level(level);
 	log_set_json(c && c->log_json);
 	return ERR_OK;

@@ -27,7 +27,8 @@ int config_file_need(struct args *a, struct config *c, struct err *e);
 /* Says in the log what has no effect, and whether everybody can read its secrets. */
 void config_file_tell(const struct config *c);
 
-/* The log as the file, $LOG_LEVEL and -log-level want it. ERR_USAGE. */
+/* The log as the file (NULL: there is none), $LOG_LEVEL and -log-level want it, each coming before
+ * the one named before it. ERR_USAGE. */
 int config_file_log(struct args *a, const struct config *c, struct err *e);
 
 /* What a store needs from a replica's settings; strings are borrowed from it and from `key`, which

@@ -103,25 +103,33 @@ static int list_one(
 	return ERR_OK;
 }
 
-static struct one *find_one(const struct configured *g, size_t folder, const char *relative)
-{
-	for (size_t i = 0; i < g->count; i++) {
-		struct one *o = g->list[i];
-		if (o->relative && o->folder == folder && strcmp(o->relative, relative) == 0)
-			return o;
-	}
-	return NULL;
-}
-
 /* ---- folders ---- */
 
+static bool is_same_file(const char *path, const struct stat *st)
+{
+	struct stat other;
+	return stat(path, &other) == 0 && other.st_ino == st->st_ino && other.st_dev == st->st_dev;
+}
+
+/*
+ * Also what the configuration names by itself or finds in another folder, by whatever path: a
+ * database that this process has open must not be opened by a scan.
+ */
 static bool is_known(void *ctx, const char *relative)
 {
 	struct configured *g = ctx;
-	struct one *o = find_one(g, g->scanning, relative);
-	if (o)
-		o->seen = true;
-	return o != NULL;
+	struct stat st;
+	for (size_t i = 0; i < g->count; i++) {
+		struct one *o = g->list[i];
+		if (o->relative && o->folder == g->scanning && strcmp(o->relative, relative) == 0)
+			return o->seen = true;
+	}
+	char *path = fs_join(g->config->databases[g->scanning].dir, relative);
+	bool known = !path || stat(path, &st) != 0;
+	for (size_t i = 0; !known && i < g->count; i++)
+		known = is_same_file(g->list[i]->wanted.path, &st);
+	free(path);
+	return known;
 }
 
 static int take_found(void *ctx, const char *relative, struct err *e)

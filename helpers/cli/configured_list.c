@@ -7,8 +7,10 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 struct listing {
+	const struct config *config;
 	const struct config_database *db;
 	json_t *all; /* NULL: a table */
 };
@@ -35,11 +37,20 @@ static int put_one(struct listing *l, const char *path, struct err *e)
 														  : err_nomem(e, "listing databases");
 }
 
-static bool none_known(void *ctx, const char *relative)
+/* One that has an item of its own is listed there. */
+static bool has_own(void *ctx, const char *relative)
 {
-	(void)ctx;
-	(void)relative;
-	return false;
+	const struct listing *l = ctx;
+	struct stat st, own;
+	char *path = fs_join(l->db->dir, relative);
+	bool known = !path || stat(path, &st) != 0;
+	free(path);
+	for (size_t i = 0; !known && i < l->config->n_databases; i++) {
+		const char *other = l->config->databases[i].path;
+		known =
+			other && stat(other, &own) == 0 && own.st_ino == st.st_ino && own.st_dev == st.st_dev;
+	}
+	return known;
 }
 
 static int put_found(void *ctx, const char *relative, struct err *e)
@@ -56,7 +67,7 @@ static int put_folder(struct listing *l, struct err *e)
 	struct matching m = {.dir = l->db->dir,
 		.pattern = l->db->pattern,
 		.recursive = l->db->recursive,
-		.known = none_known,
+		.known = has_own,
 		.found = put_found,
 		.ctx = l,
 		.watch_fd = -1};
@@ -70,7 +81,7 @@ static int put_all(const struct config *c, json_t *all, struct err *e)
 	if (!all)
 		printf("%-40s  %s\n", "path", "replica");
 	for (size_t i = 0; !rc && i < c->n_databases; i++) {
-		struct listing l = {&c->databases[i], all};
+		struct listing l = {c, &c->databases[i], all};
 		rc = l.db->path ? put_one(&l, l.db->path, e) : put_folder(&l, e);
 	}
 	if (!rc && all && json_dumpf(all, stdout, JSON_INDENT(2)) == 0)

@@ -7,6 +7,7 @@
 #include "cli/replicas.h"
 #include "cli/replicate.h"
 #include "cli/wanted.h"
+#include "conf/inplace.h"
 #include "conf/state.h"
 #include "daemon/heartbeat.h"
 #include "daemon/inspect.h"
@@ -411,6 +412,16 @@ static int check_words(struct args *a, const struct config *c, struct err *e)
 	return ERR_OK;
 }
 
+/* What a restore that was interrupted left is put right by one process, before there are several.
+ */
+static void recover_all(const struct config *c)
+{
+	struct err e;
+	for (size_t i = 0; i < c->n_databases; i++)
+		if (c->databases[i].path && inplace_recover(c->databases[i].path, false, &e))
+			log_error("%s: %s", c->databases[i].path, e.text);
+}
+
 static int run_configured(struct args *a, struct err *e)
 {
 	struct config c;
@@ -429,6 +440,8 @@ static int run_configured(struct args *a, struct err *e)
 		rc = heartbeat_notes_new(&r.notes, n, e);
 	if (!rc) {
 		config_file_tell(&c);
+		if (n > 1)
+			recover_all(&c);
 		rc = n == 1 ? run_one(&r, 0, e) : replicas_run(n, run_one, &r, e);
 	}
 	heartbeat_notes_free(r.notes);

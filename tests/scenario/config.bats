@@ -244,7 +244,10 @@ dbs:
     recursive: true
     watch: true
     replica: {url: "file://$PWD/replicas"}
+  - path: $PWD/tenants/own.db
+    replica: {path: "$PWD/own"}
 EOF
+  make_db tenants/own.db own
   make_db tenants/one.db 1
   echo "no database" >tenants/words.db
   configured r
@@ -259,13 +262,13 @@ EOF
   # An app that goes on with one of them while others come: nobody's locks are lost.
   "$TOOLS/writer" -w 1 -n 200 -a "$PWD/ack" "$PWD/tenants/busy.db" >/dev/null
   poll replicating "$PWD/tenants/busy.db"
-  [[ "$("$LITESTREAM" databases | wc -l)" -eq 5 ]]
+  [[ "$("$LITESTREAM" databases | wc -l)" -eq 6 ]]
   rm tenants/one.db*
   poll gone "$PWD/tenants/one.db"
   end r
-  run grep -E 'other.sqlite|words.db' r.err
+  run grep -E 'other.sqlite|words.db|own.db: found' r.err
   [[ "$status" -eq 1 ]]
-  [[ -d replicas/eu/two.db/ltx && -d replicas/us/three.db/ltx ]]
+  [[ ! -e replicas/own.db && -d own/ltx && -d replicas/eu/two.db/ltx && -d replicas/us/three.db/ltx ]]
   (cd tenants && "$LITESTREAM" restore one.db && "$LITESTREAM" restore -o ../two.db eu/two.db)
   [[ "$(value_of tenants/one.db)" == 1 && "$(value_of two.db)" == 2 ]]
   same_as_source tenants/busy.db "file://$PWD/replicas/busy.db" busy.db

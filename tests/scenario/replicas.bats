@@ -68,7 +68,11 @@ children() { pgrep -P "$(pid_of r)"; }
 }
 
 no_children_of() { ! kill -0 "$1" 2>/dev/null && ! kill -0 "$2" 2>/dev/null; }
-two_new_children() { [[ "$(children | wc -l)" -eq 2 && -z "$(children | grep -x "$1")" ]]; }
+two_new_children() {
+  local now
+  now="$(children)"
+  [[ "$(wc -l <<<"$now")" -eq 2 ]] && ! grep -qx "$1" <<<"$now"
+}
 
 @test "replicas: kill -9 of one process, and of all, under load" {
   "$TOOLS/writer" -w 1 -n 1 -a ack "$db" >/dev/null
