@@ -82,18 +82,6 @@ static int scan(struct folders *f, size_t folder, struct err *e)
 	return rc;
 }
 
-static bool is_companion(const char *name)
-{
-	static const char *const ends[] = {"-wal", "-shm", "-journal", "-litestream"};
-	size_t n = strlen(name);
-	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
-		size_t m = strlen(ends[i]);
-		if (n > m && strcmp(name + n - m, ends[i]) == 0)
-			return true;
-	}
-	return false;
-}
-
 /* Which folder it was doesn't matter: a scan costs little. What apps do with -wal and -shm all day
  * is no news. */
 static void on_events(void *ctx)
@@ -107,7 +95,8 @@ static void on_events(void *ctx)
 			break;
 		for (char *p = buffer; p < buffer + n;) {
 			const struct inotify_event *ev = (const struct inotify_event *)p;
-			news = news || (ev->mask & IN_Q_OVERFLOW) || (ev->len && !is_companion(ev->name));
+			news =
+				news || (ev->mask & IN_Q_OVERFLOW) || (ev->len && !matching_is_companion(ev->name));
 			p += sizeof(*ev) + ev->len;
 		}
 	}

@@ -2,6 +2,7 @@
 
 #include "base/fs.h"
 #include "format/dbheader.h"
+#include "source/matching.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -25,16 +26,9 @@ static void note_unreadable(struct find *f, const char *dir, const char *name)
 			*name ? "/" : "", name);
 }
 
-static bool ends_with(const char *name, const char *end)
-{
-	size_t n = strlen(name), m = strlen(end);
-	return n > m && strcmp(name + n - m, end) == 0;
-}
-
 static bool is_passed_over(const char *name)
 {
-	return name[0] == '.' || ends_with(name, "-wal") || ends_with(name, "-shm") ||
-		   ends_with(name, "-journal") || strstr(name, ".before-");
+	return name[0] == '.' || matching_is_companion(name);
 }
 
 /* The header, if the file has one; -1 with errno. Another one may have taken the name since it was

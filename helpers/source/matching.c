@@ -21,8 +21,7 @@ static bool ends_with(const char *name, const char *end)
 	return n > m && strcmp(name + n - m, end) == 0;
 }
 
-/* What belongs to a database of that name, or was one before a restore. */
-static bool is_companion(const char *name)
+bool matching_is_companion(const char *name)
 {
 	return ends_with(name, "-wal") || ends_with(name, "-shm") || ends_with(name, "-journal") ||
 		   strstr(name, ".before-");
@@ -44,7 +43,7 @@ static bool is_database(int dir_fd, const char *name)
 static int look_at_file(struct matching *m, int dir_fd, const char *name, const char *relative,
 	const struct stat *st, struct err *e)
 {
-	if (fnmatch(m->pattern, name, FNM_PERIOD) != 0 || is_companion(name) ||
+	if (fnmatch(m->pattern, name, FNM_PERIOD) != 0 || matching_is_companion(name) ||
 		m->known(m->ctx, relative))
 		return ERR_OK;
 	if (st->st_size < DB_HEADER_SIZE) {

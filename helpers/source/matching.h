@@ -34,6 +34,10 @@ struct matching {
 	bool cut;         /* there is more than MATCHING_ENTRIES or deeper */
 };
 
+/* Does the name say that the file belongs to a database (-wal, -shm, -journal), or was one before a
+ * restore (NAME.before-TIME)? */
+bool matching_is_companion(const char *name);
+
 /* Goes through the folder once. ERR_NOT_FOUND when it isn't there, ERR_DENIED, ERR_IO, ERR_NOMEM,
  * or what `found` returned. */
 int matching_scan(struct matching *m, struct err *e);
