@@ -67,9 +67,9 @@ struct config {
 	struct config_settings settings;
 	struct config_database *databases;
 	size_t n_databases;
-	const char *addr, *exec, *heartbeat_url; /* NULL = none */
-	int64_t heartbeat_interval_ms;           /* at least a minute, default 5 */
-	int64_t shutdown_timeout_ms;             /* default 30 s */
+	const char *heartbeat_url;     /* NULL = none */
+	int64_t heartbeat_interval_ms; /* at least a minute, default 5 */
+	int64_t shutdown_timeout_ms;   /* default 30 s */
 	bool socket_enabled;
 	const char *socket_path;
 	const char *log_level; /* a level's name; NULL = not said */

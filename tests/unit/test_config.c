@@ -85,7 +85,6 @@ static void put_database(const struct config_database *d)
 static void put_all(void)
 {
 	buf_reset(&dump);
-	put("addr", c.addr);
 	put("heartbeat-url", c.heartbeat_url);
 	put_number("heartbeat-interval", c.heartbeat_interval_ms);
 	put_number("shutdown", c.shutdown_timeout_ms);
