@@ -71,6 +71,14 @@ static void ship_one(struct bed *b, struct ship *s, uint64_t txid)
 	assert_int_equal(ship_max_txid(b->url), txid);
 }
 
+/* Ten rows, others for each TXID. */
+static void change_some(const char *db, uint64_t txid)
+{
+	char sql[100];
+	snprintf(sql, sizeof(sql), "UPDATE t SET b = randomblob(400) WHERE a %% 200 = %" PRIu64, txid);
+	app_sql(db, sql);
+}
+
 /* TXID 1 is large; then small changes, a table that comes and goes (VACUUM cuts the file), growth.
  */
 static void make_history(struct bed *b)
@@ -88,7 +96,7 @@ static void make_history(struct bed *b)
 		else if (t == 14)
 			app_sql(b->db, "CREATE TABLE late AS SELECT a, randomblob(400) AS c FROM t LIMIT 500");
 		else
-			app_sql(b->db, "UPDATE t SET b = randomblob(400) WHERE a % 200 = abs(random()) % 200");
+			change_some(b->db, t);
 		ship_one(b, &s, t);
 	}
 	ship_close(&s);
