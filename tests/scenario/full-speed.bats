@@ -109,7 +109,7 @@ full_speed() {
 # acknowledgements that are durable before it goes on. Without that last a writer hardly lets the write lock go, and
 # no replicator can make TRUNCATE quicker than SQLite is by itself (docs/PERFORMANCE.md).
 @test "an app's own TRUNCATE in between its commits, two writers at full speed" {
-  seconds=$((seconds / 2))
+  [[ -n "$FULL" ]] || seconds=$((seconds / 2))
   replicate ship "$db" "file://$BATS_TEST_TMPDIR/replica"
   sync_now ship "$db"
   spawn writer1 "$TOOLS/writer" -w 1 -d -c 0 -k 50 -t "$seconds" -a ack1 "$db"
