@@ -7,7 +7,7 @@ set -o pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 BUILD="${BUILD:-build}"
 LOGS="$BUILD/valgrind"
-WORK="$(mktemp -d "${TMPDIR:-/tmp}/ls-valgrind.XXXXXX")" || exit 1
+WORK="$(mktemp -d)" || exit 1
 trap 'rm -rf "$WORK"' EXIT
 export TMPDIR="$WORK"
 unset "${!LITESTREAM_@}" "${!AWS_@}"
