@@ -18,6 +18,13 @@ void buf_free(struct buf *b)
 	*b = (struct buf){.max = b->max};
 }
 
+void buf_wipe(struct buf *b)
+{
+	if (b->data)
+		explicit_bzero(b->data, b->cap);
+	buf_free(b);
+}
+
 void buf_reset(struct buf *b)
 {
 	b->len = 0;

@@ -14,6 +14,7 @@ struct buf {
 
 void buf_init(struct buf *b, size_t max);
 void buf_free(struct buf *b);  /* may be called twice */
+void buf_wipe(struct buf *b);  /* overwrites what is in it, then frees it: for secrets */
 void buf_reset(struct buf *b); /* len = 0, memory kept */
 
 /* Each returns ERR_OK, ERR_FULL when it would pass max, or ERR_NOMEM; the content is then as it

@@ -31,9 +31,7 @@ static int load(struct args *a, const char *file, struct config *c, struct err *
 			TREE_TEXT_MAX);
 	if (!rc)
 		rc = config_read(c, file, buf_str(&text), text.len, !args_bool(a, "no-expand-env"), e);
-	if (text.data)
-		explicit_bzero(text.data, text.len);
-	buf_free(&text);
+	buf_wipe(&text);
 	return rc;
 }
 
@@ -118,7 +116,7 @@ static int read_key(const char *path, char key[CONFIG_KEY_SIZE], struct err *e)
 	if (!rc)
 		snprintf(
 			key, CONFIG_KEY_SIZE, "%.*s", (int)strcspn(buf_str(&text), "\r\n "), buf_str(&text));
-	buf_free(&text);
+	buf_wipe(&text);
 	return rc;
 }
 

@@ -99,9 +99,7 @@ static int expand_scalar(struct walk *w, struct tree_node *node)
 		rc = ERR_NOMEM;
 	if (rc == ERR_NOMEM)
 		err_nomem(w->e, "reading a configuration");
-	if (out.data)
-		explicit_bzero(out.data, out.len);
-	buf_free(&out);
+	buf_wipe(&out);
 	return rc;
 }
 

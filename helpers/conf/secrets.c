@@ -58,9 +58,7 @@ static int read_scope(
 		rc = trusted_read_file(dir, name, owner, &text, e);
 	if (rc == ERR_OK)
 		rc = secrets_parse(out, text.data, text.len, name, e);
-	if (text.data)
-		explicit_bzero(text.data, text.cap);
-	buf_free(&text);
+	buf_wipe(&text);
 	return rc;
 }
 

@@ -141,8 +141,6 @@ int orders_digest(struct supervisor *s, struct child *c, uint8_t out[32], struct
 	if (rc == ERR_OK && digest_sha256(text.data, text.len, out) != 0)
 		rc = err_set(e, ERR_FAIL, "cannot hash the configuration of %s", c->app);
 	json_decref(config);
-	if (text.data)
-		explicit_bzero(text.data, text.cap);
-	buf_free(&text);
+	buf_wipe(&text);
 	return rc;
 }

@@ -220,9 +220,7 @@ static int container_header(char *out, size_t size, struct err *e)
 			rc = err_set(e, ERR_USAGE, "the token of %s can't be one",
 				file ? file : "AWS_CONTAINER_AUTHORIZATION_TOKEN");
 	}
-	if (text.data)
-		explicit_bzero(text.data, text.cap);
-	buf_free(&text);
+	buf_wipe(&text);
 	return rc;
 }
 

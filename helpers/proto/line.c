@@ -24,20 +24,13 @@ void channel_init(struct channel *c, int fd)
 		fcntl(fd, F_SETFL, flags | O_NONBLOCK);
 }
 
-static void wipe_buf(struct buf *b)
-{
-	if (b->data)
-		explicit_bzero(b->data, b->cap);
-	buf_free(b);
-}
-
 void channel_close(struct channel *c)
 {
 	fs_close(c->fd);
 	c->fd = -1;
 	c->eof = true;
-	wipe_buf(&c->in);
-	wipe_buf(&c->out);
+	buf_wipe(&c->in);
+	buf_wipe(&c->out);
 	c->in_used = 0;
 }
 
