@@ -26,6 +26,7 @@
  * moves, ends it with 1.
  */
 #include "lib/noted.h"
+#include "lib/number.h"
 #include "lib/pausevfs.h"
 #include "lib/sealed.h"
 
@@ -43,10 +44,9 @@
 enum noted { ACKED, COMMITS, ROLLED_BACK, BUSY, DEATHS, VACUUMS, CHECKPOINTS, READS, NOTED };
 
 struct app {
-	int64_t id, turns, rate, timeout_ms, page_size;
+	int64_t id, seed, turns, rate, timeout_ms, page_size;
 	const char *synchronous, *autocheckpoint, *db_path, *noted_path;
 	const struct habit *habit;
-	uint64_t seed;
 	struct chance chance;
 	sqlite3 *db;
 	sqlite3_stmt *insert;
@@ -379,34 +379,22 @@ static void usage(void)
 	exit(2);
 }
 
-static int64_t number(const char *text)
-{
-	char *end;
-	int64_t n = strtoll(text, &end, 10);
-	if (end == text || *end || n < 0)
-		usage();
-	return n;
-}
-
 static void options(struct app *a, int argc, char **argv)
 {
 	for (int c; (c = getopt(argc, argv, "w:S:n:r:T:p:y:c:a:")) != -1;) {
 		int64_t *numbers['z'] = {['w'] = &a->id,
+			['S'] = &a->seed,
 			['n'] = &a->turns,
 			['r'] = &a->rate,
 			['T'] = &a->timeout_ms,
 			['p'] = &a->page_size};
-		if (c == 'S')
-			a->seed = (uint64_t)number(optarg);
-		else if (c == 'y')
+		if (c == 'y')
 			a->synchronous = optarg;
 		else if (c == 'c')
 			a->autocheckpoint = optarg;
 		else if (c == 'a')
 			a->noted_path = optarg;
-		else if (c < 'z' && numbers[c])
-			*numbers[c] = number(optarg);
-		else
+		else if (c >= 'z' || !numbers[c] || !number_take(numbers[c], optarg))
 			usage();
 	}
 	if (optind != argc - 2 || a->rate < 1)
@@ -427,7 +415,7 @@ static void begin(struct app *a)
 		perror(a->noted_path);
 		exit(1);
 	}
-	a->chance = chance_of(a->seed, (uint64_t)a->id);
+	a->chance = chance_of((uint64_t)a->seed, (uint64_t)a->id);
 	if (a->habit->turn == dying) {
 		the_dying = a;
 		a->lives = 3 + chance_below(&a->chance, 30);

@@ -27,6 +27,7 @@
  */
 #include "lib/chance.h"
 #include "lib/noted.h"
+#include "lib/number.h"
 #include "lib/pausevfs.h"
 #include "lib/truncate.h"
 
@@ -42,10 +43,9 @@
 #include "lib/old_sqlite.h"
 
 struct writer {
-	int64_t id, commits, seconds, rate, batch, size, timeout_ms, truncate_ms, die_at;
+	int64_t id, commits, seconds, rate, batch, size, timeout_ms, truncate_ms, die_at, seed;
 	const char *synchronous, *autocheckpoint, *ack_path, *db_path;
 	bool durable_acks;
-	uint64_t seed;
 	struct chance chance;
 	sqlite3 *db;
 	sqlite3_stmt *insert, *begin, *commit;
@@ -230,19 +230,11 @@ static void usage(void)
 	exit(2);
 }
 
-static int64_t number(const char *text)
-{
-	char *end;
-	int64_t n = strtoll(text, &end, 10);
-	if (end == text || *end || n < 0)
-		usage();
-	return n;
-}
-
 static void options(struct writer *w, int argc, char **argv)
 {
 	for (int c; (c = getopt(argc, argv, "w:n:t:r:b:s:S:T:y:c:k:a:dx:")) != -1;) {
 		int64_t *numbers['z'] = {['w'] = &w->id,
+			['S'] = &w->seed,
 			['n'] = &w->commits,
 			['t'] = &w->seconds,
 			['r'] = &w->rate,
@@ -251,9 +243,7 @@ static void options(struct writer *w, int argc, char **argv)
 			['T'] = &w->timeout_ms,
 			['k'] = &w->truncate_ms,
 			['x'] = &w->die_at};
-		if (c == 'S')
-			w->seed = (uint64_t)number(optarg);
-		else if (c == 'y')
+		if (c == 'y')
 			w->synchronous = optarg;
 		else if (c == 'c')
 			w->autocheckpoint = optarg;
@@ -261,9 +251,7 @@ static void options(struct writer *w, int argc, char **argv)
 			w->ack_path = optarg;
 		else if (c == 'd')
 			w->durable_acks = true;
-		else if (c < 'z' && numbers[c])
-			*numbers[c] = number(optarg);
-		else
+		else if (c >= 'z' || !numbers[c] || !number_take(numbers[c], optarg))
 			usage();
 	}
 	if (optind != argc - 1 || w->batch < 1 || (w->durable_acks && !w->ack_path))
@@ -276,7 +264,7 @@ int main(int argc, char **argv)
 	struct writer w = {.id = 1, .batch = 1, .size = 100, .timeout_ms = 5000, .seed = 1};
 	w.synchronous = "NORMAL";
 	options(&w, argc, argv);
-	w.chance = chance_of(w.seed, (uint64_t)w.id);
+	w.chance = chance_of((uint64_t)w.seed, (uint64_t)w.id);
 	w.body = malloc((size_t)w.size + 8);
 	if (!w.body)
 		die(&w, "out of memory");
