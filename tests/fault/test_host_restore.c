@@ -198,19 +198,9 @@ static void test_an_old_backup(void **state)
 {
 	(void)state;
 	struct job j;
-	struct v3_bed app;
 	open_job(&j, false);
 	char *dir = tmpdir_new();
-	v3_bed_open(&app, j.bed.store, dir, 512);
-	v3_bed_snapshot(&app);
-	v3_bed_sql(&app, "INSERT INTO t(b) VALUES (randomblob(9000))");
-	v3_bed_ship(&app);
-	v3_bed_restart(&app);
-	v3_bed_sql(&app, "UPDATE t SET b = randomblob(3000)");
-	v3_bed_ship(&app);
-	v3_bed_settle(&app);
-	j.expected = v3_slurp(app.reference, &j.n_expected);
-	v3_bed_close(&app);
+	j.expected = v3_build_two_wals(j.bed.store, dir, &j.n_expected);
 	sweep_all(&j, 8);
 	interrupted(&j);
 	free(j.expected);

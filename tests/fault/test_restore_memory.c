@@ -117,23 +117,6 @@ static void test_every_allocation_fails(void **state)
 	bed_close(&b);
 }
 
-/* A database in two WALs, one transaction larger than the memory that there is for frames. */
-static uint8_t *replicate_old(struct bed *b, const char *dir, size_t *n)
-{
-	struct v3_bed app;
-	v3_bed_open(&app, b->store, dir, 512);
-	v3_bed_snapshot(&app);
-	v3_bed_sql(&app, "INSERT INTO t(b) VALUES (randomblob(9000))");
-	v3_bed_ship(&app);
-	v3_bed_restart(&app);
-	v3_bed_sql(&app, "UPDATE t SET b = randomblob(3000)");
-	v3_bed_ship(&app);
-	v3_bed_settle(&app);
-	uint8_t *expected = v3_slurp(app.reference, n);
-	v3_bed_close(&app);
-	return expected;
-}
-
 static void sweep_old(struct bed *b, const uint8_t *expected, size_t n)
 {
 	struct restore_options o = {.output = b->db};
@@ -165,8 +148,8 @@ static void test_with_old_backups(void **state)
 	size_t n, room = v3_apply_bytes;
 	bed_open(&b, NULL, 1024, true);
 	char *dir = tmpdir_new();
-	uint8_t *expected = replicate_old(&b, dir, &n);
-	v3_apply_bytes = 3000;
+	uint8_t *expected = v3_build_two_wals(b.store, dir, &n);
+	v3_apply_bytes = 3000; /* less than the larger transaction */
 	sweep_old(&b, expected, n);
 	begin_for_ever(&b, true);
 	sweep_old(&b, expected, n);

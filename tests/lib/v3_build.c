@@ -182,3 +182,19 @@ void v3_bed_restart(struct v3_bed *b)
 	b->at.index++;
 	b->at.offset = 0;
 }
+
+uint8_t *v3_build_two_wals(struct store *s, const char *dir, size_t *n)
+{
+	struct v3_bed app;
+	v3_bed_open(&app, s, dir, 512);
+	v3_bed_snapshot(&app);
+	v3_bed_sql(&app, "INSERT INTO t(b) VALUES (randomblob(9000))");
+	v3_bed_ship(&app);
+	v3_bed_restart(&app);
+	v3_bed_sql(&app, "UPDATE t SET b = randomblob(3000)");
+	v3_bed_ship(&app);
+	v3_bed_settle(&app);
+	uint8_t *expected = v3_slurp(app.reference, n);
+	v3_bed_close(&app);
+	return expected;
+}

@@ -54,4 +54,8 @@ void v3_bed_restart(struct v3_bed *b);
 /* The reference gets the WAL that is not over. */
 void v3_bed_settle(struct v3_bed *b);
 
+/* A replica of an app that wrote two WALs, with pages of 512 bytes, the second one a transaction of
+ * a few KB; its database was made in `dir`. What it restores to (free), of n bytes. */
+uint8_t *v3_build_two_wals(struct store *s, const char *dir, size_t *n);
+
 #endif
