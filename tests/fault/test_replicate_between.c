@@ -257,9 +257,27 @@ static void copy_over(struct bed *b)
 	assert_int_equal(system(command), 0);
 }
 
-/* Stops with something staged, so that the -wal stays and the position in it is right. */
+static void add_rows(struct bed *b)
+{
+	app_sql(b->db, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 900)"
+				   "INSERT INTO t(b) SELECT randomblob(400) FROM n");
+}
+
+/* Two states of some size are shipped. */
+static void ship_two(struct bed *b)
+{
+	add_rows(b);
+	start(b);
+	check_same(b);
+	app_sql(b->db, "UPDATE t SET b = 2 WHERE a = 1");
+	check_same(b);
+}
+
+/* And then it stops with something staged: the -wal stays, and the position in it is right. */
 static void stop_amid(struct bed *b)
 {
+	b->cfg.sync_interval_ms = 3600000;
+	ship_two(b);
 	app_sql(b->db, "UPDATE t SET b = 1 WHERE a = 1");
 	ship_for(&b->s, 20);
 	assert_int_equal(ship_status(&b->s).txid, 2);
@@ -272,13 +290,6 @@ static void stop_amid(struct bed *b)
 static void test_copied_over_at_a_good_position(void **state)
 {
 	struct bed *b = *state;
-	app_sql(b->db, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 900)"
-				   "INSERT INTO t(b) SELECT randomblob(400) FROM n");
-	b->cfg.sync_interval_ms = 3600000;
-	start(b);
-	check_same(b);
-	app_sql(b->db, "UPDATE t SET b = 2 WHERE a = 1");
-	check_same(b);
 	stop_amid(b);
 	copy_over(b);
 	for (int life = 0; life < 2; life++) {
@@ -301,8 +312,7 @@ static void test_rewritten_beside_a_full_staging(void **state)
 	struct bed *b = *state;
 	struct store_fault down = {
 		.op = STORE_OP_ANY, .action = STORE_FAULT_FAIL, .code = ERR_UNREACHABLE};
-	app_sql(b->db, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 900)"
-				   "INSERT INTO t(b) SELECT randomblob(400) FROM n");
+	add_rows(b);
 	b->cfg.staging_max = 100000;
 	start(b);
 	check_same(b);
@@ -331,13 +341,6 @@ static void rewrite(struct bed *b)
 static void test_rewritten_while_nobody_looked(void **state)
 {
 	struct bed *b = *state;
-	app_sql(b->db, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 900)"
-				   "INSERT INTO t(b) SELECT randomblob(400) FROM n");
-	b->cfg.sync_interval_ms = 3600000;
-	start(b);
-	check_same(b);
-	app_sql(b->db, "UPDATE t SET b = 2 WHERE a = 1");
-	check_same(b);
 	stop_amid(b);
 	rewrite(b);
 	start(b);
@@ -362,12 +365,7 @@ static void stop_without_store(struct bed *b)
 static void test_rewritten_after_a_resend(void **state)
 {
 	struct bed *b = *state;
-	app_sql(b->db, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 900)"
-				   "INSERT INTO t(b) SELECT randomblob(400) FROM n");
-	start(b);
-	check_same(b);
-	app_sql(b->db, "UPDATE t SET b = 2 WHERE a = 1");
-	check_same(b);
+	ship_two(b);
 	stop_without_store(b);
 	start(b);
 	check_same(b);
