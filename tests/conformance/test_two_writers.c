@@ -69,10 +69,7 @@ static void second_is_told_and_stops(void **state)
 	start(&b->b);
 	check_stopped(&b->b);
 	assert_non_null(strstr(ship_status(&b->b.s).reason, "app shop"));
-	goes_on(b, &b->a);
-	restart(&b->b);
-	check_stopped(&b->b);
-	goes_on(b, &b->a);
+	check_second(b, &b->b, &b->a);
 	assert_int_equal(ship_status(&b->a.s).last_error_ms, 0);
 }
 
@@ -80,11 +77,7 @@ static void second_is_told_and_stops(void **state)
 static void one_is_first(void **state)
 {
 	struct bed *b = *state;
-	app_create(b->a.db, 20);
-	app_create(b->b.db, 20);
-	b_is_cut_off(b);
-	start(&b->a);
-	check_same(b, &b->a);
+	a_is_first(b);
 	check_stopped(&b->b);
 	goes_on(b, &b->a);
 }
@@ -109,16 +102,14 @@ static void own_upload_is_known_again(void **state)
 static void claim_and_takeover(void **state)
 {
 	struct bed *b = *state;
-	b->line.handovers = 2;
 	a_ships(b, 20);
-	restore_to(b, &b->b, 0);
-	start(&b->b);
-	check_same(b, &b->b);
+	b_claims(b);
 	goes_on(b, &b->b);
 	app_change(b->a.db);
 	check_stopped(&b->a);
 	/* The old one is the right one after all, says a person. */
 	ship_close(&b->a.s);
+	b->line.handovers++;
 	b->a.cfg.takeover = true;
 	start(&b->a);
 	check_same(b, &b->a);

@@ -21,8 +21,7 @@
 static void test_copy_that_went_its_own_way(void **state)
 {
 	struct bed *b = *state;
-	a_ships(b, 20);
-	ship_close(&b->a.s);
+	a_shipped(b, 20);
 	copy_node(&b->a, &b->b);
 	app_change(b->b.db);
 	start(&b->b);
@@ -39,12 +38,9 @@ static void test_copy_that_is_the_same(void **state)
 {
 	struct bed *b = *state;
 	b->line.handovers = 1;
-	a_ships(b, 20);
-	ship_close(&b->a.s);
+	a_shipped(b, 20);
 	copy_node(&b->a, &b->b);
-	start(&b->b);
-	check_same(b, &b->b);
-	assert_int_equal(ship_max_txid(URL), 2);
+	start_as(b, &b->b, 2);
 	goes_on(b, &b->b);
 	start(&b->a);
 	check_stopped(&b->a);
@@ -55,26 +51,20 @@ static void test_renamed_folder(void **state)
 {
 	struct bed *b = *state;
 	b->line.handovers = 1;
-	a_ships(b, 20);
-	ship_close(&b->a.s);
+	a_shipped(b, 20);
 	assert_int_equal(rmdir(b->b.dir), 0);
 	assert_int_equal(rename(b->a.dir, b->b.dir), 0);
 	app_change(b->b.db);
-	start(&b->b);
-	check_same(b, &b->b);
-	assert_int_equal(ship_max_txid(URL), 2);
+	start_as(b, &b->b, 2);
 }
 
 /* F6: without a state the checksum is proof, and page 1 the claim. */
 static void test_lost_state(void **state)
 {
 	struct bed *b = *state;
-	a_ships(b, 200);
-	ship_close(&b->a.s);
+	a_shipped(b, 200);
 	assert_int_equal(fs_remove_tree(b->a.meta), 0);
-	start(&b->a);
-	check_same(b, &b->a);
-	assert_int_equal(ship_max_txid(URL), 2);
+	start_as(b, &b->a, 2);
 	struct replicator_status st = ship_status(&b->a.s);
 	assert_int_equal(st.state, REPLICATOR_REPLICATING);
 	assert_int_equal(st.uploads, 1);
@@ -93,14 +83,30 @@ static void clone_host(struct bed *b)
 	as_on_a_cloned_disk(&b->b);
 }
 
+/* While nobody runs, and nothing is on its way. */
+static void ship_and_clone(struct bed *b)
+{
+	a_shipped(b, 20);
+	clone_host(b);
+}
+
+/* A's second upload is frozen, and A ends before the store is back. */
+static void ship_and_freeze(struct bed *b)
+{
+	a_ships(b, 20);
+	fault(STORE_OP_PUT, "2.ltx", 0, 0, ERR_UNREACHABLE);
+	app_change(b->a.db);
+	assert_true(ship_until(&b->a.s, REPLICATOR_BEHIND));
+	ship_close(&b->a.s);
+	store_fault_heal("f");
+}
+
 /* Both run, both know the last upload for theirs; who ships first has the replica (F2, F3). */
 static void test_clones_that_both_run(void **state)
 {
 	struct bed *b = *state;
 	b->line.handovers = 1;
-	a_ships(b, 20);
-	ship_close(&b->a.s);
-	clone_host(b);
+	ship_and_clone(b);
 	start(&b->a);
 	start(&b->b);
 	ship(&b->a);
@@ -118,9 +124,7 @@ static void test_clones_that_both_run(void **state)
 static void test_clone_that_comes_second(void **state)
 {
 	struct bed *b = *state;
-	a_ships(b, 20);
-	ship_close(&b->a.s);
-	clone_host(b);
+	ship_and_clone(b);
 	start(&b->a);
 	goes_on(b, &b->a);
 	app_change(b->b.db);
@@ -133,16 +137,11 @@ static void test_clone_that_comes_second(void **state)
 static void test_clone_that_slept_for_hours(void **state)
 {
 	struct bed *b = *state;
-	a_ships(b, 20);
-	ship_close(&b->a.s);
-	clone_host(b);
+	ship_and_clone(b);
 	start(&b->b);
 	ship(&b->b);
 	start(&b->a);
-	for (int i = 0; i < 3; i++)
-		goes_on(b, &b->a);
-	assert_true(ship_snapshot(&b->a.s));
-	free_names(b, 2, 3);
+	goes_on_for_long(b, &b->a);
 	ship_skip(3 * 3600 * 1000);
 	app_change(b->b.db);
 	check_stopped(&b->b);
@@ -155,12 +154,7 @@ static void test_clones_with_a_frozen_file(void **state)
 {
 	struct bed *b = *state;
 	b->line.handovers = 1;
-	a_ships(b, 20);
-	fault(STORE_OP_PUT, "2.ltx", 0, 0, ERR_UNREACHABLE);
-	app_change(b->a.db);
-	assert_true(ship_until(&b->a.s, REPLICATOR_BEHIND));
-	ship_close(&b->a.s);
-	store_fault_heal("f");
+	ship_and_freeze(b);
 	clone_host(b);
 	start(&b->b);
 	check_same(b, &b->b);
@@ -178,8 +172,7 @@ static void test_copied_state_of_another_database(void **state)
 {
 	struct bed *b = *state;
 	char command[700];
-	a_ships(b, 20);
-	ship_close(&b->a.s);
+	a_shipped(b, 20);
 	app_create(b->b.db, 20);
 	snprintf(command, sizeof(command), "cp -a '%s' '%s'", b->a.meta, b->b.meta);
 	assert_int_equal(system(command), 0);
@@ -209,9 +202,7 @@ static void test_restored(void **state)
 	ship_close(&b->a.s);
 	restore_to(b, &b->b, 0);
 	app_sql(b->b.db, "INSERT INTO t(b) VALUES ('quick')");
-	start(&b->b);
-	check_same(b, &b->b);
-	assert_int_equal(ship_max_txid(URL), 3);
+	start_as(b, &b->b, 3);
 	assert_true(bytes_put(&b->b) < 100000);
 	goes_on(b, &b->b);
 	app_change(b->a.db);
@@ -223,13 +214,8 @@ static void test_restored(void **state)
 static void test_restored_and_idle(void **state)
 {
 	struct bed *b = *state;
-	b->line.handovers = 1;
-	a_ships(b, 20);
-	ship_close(&b->a.s);
-	restore_to(b, &b->b, 0);
-	start(&b->b);
-	check_same(b, &b->b);
-	assert_int_equal(ship_max_txid(URL), 2);
+	a_shipped(b, 20);
+	b_claims(b);
 	app_change(b->a.db);
 	start(&b->a);
 	check_stopped(&b->a);
@@ -249,9 +235,7 @@ static void test_restored_to_an_older_point(void **state)
 	check_same(b, &b->a);
 	ship_close(&b->a.s);
 	restore_to(b, &b->b, 2);
-	start(&b->b);
-	check_same(b, &b->b);
-	assert_int_equal(ship_max_txid(URL), 5);
+	start_as(b, &b->b, 5);
 	goes_on(b, &b->b);
 }
 
@@ -274,8 +258,7 @@ static void test_two_claims(void **state)
 	struct bed *b = *state;
 	char command[700];
 	b->line.handovers = 1;
-	a_ships(b, 20);
-	ship_close(&b->a.s);
+	a_shipped(b, 20);
 	snprintf(command, sizeof(command), "rm -rf '%s'/*.db* '%s'", b->a.dir, b->a.meta);
 	assert_int_equal(system(command), 0);
 	restore_to(b, &b->a, 0);
@@ -295,22 +278,11 @@ static void test_two_claims(void **state)
 static void test_claim_against_an_idle_owner(void **state)
 {
 	struct bed *b = *state;
-	b->line.handovers = 1;
 	a_ships(b, 20);
-	restore_to(b, &b->b, 0);
-	start(&b->b);
-	check_same(b, &b->b);
-	assert_int_equal(ship_max_txid(URL), 2);
+	b_claims(b);
 	app_change(b->a.db);
 	check_stopped(&b->a);
 	goes_on(b, &b->b);
-}
-
-static void owner_ships(void *ctx, const char *name)
-{
-	struct bed *b = ctx;
-	(void)name;
-	goes_on(b, &b->a);
 }
 
 /* The owner is quicker by a moment: the claim is refused, the owner hears nothing of it, and who
@@ -318,30 +290,19 @@ static void owner_ships(void *ctx, const char *name)
 static void test_claim_against_a_busy_owner(void **state)
 {
 	struct bed *b = *state;
-	struct store_fault between = {.op = STORE_OP_PUT,
-		.name_contains = "2.ltx",
-		.times = 1,
-		.action = STORE_FAULT_HOOK,
-		.hook = owner_ships,
-		.ctx = b};
 	a_ships(b, 20);
 	restore_to(b, &b->b, 0);
-	assert_int_equal(store_fault_add("f", &between), 0);
+	let_a_come_between(b);
 	start(&b->b);
 	assert_true(ship_until(&b->b.s, REPLICATOR_FENCED));
 	assert_int_equal(ship_max_txid(URL), 2);
-	check_stopped(&b->b);
-	goes_on(b, &b->a);
-	restart(&b->b);
-	check_stopped(&b->b);
-	goes_on(b, &b->a);
+	check_second(b, &b->b, &b->a);
 }
 
-/* Its put was accepted and the answer lost; before it asked again, another one had restored that
- * very state and claimed it. The upload was its own, the replica is not any more. */
-static void test_lost_answer_and_a_claim(void **state)
+/* A's put was accepted and the answer lost; before it asked again, another one had restored that
+ * very state and claimed it. */
+static void lost_answer_and_a_claim(struct bed *b)
 {
-	struct bed *b = *state;
 	b->line.handovers = 1;
 	a_ships(b, 20);
 	add_fault(STORE_OP_PUT, "2.ltx", 1, 1, STORE_FAULT_LOSE_ANSWER, ERR_UNREACHABLE);
@@ -351,6 +312,13 @@ static void test_lost_answer_and_a_claim(void **state)
 	restore_to(b, &b->b, 0);
 	start(&b->b);
 	goes_on(b, &b->b);
+}
+
+/* The upload was its own, the replica is not any more. */
+static void test_lost_answer_and_a_claim(void **state)
+{
+	struct bed *b = *state;
+	lost_answer_and_a_claim(b);
 	assert_int_equal(ship_sync(&b->a.s, 0), ERR_OK);
 	assert_int_equal(ship_status(&b->a.s).txid, 2);
 	app_change(b->a.db);
@@ -363,15 +331,7 @@ static void test_lost_answer_and_a_claim(void **state)
 static void test_lost_answer_and_hours(void **state)
 {
 	struct bed *b = *state;
-	b->line.handovers = 1;
-	a_ships(b, 20);
-	add_fault(STORE_OP_PUT, "2.ltx", 1, 1, STORE_FAULT_LOSE_ANSWER, ERR_UNREACHABLE);
-	app_change(b->a.db);
-	assert_true(ship_until(&b->a.s, REPLICATOR_BEHIND));
-	timeline_note(&b->line, "a", b->a.db, 2, b->dir);
-	restore_to(b, &b->b, 0);
-	start(&b->b);
-	goes_on(b, &b->b);
+	lost_answer_and_a_claim(b);
 	ship_skip(100 * 60 * 1000);
 	assert_int_equal(ship_sync(&b->a.s, 0), ERR_FENCED);
 	check_stopped(&b->a);
@@ -382,17 +342,8 @@ static void test_lost_answer_and_hours(void **state)
 static void test_frozen_and_another_is_there(void **state)
 {
 	struct bed *b = *state;
-	b->line.handovers = 1;
-	a_ships(b, 20);
-	fault(STORE_OP_PUT, "2.ltx", 0, 0, ERR_UNREACHABLE);
-	app_change(b->a.db);
-	assert_true(ship_until(&b->a.s, REPLICATOR_BEHIND));
-	ship_close(&b->a.s);
-	store_fault_heal("f");
-	restore_to(b, &b->b, 0);
-	start(&b->b);
-	check_same(b, &b->b);
-	assert_int_equal(ship_max_txid(URL), 2);
+	ship_and_freeze(b);
+	b_claims(b);
 	start(&b->a);
 	check_stopped(&b->a);
 	goes_on(b, &b->b);
@@ -408,11 +359,7 @@ static void old_host_comes_back(struct bed *b, bool stopped, int64_t boot_ms, in
 		ship_close(&b->a.s);
 	restore_to(b, &b->b, 0);
 	start(&b->b);
-	for (int i = 0; i < 3; i++)
-		goes_on(b, &b->b);
-	assert_true(ship_snapshot(&b->b.s));
-	uint64_t last = ship_max_txid(URL);
-	free_names(b, 2, last - 1);
+	goes_on_for_long(b, &b->b);
 	ship_skip(boot_ms);
 	ship_set_clock(wall_ms - boot_ms);
 	app_change(b->a.db);

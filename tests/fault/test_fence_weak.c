@@ -75,18 +75,11 @@ static void test_second_of_two(void **state)
 {
 	struct bed *b = *state;
 	overwrite(b);
-	app_create(b->a.db, 20);
-	app_create(b->b.db, 20);
-	b_is_cut_off(b);
-	start(&b->a);
-	check_same(b, &b->a);
+	a_is_first(b);
 	assert_true(ship_status(&b->a.s).weak_fencing);
 	check_stopped(&b->b);
 	assert_true(ship_status(&b->b.s).weak_fencing);
-	goes_on(b, &b->a);
-	restart(&b->b);
-	check_stopped(&b->b);
-	goes_on(b, &b->a);
+	check_second(b, &b->b, &b->a);
 }
 
 /* Idle for two minutes, and the names behind its last upload are free, however that came: strong
@@ -99,21 +92,11 @@ static void test_idle_for_two_minutes(void **state)
 	a_ships(b, 20);
 	restore_to(b, &b->b, 0);
 	start(&b->b);
-	for (int i = 0; i < 3; i++)
-		goes_on(b, &b->b);
-	assert_true(ship_snapshot(&b->b.s));
-	free_names(b, 2, 3);
+	goes_on_for_long(b, &b->b);
 	ship_skip(120000);
 	app_change(b->a.db);
 	check_stopped(&b->a);
 	goes_on(b, &b->b);
-}
-
-static void owner_ships(void *ctx, const char *name)
-{
-	struct bed *b = ctx;
-	(void)name;
-	goes_on(b, &b->a);
 }
 
 /* Nothing was there when B looked, and A was quicker: B's put goes over A's. That is the gap that
@@ -122,19 +105,13 @@ static void owner_ships(void *ctx, const char *name)
 static void test_overwritten_between_look_and_put(void **state)
 {
 	struct bed *b = *state;
-	struct store_fault between = {.op = STORE_OP_PUT,
-		.name_contains = "2.ltx",
-		.times = 1,
-		.action = STORE_FAULT_HOOK,
-		.hook = owner_ships,
-		.ctx = b};
 	char to[300];
 	snprintf(to, sizeof(to), "%s/restored.db", b->dir);
 	overwrite(b);
 	a_ships(b, 20);
 	restore_to(b, &b->b, 0);
 	app_sql(b->b.db, "INSERT INTO t(b) VALUES ('of b')");
-	assert_int_equal(store_fault_add("f", &between), 0);
+	let_a_come_between(b);
 	start(&b->b);
 	ship(&b->b);
 	app_change(b->a.db);

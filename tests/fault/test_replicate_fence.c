@@ -20,11 +20,7 @@
 static void test_race_for_an_empty_replica(void **state)
 {
 	struct bed *b = *state;
-	app_create(b->a.db, 20);
-	app_create(b->b.db, 20);
-	b_is_cut_off(b);
-	start(&b->a);
-	check_same(b, &b->a);
+	a_is_first(b);
 	check_stopped(&b->b);
 	goes_on(b, &b->a);
 }
@@ -49,9 +45,7 @@ static void test_takeover(void **state)
 	a_ships(b, 20);
 	b->line.handovers = 1;
 	b->b.cfg.takeover = true;
-	start(&b->b);
-	check_same(b, &b->b);
-	assert_int_equal(ship_max_txid(URL), 2);
+	start_as(b, &b->b, 2);
 	assert_true(ship_has(URL, 0, 2, 2));
 	assert_true(ship_has(URL, LTX_SNAPSHOT_LEVEL, 1, 2));
 	app_change(b->a.db);
@@ -170,11 +164,7 @@ static void fresh_database(struct bed *b, const char *make)
 		assert_int_equal(ship_status(&b->b.s).state, REPLICATOR_WAITING);
 	assert_int_equal(ship_max_txid(URL), 2);
 	app_sql(b->b.db, "PRAGMA journal_mode = WAL; CREATE TABLE t(a INTEGER PRIMARY KEY, b BLOB)");
-	check_stopped(&b->b);
-	goes_on(b, &b->a);
-	restart(&b->b);
-	check_stopped(&b->b);
-	goes_on(b, &b->a);
+	check_second(b, &b->b, &b->a);
 }
 
 static void test_fresh_database(void **state)
@@ -209,9 +199,7 @@ static void test_emptied_replica(void **state)
 	goes_on(b, &b->a);
 	forget_replica(b);
 	timeline_free(&b->line);
-	start(&b->a);
-	check_same(b, &b->a);
-	assert_int_equal(ship_max_txid(URL), 1);
+	start_as(b, &b->a, 1);
 }
 
 static void test_replica_lost_its_last_file(void **state)
@@ -246,9 +234,7 @@ static void test_only_a_snapshot_is_left(void **state)
 	start(&b->b);
 	check_stopped(&b->b);
 	assert_int_equal(fs_remove_tree(b->a.meta), 0);
-	start(&b->a);
-	check_same(b, &b->a);
-	assert_int_equal(ship_max_txid(URL), last + 1);
+	start_as(b, &b->a, last + 1);
 	goes_on(b, &b->a);
 	check_stopped(&b->b);
 }

@@ -88,10 +88,43 @@ static inline void a_ships(struct bed *b, int rows)
 	check_same(b, &b->a);
 }
 
+/* The same, and then its replicator ends. */
+static inline void a_shipped(struct bed *b, int rows)
+{
+	a_ships(b, rows);
+	ship_close(&b->a.s);
+}
+
+/* Both find the replica empty, and A is first. */
+static inline void a_is_first(struct bed *b)
+{
+	app_create(b->b.db, 20);
+	app_create(b->a.db, 20);
+	b_is_cut_off(b);
+	start(&b->a);
+	check_same(b, &b->a);
+}
+
 static inline void restart(struct node *n)
 {
 	ship_close(&n->s);
 	start(n);
+}
+
+/* It may go on with the replica, which then ends at `txid`. */
+static inline void start_as(struct bed *b, struct node *n, uint64_t txid)
+{
+	start(n);
+	check_same(b, n);
+	assert_int_equal(ship_max_txid(URL), txid);
+}
+
+/* The replica ends at TXID 1: B is restored from that, and claims it. */
+static inline void b_claims(struct bed *b)
+{
+	b->line.handovers++;
+	restore_to(b, &b->b, 0);
+	start_as(b, &b->b, 2);
 }
 
 /* What is committed next is in the replica, too. */
@@ -126,6 +159,16 @@ static inline void check_stopped(struct node *n)
 	char wal[320];
 	snprintf(wal, sizeof(wal), "%s-wal", n->db);
 	assert_int_equal(access(wal, F_OK), -1);
+}
+
+/* Stopped in this life and the next, while the owner goes on. */
+static inline void check_second(struct bed *b, struct node *second, struct node *owner)
+{
+	check_stopped(second);
+	goes_on(b, owner);
+	restart(second);
+	check_stopped(second);
+	goes_on(b, owner);
 }
 
 static inline void copy_node(const struct node *from, const struct node *to)
@@ -175,6 +218,34 @@ static inline void free_names(struct bed *b, uint64_t from, uint64_t to)
 		assert_int_equal(store_delete(s, names, 1, &gone, &b->e), ERR_OK);
 	}
 	store_close(s);
+}
+
+/* It goes on for so long that only its last file is left of what came after TXID 1. */
+static inline void goes_on_for_long(struct bed *b, struct node *n)
+{
+	for (int i = 0; i < 3; i++)
+		goes_on(b, n);
+	assert_true(ship_snapshot(&n->s));
+	free_names(b, 2, ship_max_txid(URL) - 1);
+}
+
+static inline void a_goes_on(void *ctx, const char *name)
+{
+	struct bed *b = ctx;
+	(void)name;
+	goes_on(b, &b->a);
+}
+
+/* At the next put of TXID 2, by B, A is quicker by a moment. */
+static inline void let_a_come_between(struct bed *b)
+{
+	struct store_fault between = {.op = STORE_OP_PUT,
+		.name_contains = "2.ltx",
+		.times = 1,
+		.action = STORE_FAULT_HOOK,
+		.hook = a_goes_on,
+		.ctx = b};
+	assert_int_equal(store_fault_add("f", &between), 0);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
