@@ -1,5 +1,7 @@
 #include "conf/tree.h"
 
+#include "base/array.h"
+
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,7 +68,7 @@ struct reader {
 	struct err *e;
 };
 
-/* Pointers that come one by one, until their number is known. */
+/* Items or pairs that come one by one, until their number is known. */
 struct pile {
 	void *first;
 	size_t count, cap;
@@ -178,18 +180,13 @@ static int read_scalar(struct reader *r, const yaml_event_t *ev, struct tree_nod
 static int read_node(
 	struct reader *r, const yaml_event_t *ev, unsigned depth, struct tree_node **out);
 
-/* One more of `size` bytes at the end; where it is, or NULL. */
-static void *pile_add(struct pile *p, size_t size)
+static int pile_add(struct reader *r, struct pile *p, const void *item, size_t size)
 {
-	if (p->count == p->cap) {
-		size_t cap = p->cap ? 2 * p->cap : 8;
-		void *more = reallocarray(p->first, cap, size);
-		if (!more)
-			return NULL;
-		p->first = more;
-		p->cap = cap;
-	}
-	return (char *)p->first + p->count++ * size;
+	void *more = array_append(p->first, &p->count, &p->cap, size, item);
+	if (!more)
+		return nomem(r);
+	p->first = more;
+	return ERR_OK;
 }
 
 /* What was piled up becomes the tree's. */
@@ -211,12 +208,10 @@ static int read_items(struct reader *r, struct tree_node *list, unsigned depth, 
 		yaml_event_delete(&ev);
 		if (!rc && !end)
 			rc = add_weight(r, list, item);
+		if (!rc && !end)
+			rc = pile_add(r, items, &item, sizeof(struct tree_node *));
 		if (rc || end)
 			return rc;
-		struct tree_node **place = pile_add(items, sizeof(*place));
-		if (!place)
-			return nomem(r);
-		*place = item;
 	}
 }
 
@@ -251,11 +246,7 @@ static int add_pair(struct reader *r, struct pile *pairs, const struct tree_pair
 {
 	if (pairs->count == TREE_KEYS_MAX)
 		return bad(r, pair->line, "there are too many keys in one map");
-	struct tree_pair *place = pile_add(pairs, sizeof(*place));
-	if (!place)
-		return nomem(r);
-	*place = *pair;
-	return ERR_OK;
+	return pile_add(r, pairs, pair, sizeof(*pair));
 }
 
 /* "<<: *other": what the map has not itself. Of several the first one that has a key counts. */
