@@ -1,0 +1,294 @@
+/*
+ * The loop of `litestream replicate`: adds the databases to a schedule, takes signals, and tells at
+ * the end what is shipped.
+ */
+#include "cli/replicate_run.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "cli/configured.h"
+#include "cli/replicate.h"
+#include "daemon/inspect.h"
+#include "daemon/local.h"
+#include "source/identity.h"
+#include "store/store.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#define SHUTDOWN_MS 30000
+#define SAME_WISH_US 1000000
+
+/* ---- what there is to do ---- */
+
+static char *absolute_path(const char *path)
+{
+	char cwd[PATH_MAX], *out = NULL;
+	if (path[0] == '/')
+		return strdup(path);
+	if (!getcwd(cwd, sizeof(cwd)) || asprintf(&out, "%s/%s", cwd, path) < 0)
+		return NULL;
+	return out;
+}
+
+static int read_config(struct args *a, struct replicator_config *cfg, struct err *e)
+{
+	struct options o = OPTIONS_DEFAULT;
+	int rc = replicate_read_options(a, &o, e);
+	if (rc)
+		return rc;
+	replicate_fill(a, &o, cfg);
+	if (args_given(a, "meta-path") && a->argc > 2)
+		return args_usage(a, e, NULL, "-meta-path goes with one database only");
+	return ERR_OK;
+}
+
+/* With -meta-path the folder is named after nothing, so it must be one database's own. */
+static int add_one(struct replicate_run *run, struct args *a, struct replicator_config *cfg,
+	const char *db, const char *url, struct err *e)
+{
+	char *path = absolute_path(db);
+	char *dir = absolute_path(args_string(a, "meta-path", "."));
+	int rc = path && dir ? ERR_OK : err_nomem(e, "adding a database");
+	cfg->database = path;
+	cfg->replica = url;
+	cfg->state_dir = args_given(a, "meta-path") ? dir : NULL;
+	if (!rc)
+		rc = schedule_add(run->schedule, path, cfg, e);
+	free(path);
+	free(dir);
+	return rc;
+}
+
+/*
+ * What is wrong from the start is told before anything is made on disk. Only for one database
+ * alone: of several, those that are well are replicated. Nothing is open yet, so that inspect may
+ * open and close the file.
+ */
+static int look_at(const char *path, bool any_filesystem, struct err *e)
+{
+	struct inspect_answer answer;
+	int rc = inspect_database(path, &answer, e);
+	if (!rc)
+		rc = identity_check_path(path, any_filesystem, e);
+	return rc == ERR_NOT_FOUND ? ERR_OK : rc;
+}
+
+static int look_first(struct args *a, struct err *e)
+{
+	struct store *store = NULL;
+	char *path = absolute_path(a->argv[0]);
+	if (!path)
+		return err_nomem(e, "looking at a database");
+	int rc = store_open(&store, a->argv[1], NULL, e);
+	store_close(store);
+	if (!rc)
+		rc = look_at(path, args_bool(a, "any-filesystem"), e);
+	free(path);
+	return rc;
+}
+
+static int add_configured(struct replicate_run *run, struct args *a, struct err *e)
+{
+	const struct config *c = run->config;
+	int rc = ERR_OK;
+	if (run->alone)
+		rc = look_at(c->databases[0].path,
+			c->databases[0].replicas[0].settings.options.any_filesystem ||
+				args_bool(a, "any-filesystem"),
+			e);
+	if (!rc)
+		rc = configured_new(&run->configured, c, run->index, a, e);
+	if (!rc)
+		rc = configured_start(run->configured, run->schedule, e);
+	if (!rc && run->notes)
+		rc = heartbeat_new(&run->heartbeat, c->heartbeat_url, c->heartbeat_interval_ms, run->notes,
+			run->index, run->schedule, e);
+	return rc;
+}
+
+static int add_all(struct replicate_run *run, struct args *a, struct err *e)
+{
+	struct replicator_config cfg;
+	if (run->config)
+		return add_configured(run, a, e);
+	int rc = read_config(a, &cfg, e);
+	if (!rc && run->alone)
+		rc = look_first(a, e);
+	for (size_t i = 0; !rc && i + 1 < a->argc; i += 2)
+		rc = add_one(run, a, &cfg, a->argv[i], a->argv[i + 1], e);
+	return rc;
+}
+
+/* For the control socket: the URL behind an id, which is the absolute path. */
+static const char *replica_of(void *ctx, const char *id)
+{
+	const struct replicate_run *run = ctx;
+	if (run->configured)
+		return configured_replica_of(run->configured, id);
+	for (size_t i = 0; i + 1 < run->args->argc; i += 2) {
+		char *path = absolute_path(run->args->argv[i]);
+		bool same = path && strcmp(path, id) == 0;
+		free(path);
+		if (same)
+			return run->args->argv[i + 1];
+	}
+	return NULL;
+}
+
+/* Each process has its own. */
+static int open_socket(struct replicate_run *run, struct args *a, struct err *e)
+{
+	const struct config *c = run->config;
+	const char *path = args_string(a, "socket", c && c->socket_enabled ? c->socket_path : NULL);
+	char numbered[PATH_MAX];
+	run->args = a;
+	if (!path)
+		return ERR_OK;
+	snprintf(numbered, sizeof(numbered), run->index ? "%s.%zu" : "%s", path, run->index + 1);
+	return local_open(&run->local, run->schedule, numbered, replica_of, run, e);
+}
+
+/* ---- while it runs ---- */
+
+static void on_signal(void *ctx)
+{
+	struct replicate_run *run = ctx;
+	struct signalfd_siginfo info;
+	if (read(run->signal_fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	bool again = schedule_stopping(run->schedule);
+	int64_t now = clock_mono_us();
+	/* One wish can come twice: timeout(1) and terminals signal the process and its group. */
+	if (again && now - run->stopped_us < SAME_WISH_US)
+		return;
+	run->stopped_us = now;
+	log_info("%s: %s", strsignal((int)info.ssi_signo),
+		again ? "ending at once" : "shipping what is left, then ending");
+	schedule_stop(run->schedule, again ? 0 : run->shutdown_ms);
+}
+
+/* One database alone ends with the reason, so that whoever started us can restore or tell. */
+static void look_alone(struct replicate_run *run)
+{
+	struct replicator_status st;
+	schedule_status(run->schedule, 0, &st);
+	bool fenced = st.state == REPLICATOR_FENCED;
+	bool unusable = st.state == REPLICATOR_UNUSABLE && st.uploads == 0;
+	bool denied = st.state == REPLICATOR_DENIED && st.uploads == 0;
+	if (fenced || unusable || denied) {
+		run->code = st.code;
+		snprintf(run->why, sizeof(run->why), "%s", st.reason);
+		schedule_stop(run->schedule, 0);
+	}
+}
+
+static int64_t look(void *ctx, int64_t now_us)
+{
+	struct replicate_run *run = ctx;
+	int64_t next = INT64_MAX;
+	if (schedule_stopping(run->schedule))
+		return next;
+	if (run->alone && schedule_count(run->schedule) == 1)
+		look_alone(run);
+	if (run->configured)
+		next = configured_look(run->configured, now_us);
+	if (run->heartbeat) {
+		int64_t due = heartbeat_look(run->heartbeat, now_us);
+		next = due < next ? due : next;
+	}
+	return next;
+}
+
+/* What a clean exit must tell. */
+static void tell_one(const char *path, const struct replicator_status *st, bool shipped)
+{
+	/* Of these states a start alone does not lead out. */
+	bool stuck = st->state == REPLICATOR_FENCED || st->state == REPLICATOR_REPLACED ||
+				 st->state == REPLICATOR_UNUSABLE;
+	if (st->state == REPLICATOR_WAITING)
+		log_info("%s: there was no database", path);
+	else if (shipped)
+		log_info("%s: all shipped, TXID %016" PRIx64, path, st->txid);
+	else if (st->txid == 0)
+		log_warn("%s: not all is shipped (%s)%s", path, replicator_state_name(st->state),
+			stuck ? "" : ": the next start ships the rest");
+	else
+		log_warn("%s: not all is shipped (%s, last TXID %016" PRIx64 ", %" PRIu64 " bytes wait)%s",
+			path, replicator_state_name(st->state), st->txid, st->pending_bytes,
+			stuck ? "" : ": the next start ships the rest");
+}
+
+static void tell_unshipped(struct replicate_run *run)
+{
+	if (run->why[0]) /* the last line tells it */
+		return;
+	for (size_t i = 0; i < schedule_count(run->schedule); i++) {
+		struct replicator_status st;
+		schedule_status(run->schedule, i, &st);
+		tell_one(schedule_database(run->schedule, i), &st, schedule_shipped(run->schedule, i));
+	}
+}
+
+void replicate_tune_memory(void)
+{
+	mallopt(M_ARENA_MAX, 2);
+	mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
+	mallopt(M_MMAP_THRESHOLD, 512 * 1024); /* the read buffer of each turn is below it */
+}
+
+static int take_signals(struct replicate_run *run, struct err *e)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	run->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (run->signal_fd < 0)
+		return err_errno(e, ERR_IO, errno, "cannot wait for signals");
+	return ERR_OK;
+}
+
+static int run_loop(struct replicate_run *run, struct args *a, struct err *e)
+{
+	run->shutdown_ms = args_ms(
+		a, "shutdown-timeout", run->config ? run->config->shutdown_timeout_ms : SHUTDOWN_MS);
+	int rc = take_signals(run, e);
+	if (!rc)
+		rc = schedule_new(&run->schedule, run->alone ? 1 : 0, run->alone ? 1 : 0, e);
+	if (!rc)
+		rc = schedule_add_fd(run->schedule, run->signal_fd, on_signal, run, e);
+	if (!rc)
+		rc = add_all(run, a, e);
+	if (!rc)
+		rc = open_socket(run, a, e);
+	if (rc)
+		return rc;
+	schedule_set_hook(run->schedule, look, run);
+	schedule_run(run->schedule);
+	tell_unshipped(run);
+	return run->code ? err_set(e, (enum err_code)run->code, "%s", run->why) : ERR_OK;
+}
+
+int replicate_run(struct replicate_run *run, struct args *a, struct err *e)
+{
+	run->signal_fd = -1;
+	replicate_tune_memory();
+	int rc = run_loop(run, a, e);
+	local_close(run->local);
+	heartbeat_free(run->heartbeat);
+	configured_free(run->configured);
+	schedule_free(run->schedule);
+	if (run->signal_fd >= 0)
+		close(run->signal_fd);
+	return rc;
+}
