@@ -77,6 +77,20 @@ readme_is_current() {
   diff <(sed '1,/^<!-- commands -->$/d; /^<!-- \/commands -->$/,$d' README.md | sed '1d;$d') <(scripts/generate-readme.sh --print)
 }
 
+# `! command` by itself never ends a test, because set -e doesn't count it: unless it happens to be the last one, nobody
+# hears of it. A line of a test that begins so says `|| false` (or what else is to be done).
+# shellcheck disable=SC2317
+tests_can_fail() {
+  awk 'FNR == 1 { open = 0 }
+    !open && /^[ \t]*! / { open = FNR; text = "" }
+    open { text = text $0 }
+    open && !/(\\|\||&&)$/ {
+      if (text !~ /\|\|/) { print FILENAME ":" open ": this can not fail a test, add || false: " text; bad = 1 }
+      open = 0
+    }
+    END { exit bad }' "${bats_files[@]}" tests/*/*.bash
+}
+
 mapfile -t shells < <(shell_files)
 mapfile -t bats_files < <(files '*.bats')
 mapfile -t c_files < <(files '*.c' '*.h')
@@ -86,6 +100,7 @@ check clang-format formatted
 check shellcheck shell_check
 check shfmt shfmt -d -bn -ci -i 2 "${shells[@]}"
 check "shfmt (bats)" shfmt -ln bats -d -bn -ci -i 2 "${bats_files[@]}"
+check "tests that can fail" tests_can_fail
 check cppcheck cpp_check
 check clang clang_syntax
 check "README's commands" readme_is_current

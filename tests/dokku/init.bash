@@ -54,7 +54,7 @@ power_on() {
   [[ "$INIT" == systemd ]] || return 0
   # nspawn that fails takes the file away at once.
   wait_until 60 eval 'booted || is_off'
-  ! is_off
+  ! is_off || false
 }
 power_off() {
   case "$INIT" in

@@ -291,7 +291,7 @@ left_behind() { host find "$DATA/state" "$PROOF" -name 'verify*' -o -name '*.tmp
   job="$(host pgrep -u 32767 -f 'litestream job')"
   host kill -KILL "$job"
   kill -CONT "$gateway"
-  ! wait "$pid"
+  ! wait "$pid" || false
   grep -q "killed by signal 9" "$BATS_TEST_TMPDIR/out"
   [ -z "$(left_behind)" ]
 
@@ -409,7 +409,7 @@ keys_other_than() { [[ "$(keys "$1")" != "$2" ]]; }
   job="$(host pgrep -u 32767 -f 'litestream job')"
   host kill -KILL "$job"
   kill -CONT "$gateway"
-  ! wait "$!"
+  ! wait "$!" || false
   grep -q "run this command again" "$BATS_TEST_TMPDIR/out"
   [ -n "$(keys proof.db)" ]
   run dokku --force litestream:destroy proof-app --purge-replica
