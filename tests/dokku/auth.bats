@@ -149,6 +149,23 @@ secrets() { host jq -r "$2" "$DATA/secrets/$1.json"; }
   [ -z "$output" ]
 }
 
+@test "auth: what was saved is damaged: told and replaced, and the key that the store encrypts with stays" {
+  local key=MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY= damaged
+  LINES_IN=(NEWKEY NEWSECRET)
+  for damaged in '{"access_key_id":"OLDKEY","sse_customer_key":"'"$key"'","secr' '"sse_customer_key": "'"$key"'"' 'no JSON' '[1]' \
+    '{"sse_customer_key":5}' '{"sse_customer_key":"'"$key"'"}{'; do
+    host sh -c 'printf %s "$1" >"$2"; chown dokku: "$2"; chmod 0600 "$2"' sh "$damaged" "$DATA/secrets/--global.json"
+    run auth
+    assert_success
+    refute_contains "$key"
+    refute_contains OLDKEY
+    [[ "$damaged" == *'":5}' ]] || assert_contains "What was saved for all apps is damaged and will be replaced"
+    [ "$(secrets --global '[.access_key_id, .secret_access_key] | join(" ")')" = "NEWKEY NEWSECRET" ]
+    [[ "$damaged" != *"$key"* || "$(secrets --global .sse_customer_key)" == "$key" ]]
+    [[ "$damaged" == *"$key"* || "$(secrets --global .sse_customer_key)" == null ]]
+  done
+}
+
 @test "auth: a key that the store encrypts with, on stdin, which stays when other credentials are saved" {
   local key=MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY= other=ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA= word
   LINES_IN=(KEY SECRET "$key")
