@@ -1,5 +1,6 @@
 #include "store/s3_url.h"
 
+#include "base/amount.h"
 #include "base/digest.h"
 #include "base/log.h"
 #include "store/s3_host.h"
@@ -10,8 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-
-#define GIB ((uint64_t)1 << 30)
 
 /* The endpoint of query, options or environment, where the host has not said it. */
 static int apply_endpoint(struct s3_target *t, const struct store_url *url,
@@ -94,34 +93,6 @@ static int parse_bool(const char *name, const char *text, int *out, struct err *
 	return ERR_OK;
 }
 
-/* "5MB", "16 MiB", "8388608". */
-static int parse_size(const char *text, uint64_t *out)
-{
-	char *end;
-	errno = 0;
-	unsigned long long n = strtoull(text, &end, 10);
-	if (!isdigit((unsigned char)*text) || errno)
-		return -1;
-	while (*end == ' ')
-		end++;
-	static const char units[] = "kmg";
-	uint64_t base = 1000, factor = 1;
-	const char *unit = *end ? strchr(units, tolower((unsigned char)*end)) : NULL;
-	if (unit) {
-		end++;
-		if (tolower((unsigned char)*end) == 'i')
-			base = 1024, end++;
-		for (const char *u = units; u <= unit; u++)
-			factor *= base;
-	}
-	if (tolower((unsigned char)*end) == 'b')
-		end++;
-	if (*end || n > 5 * GIB / factor)
-		return -1;
-	*out = n * factor;
-	return 0;
-}
-
 /* The URL's word, else the caller's, else what *out is by the provider's rule. */
 static int apply_flag(const struct store_url *url, const char *name, enum store_choice preset,
 	bool *out, struct err *e)
@@ -141,7 +112,8 @@ static int apply_sizes(struct s3_target *t, const struct store_url *url,
 	const char *part = store_url_param(url, "part-size"),
 			   *parallel = store_url_param(url, "concurrency");
 	t->part_size = opts->part_size ? opts->part_size : S3_PART_SIZE_MIN;
-	if (part && (parse_size(part, &t->part_size) || t->part_size < S3_PART_SIZE_MIN))
+	if (part && (!amount_size(part, &t->part_size) || t->part_size < S3_PART_SIZE_MIN ||
+					t->part_size > S3_PART_SIZE_MAX))
 		return err_set(e, ERR_USAGE,
 			"query parameter 'part-size' of the replica URL is not a size from 5MiB to 5GiB");
 	t->concurrency = opts->concurrency ? opts->concurrency : t->provider == S3_R2 ? 2 : 5;

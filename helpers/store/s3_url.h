@@ -26,7 +26,8 @@ enum s3_provider {
 	S3_OTHER, /* any other endpoint: MinIO, Ceph, … */
 };
 
-#define S3_PART_SIZE_MIN ((uint64_t)5 * 1024 * 1024) /* S3's own lower bound */
+#define S3_PART_SIZE_MIN ((uint64_t)5 * 1024 * 1024) /* S3's own bounds */
+#define S3_PART_SIZE_MAX ((uint64_t)5 * 1024 * 1024 * 1024)
 
 struct s3_target {
 	enum s3_provider provider;

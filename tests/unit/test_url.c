@@ -223,6 +223,7 @@ static const struct {
 	{"s3://bucket/p?forcePathStyle=maybe", "force-path-style"},
 	{"s3://bucket/p?partSize=1MB", "part-size"},
 	{"s3://bucket/p?partSize=lots", "part-size"},
+	{"s3://bucket/p?partSize=6GiB", "part-size"},
 	{"s3://bucket/p?concurrency=0", "concurrency"},
 	{"s3://bucket/p?endpoint=ftp://host", "endpoint"},
 	{"s3://bucket/p?endpoint=https://user:pw@host", "endpoint"},
