@@ -6,12 +6,12 @@
 
 #include "base/buf.h"
 #include "base/fs.h"
+#include "lib/config_dump.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,87 +24,11 @@ static struct config c;
 static struct err e;
 static struct buf dump;
 
-/* ---- everything that was read, as words ---- */
-
-static void put(const char *name, const char *text)
-{
-	if (text)
-		buf_printf(&dump, " %s=%s", name, text);
-}
-
-static void put_number(const char *name, int64_t n)
-{
-	if (n)
-		buf_printf(&dump, " %s=%" PRId64, name, n);
-}
-
-static void put_settings(const struct config_settings *s)
-{
-	for (const struct option_entry *o = option_table; o->name; o++) {
-		const char *at = (const char *)&s->options + o->offset;
-		int64_t n = o->type == OPTION_FLAG    ? *(const bool *)at
-					: o->type == OPTION_COUNT ? *(const uint32_t *)at
-											  : *(const int64_t *)at;
-		buf_printf(&dump, " %s=%" PRId64, o->name, n);
-	}
-	put("access-key-id", s->access_key_id);
-	put("secret-access-key", s->secret_access_key);
-	put("session-token", s->session_token);
-	put("region", s->region);
-	put("endpoint", s->endpoint);
-	put("storage-class", s->storage_class);
-	put("sse-customer-algorithm", s->sse_algorithm);
-	put("sse-customer-key", s->sse_key);
-	put("sse-customer-key-path", s->sse_key_path);
-	put("sse-kms-key-id", s->sse_kms_key_id);
-	put_number("force-path-style", s->force_path_style);
-	put_number("sign-payload", s->sign_payload);
-	put_number("require-content-md5", s->require_content_md5);
-	put_number("skip-verify", s->skip_verify);
-	put_number("part-size", (int64_t)s->part_size);
-	put_number("concurrency", s->concurrency);
-}
-
-static void put_database(const struct config_database *d)
-{
-	put("\ndatabase", d->path ? d->path : d->dir);
-	put("pattern", d->pattern);
-	put_number("recursive", d->recursive);
-	put_number("watch", d->watch);
-	put("meta-path", d->meta_path);
-	put("meta-dir", d->meta_dir);
-	put_number("restore", d->restore_if_missing);
-	for (size_t i = 0; i < d->n_replicas; i++) {
-		put("\nreplica", d->replicas[i].name);
-		put("type", d->replicas[i].type);
-		put("target", d->replicas[i].target);
-		put_settings(&d->replicas[i].settings);
-	}
-}
-
-static void put_all(void)
-{
-	buf_reset(&dump);
-	put("heartbeat-url", c.heartbeat_url);
-	put_number("heartbeat-interval", c.heartbeat_interval_ms);
-	put_number("shutdown", c.shutdown_timeout_ms);
-	put_number("socket", c.socket_enabled);
-	put("socket-path", c.socket_path);
-	put("log-level", c.log_level);
-	put_number("log-json", c.log_json);
-	put_number("secrets", c.holds_secrets);
-	for (size_t i = 0; i < c.n_databases; i++)
-		put_database(&c.databases[i]);
-	for (size_t i = 0; i < c.n_notes; i++)
-		buf_printf(&dump, "\n%s %u+%zu: %s", c.notes[i].warn ? "warning" : "note", c.notes[i].line,
-			c.notes[i].more, c.notes[i].text);
-}
-
 static int read_text(const char *text)
 {
 	e = (struct err)ERR_INIT;
 	int rc = config_read(&c, "f.yml", text, strlen(text), true, &e);
-	put_all();
+	config_dump(&c, &dump);
 	config_free(&c);
 	return rc;
 }
