@@ -43,11 +43,13 @@ command_section() {
     part == "usage" { print ".fi"; print ".PP"; part = "details"; print; next }
     part == "flags" && /^    / {
       sub(/^    /, "")
+      gsub(/\\-/, "-") # the width is that of what the program wrote
       at = match($0, /  +/)
       # A long name is followed by a single space: the help is what comes behind the known width.
       if (at == 0 || at > 27) { left = substr($0, 1, 26); right = substr($0, 28) }
       else { left = substr($0, 1, at - 1); right = substr($0, at + RLENGTH) }
       sub(/ +$/, "", left)
+      gsub(/-/, "\\-", left); gsub(/-/, "\\-", right)
       print ".TP"; print ".B \"" left "\""; print right; next
     }
     part == "flags" && /^$/ { next }

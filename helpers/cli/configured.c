@@ -6,11 +6,8 @@
 #include "base/log.h"
 #include "cli/folders.h"
 #include "cli/replicate.h"
-#include "cli/stop.h"
 #include "cli/wanted.h"
-#include "restore/restore.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -231,45 +228,6 @@ void configured_free(struct configured *g)
 	free(g);
 }
 
-/* Signals end the restore, and are the caller's again after it. */
-static int restore_stoppable(
-	struct store *s, struct restore_options *o, struct restore_result *r, struct err *e)
-{
-	sigset_t before;
-	pthread_sigmask(SIG_SETMASK, NULL, &before);
-	int rc = stop_begin(s, e);
-	if (!rc) {
-		o->cancelled = stop_flag();
-		rc = restore_run(s, o, r, e);
-		stop_end();
-	}
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return rc;
-}
-
-/* restore-if-db-not-exists: before anybody could take the missing file for a new database. */
-static int restore_missing(const struct wanted *w, struct err *e)
-{
-	struct stat st;
-	struct store *s = NULL;
-	struct restore_result r = {0};
-	struct restore_options o = {.output = w->path, .state_dir = w->state_dir};
-	if (!w->database->restore_if_missing || lstat(w->path, &st) == 0)
-		return ERR_OK;
-	int rc = store_open(&s, w->url, &w->store, e);
-	if (!rc)
-		rc = restore_stoppable(s, &o, &r, e);
-	if (!rc)
-		log_info("%s: restored from %s", w->path, store_url(s));
-	else if (rc == ERR_NO_BACKUP && r.empty_replica) {
-		log_info("%s: there is no database, and no backup at %s", w->path, store_url(s));
-		rc = ERR_OK;
-	}
-	restore_plan_free(&r.plan);
-	store_close(s);
-	return rc;
-}
-
 int configured_start(struct configured *g, struct schedule *s, struct err *e)
 {
 	const struct config *c = g->config;
@@ -280,8 +238,6 @@ int configured_start(struct configured *g, struct schedule *s, struct err *e)
 		if (c->databases[i].path && g->index < c->databases[i].n_replicas)
 			rc = list_one(g, i, NULL, &o, e);
 	}
-	for (size_t i = 0; !rc && g->index == 0 && i < g->count; i++)
-		rc = restore_missing(&g->list[i]->wanted, e);
 	for (size_t i = 0; !rc && i < g->count; i++)
 		rc = try_one(g, g->list[i], e);
 	for (size_t i = 0; !rc && i < c->n_databases; i++)

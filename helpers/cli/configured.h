@@ -1,6 +1,6 @@
 /*
- * The databases of litestream.yml in one process: each with its replica number `index` (the first
- * is 0), those of folders too, and what is found there later.
+ * The databases of litestream.yml, or of the command line, in one process: each with its replica
+ * number `index` (the first is 0), those of folders too, and what is found there later.
  */
 #ifndef CLI_CONFIGURED_H
 #define CLI_CONFIGURED_H
@@ -26,9 +26,8 @@ int configured_new(
 void configured_free(struct configured *g); /* NULL is fine; before the schedule is freed */
 
 /*
- * Restores what is missing and shall be restored (index 0), then adds all databases to the
- * schedule. One that can't be opened (its state folder is in use, …) is tried again every 10 s,
- * where it isn't the only one. ERR_USAGE, the restore's errors, ERR_NOMEM.
+ * Adds all databases to the schedule. One that can't be opened (its state folder is in use, …) is
+ * tried again every 10 s, where it isn't the only one. ERR_USAGE, ERR_NOMEM.
  */
 int configured_start(struct configured *g, struct schedule *s, struct err *e);
 

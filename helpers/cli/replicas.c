@@ -31,18 +31,20 @@ struct replicas {
 	size_t n;
 	sigset_t before; /* the signals that were blocked when it began */
 	bool stopping;
+	bool once; /* who has ended is not started again */
 };
 
 /* In the new process. */
 static void be_one(struct replicas *r, size_t index, pid_t parent)
 {
-	char prefix[40];
+	char prefix[40] = "";
 	struct err e = ERR_INIT;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(ERR_FAIL);
 	sigprocmask(SIG_SETMASK, &r->before, NULL);
-	snprintf(prefix, sizeof(prefix), "replica %zu: ", index + 1);
+	if (r->n > 1)
+		snprintf(prefix, sizeof(prefix), "replica %zu: ", index + 1);
 	log_set_prefix(prefix);
 	replicas_fn *fn = r->fn;
 	void *ctx = r->ctx;
@@ -72,7 +74,7 @@ static void note_end(struct replicas *r, struct process *p, int status)
 	size_t index = (size_t)(p - r->list);
 	p->pid = 0;
 	p->code = WIFEXITED(status) ? WEXITSTATUS(status) : ERR_FAIL;
-	if (r->stopping)
+	if (r->stopping || r->once)
 		return;
 	if (now - p->started_us > STEADY_US || !p->pause_us)
 		p->pause_us = PAUSE_FIRST_US;
@@ -116,7 +118,7 @@ static int64_t start_due(struct replicas *r)
 {
 	int64_t next = INT64_MAX, now = clock_mono_us();
 	struct err e;
-	for (size_t i = 0; !r->stopping && i < r->n; i++) {
+	for (size_t i = 0; !r->stopping && !r->once && i < r->n; i++) {
 		struct process *p = &r->list[i];
 		if (!p->pid && p->due_us <= now && start(r, i, &e)) {
 			log_error("%s", e.text);
@@ -132,7 +134,7 @@ static void supervise(struct replicas *r, const sigset_t *set)
 {
 	for (;;) {
 		int64_t next = start_due(r);
-		if (r->stopping && running(r) == 0)
+		if ((r->stopping || r->once) && running(r) == 0)
 			return;
 		int64_t us = next == INT64_MAX ? PAUSE_MAX_US : next - clock_mono_us();
 		us = us < 0 ? 0 : us;
@@ -154,27 +156,40 @@ static int worst(const struct replicas *r, struct err *e)
 				: ERR_OK;
 }
 
-int replicas_run(size_t n, replicas_fn *fn, void *ctx, struct err *e)
+/* Starts all, and waits for their end. */
+static int run_all(struct replicas *r, struct err *e)
 {
-	struct replicas r = {.fn = fn, .ctx = ctx, .n = n};
 	sigset_t set;
-	r.list = calloc(n, sizeof(*r.list));
-	if (!r.list)
+	r->list = calloc(r->n, sizeof(*r->list));
+	if (!r->list)
 		return err_nomem(e, "starting processes");
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGCHLD);
-	sigprocmask(SIG_BLOCK, &set, &r.before);
+	sigprocmask(SIG_BLOCK, &set, &r->before);
 	int rc = ERR_OK;
-	for (size_t i = 0; !rc && i < n; i++)
-		rc = start(&r, i, e);
+	for (size_t i = 0; !rc && i < r->n; i++)
+		rc = start(r, i, e);
 	if (rc)
-		pass_on(&r, SIGTERM);
-	supervise(&r, &set);
-	sigprocmask(SIG_SETMASK, &r.before, NULL);
+		pass_on(r, SIGTERM);
+	supervise(r, &set);
+	sigprocmask(SIG_SETMASK, &r->before, NULL);
 	if (!rc)
-		rc = worst(&r, e);
-	free(r.list);
+		rc = worst(r, e);
+	free(r->list);
 	return rc;
+}
+
+int replicas_run(size_t n, replicas_fn *fn, void *ctx, struct err *e)
+{
+	struct replicas r = {.fn = fn, .ctx = ctx, .n = n};
+	return run_all(&r, e);
+}
+
+int replicas_once(replicas_fn *fn, void *ctx, struct err *e)
+{
+	struct replicas r = {.fn = fn, .ctx = ctx, .n = 1, .once = true};
+	int rc = run_all(&r, e);
+	return rc || !r.stopping ? rc : err_set(e, ERR_CANCELLED, "interrupted");
 }

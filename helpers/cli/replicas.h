@@ -16,6 +16,9 @@
 /* What process `index` does; its error ends it. In the process, signals are as they were. */
 typedef int replicas_fn(void *ctx, size_t index, struct err *e);
 
+/* The same for something that is done before, by one process, which ends by itself. */
+int replicas_once(replicas_fn *fn, void *ctx, struct err *e);
+
 /* Runs n of them. The worst of their errors, by code; the processes have logged them. */
 int replicas_run(size_t n, replicas_fn *fn, void *ctx, struct err *e);
 

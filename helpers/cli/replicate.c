@@ -7,6 +7,9 @@
 #include "daemon/schedule.h"
 #include "daemon/worker.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+
 /* The first ones are those of option_table (conf/options.h), which reads and bounds them. */
 static const struct flag flags[] = {
 	{"sync-interval", FLAG_STRING, "TIME", "least time between two uploads (default 1s)"},
@@ -29,6 +32,8 @@ static const struct flag flags[] = {
 	{"meta-path", FLAG_STRING, "DIR", "state folder (default .<file>-litestream beside the file)"},
 	{"socket", FLAG_STRING, "PATH", "control socket for litestream sync and status"},
 	CONFIG_FLAGS,
+	{"restore-if-db-not-exists", FLAG_BOOL, NULL,
+		"first restore a database that is not there, if there is a backup"},
 	{"worker-fd", FLAG_INT, "N", "for litestreamd: take everything from this stream socket"},
 	{"log-level", FLAG_STRING, "LEVEL", "trace, debug, info, warn or error (default info)"},
 	{NULL, FLAG_BOOL, NULL, NULL},
@@ -83,36 +88,69 @@ static int run_worker(struct args *a, struct err *e)
 	return worker_run((int)fd, e);
 }
 
-static int run(struct args *a, struct err *e)
+/* With -meta-path the folder is named after nothing, so it must be one database's own. */
+static int take_meta_path(struct args *a, struct config *c, struct err *e)
 {
-	struct replicate_run run = {.alone = a->argc == 2};
-	if (args_given(a, "worker-fd"))
-		return run_worker(a, e);
-	if (a->argc == 0)
-		return replicate_configured(a, e);
+	if (!args_given(a, "meta-path"))
+		return ERR_OK;
+	if (c->file)
+		return args_usage(a, e, "litestream replicate -meta-path DIR DB URL",
+			"-meta-path is for a database on the command line: the configuration has meta-path");
+	if (c->n_databases > 1)
+		return args_usage(a, e, NULL, "-meta-path goes with one database only");
+	char *path = config_absolute(args_string(a, "meta-path", NULL));
+	c->databases[0].meta_path = path ? tree_strdup(&c->memory, path) : NULL;
+	free(path);
+	return c->databases[0].meta_path ? ERR_OK : err_nomem(e, "reading the command line");
+}
+
+static int read_what(struct args *a, struct config *c, struct err *e)
+{
+	if (a->argc == 0) {
+		int rc = config_file_need(a, c, e);
+		if (!rc && c->n_databases == 0)
+			rc = err_set(e, ERR_USAGE, "%s: no databases specified in configuration", c->file);
+		return rc;
+	}
 	if (args_given(a, "config"))
 		return args_usage(
 			a, e, NULL, "databases on the command line and -config exclude each other");
-	if (a->argc % 2)
-		return args_usage(a, e, "litestream replicate DB URL",
-			"replicate takes pairs of a database and a replica URL");
-	int rc = config_file_log(a, NULL, e);
-	return rc ? rc : replicate_run(&run, a, e);
+	if (config_from_words(c, a->argv, a->argc, e) == ERR_USAGE)
+		snprintf(a->hint, sizeof(a->hint), "litestream replicate DB URL");
+	return e->code;
+}
+
+static int run(struct args *a, struct err *e)
+{
+	struct config c = {0};
+	if (args_given(a, "worker-fd"))
+		return run_worker(a, e);
+	int rc = read_what(a, &c, e);
+	if (!rc)
+		rc = take_meta_path(a, &c, e);
+	if (!rc)
+		return replicate_configured(a, &c, e);
+	config_free(&c);
+	return rc;
 }
 
 const struct command command_replicate = {
 	.name = "replicate",
-	.arguments = "[flags] [DB URL …]",
+	.arguments = "[flags] [DB URL …]…",
 	.summary = "Replicates databases until it is told to stop",
 	.details =
-		"Without arguments: the databases of the configuration file (docs/CONFIG.md).\n"
+		"Without arguments: the databases of the configuration file (docs/CONFIG.md). Several\n"
+		"URLs behind a database are its replicas, each with a process of its own; a word with\n"
+		"\"://\" in it is a URL. Where every second word is none they are pairs, DB URL DB URL,\n"
+		"and the second of two may be a folder.\n"
 		"SIGTERM and SIGINT: ships what is left, then ends with 0; the log says what could not\n"
 		"be shipped, and a second signal ends it at once. One database alone: ends with 8\n"
 		"when another node owns the replica, 9 when the database is unusable, 6 when the\n"
 		"store refuses it.\n",
 	.examples = "    litestream replicate\n"
 				"    litestream replicate /data/app.db s3://bucket/app\n"
-				"    litestream replicate -sync-interval 10s app.db file:///backup/app\n",
+				"    litestream replicate -sync-interval 10s app.db file:///backup/app\n"
+				"    litestream replicate app.db s3://bucket/app file:///backup/app\n",
 	.flags = flags,
 	.min_args = 0,
 	.max_args = 2 * SCHEDULE_MAX,

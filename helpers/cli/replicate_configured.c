@@ -1,9 +1,12 @@
-/* litestream replicate without arguments: what litestream.yml names. */
+/* litestream replicate: what litestream.yml or the command line names, in one process or several.
+ */
 #include "cli/replicate_run.h"
 
 #include "base/log.h"
 #include "cli/configured.h"
+#include "cli/missing.h"
 #include "cli/replicas.h"
+#include "cli/replicate.h"
 #include "cli/wanted.h"
 #include "conf/inplace.h"
 
@@ -23,18 +26,31 @@ static int run_one(void *ctx, size_t index, struct err *e)
 	return replicate_run(&run, r->args, e);
 }
 
-/* What must be said of one database can't be meant for all that a configuration names. */
+/* What must be said of one database can't be meant for all that a configuration names, nor for one
+ * of several replicas. */
 static int check_words(struct args *a, const struct config *c, struct err *e)
 {
-	static const char *const words[] = {"takeover", "accept", "meta-path"};
+	static const char *const words[] = {"takeover", "accept"};
+	bool named = !c->file && configured_processes(c) == 1;
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-		if (args_given(a, words[i]) && (i == 2 || !configured_alone(c)))
+		if (args_given(a, words[i]) && !named && !configured_alone(c))
 			return args_usage(a, e, "litestream replicate -flag DB URL",
-				i == 2
-					? "-%s is for a database on the command line: the configuration has meta-path"
-					: "-%s is a word about one database with one replica: name them",
-				words[i]);
+				"-%s is a word about one database with one replica: name them", words[i]);
 	return ERR_OK;
+}
+
+/* What a flag says for all databases. */
+static int apply_flags(struct args *a, struct config *c, struct err *e)
+{
+	struct options o = OPTIONS_DEFAULT;
+	for (size_t i = 0; args_bool(a, "restore-if-db-not-exists") && i < c->n_databases; i++) {
+		c->databases[i].restore_if_missing = true;
+		if (c->databases[i].dir)
+			log_warn("%s: -restore-if-db-not-exists is for databases that have a path: which ones "
+					 "were in a folder can't be told",
+				c->databases[i].dir);
+	}
+	return replicate_read_options(a, &o, e); /* are they right? */
 }
 
 /* What a restore that was interrupted left is put right by one process, before there are several.
@@ -47,29 +63,45 @@ static void recover_all(const struct config *c)
 			log_error("%s: %s", c->databases[i].path, e.text);
 }
 
-int replicate_configured(struct args *a, struct err *e)
+/* With several processes in one of its own, which leaves no thread and no connection behind. */
+static int restore_all(void *ctx, size_t index, struct err *e)
 {
-	struct config c;
-	struct configured_run r = {.args = a, .config = &c};
-	int rc = config_file_need(a, &c, e);
-	size_t n = configured_processes(&c);
+	const struct configured_run *r = ctx;
+	(void)index;
+	return missing_restore(r->config, e);
+}
+
+static int run_several(struct configured_run *r, size_t n, struct err *e)
+{
+	recover_all(r->config);
+	int rc = missing_wanted(r->config) ? replicas_once(restore_all, r, e) : ERR_OK;
+	return rc ? rc : replicas_run(n, run_one, r, e);
+}
+
+static int run_single(struct configured_run *r, struct err *e)
+{
+	int rc = missing_restore(r->config, e);
+	return rc ? rc : run_one(r, 0, e);
+}
+
+int replicate_configured(struct args *a, struct config *c, struct err *e)
+{
+	struct configured_run r = {.args = a, .config = c};
+	size_t n = configured_processes(c);
+	int rc = config_file_log(a, c, e);
 	if (!rc)
-		rc = config_file_log(a, &c, e);
-	if (!rc && n == 0)
-		rc = err_set(e, ERR_USAGE, "%s: no databases specified in configuration", c.file);
+		rc = apply_flags(a, c, e);
 	if (!rc)
-		rc = check_words(a, &c, e);
+		rc = check_words(a, c, e);
 	if (!rc)
-		rc = wanted_check(&c, e);
-	if (!rc && c.heartbeat_url)
+		rc = wanted_check(c, e);
+	if (!rc && c->heartbeat_url)
 		rc = heartbeat_notes_new(&r.notes, n, e);
 	if (!rc) {
-		config_file_tell(&c);
-		if (n > 1)
-			recover_all(&c);
-		rc = n == 1 ? run_one(&r, 0, e) : replicas_run(n, run_one, &r, e);
+		config_file_tell(c);
+		rc = n == 1 ? run_single(&r, e) : run_several(&r, n, e);
 	}
 	heartbeat_notes_free(r.notes);
-	config_free(&c);
+	config_free(c);
 	return rc;
 }

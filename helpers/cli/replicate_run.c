@@ -11,7 +11,6 @@
 #include "daemon/inspect.h"
 #include "daemon/local.h"
 #include "source/identity.h"
-#include "store/store.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -24,49 +23,9 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#define SHUTDOWN_MS 30000
 #define SAME_WISH_US 1000000
 
 /* ---- what there is to do ---- */
-
-static char *absolute_path(const char *path)
-{
-	char cwd[PATH_MAX], *out = NULL;
-	if (path[0] == '/')
-		return strdup(path);
-	if (!getcwd(cwd, sizeof(cwd)) || asprintf(&out, "%s/%s", cwd, path) < 0)
-		return NULL;
-	return out;
-}
-
-static int read_config(struct args *a, struct replicator_config *cfg, struct err *e)
-{
-	struct options o = OPTIONS_DEFAULT;
-	int rc = replicate_read_options(a, &o, e);
-	if (rc)
-		return rc;
-	replicate_fill(a, &o, cfg);
-	if (args_given(a, "meta-path") && a->argc > 2)
-		return args_usage(a, e, NULL, "-meta-path goes with one database only");
-	return ERR_OK;
-}
-
-/* With -meta-path the folder is named after nothing, so it must be one database's own. */
-static int add_one(struct replicate_run *run, struct args *a, struct replicator_config *cfg,
-	const char *db, const char *url, struct err *e)
-{
-	char *path = absolute_path(db);
-	char *dir = absolute_path(args_string(a, "meta-path", "."));
-	int rc = path && dir ? ERR_OK : err_nomem(e, "adding a database");
-	cfg->database = path;
-	cfg->replica = url;
-	cfg->state_dir = args_given(a, "meta-path") ? dir : NULL;
-	if (!rc)
-		rc = schedule_add(run->schedule, path, cfg, e);
-	free(path);
-	free(dir);
-	return rc;
-}
 
 /*
  * What is wrong from the start is told before anything is made on disk. Only for one database
@@ -80,20 +39,6 @@ static int look_at(const char *path, bool any_filesystem, struct err *e)
 	if (!rc)
 		rc = identity_check_path(path, any_filesystem, e);
 	return rc == ERR_NOT_FOUND ? ERR_OK : rc;
-}
-
-static int look_first(struct args *a, struct err *e)
-{
-	struct store *store = NULL;
-	char *path = absolute_path(a->argv[0]);
-	if (!path)
-		return err_nomem(e, "looking at a database");
-	int rc = store_open(&store, a->argv[1], NULL, e);
-	store_close(store);
-	if (!rc)
-		rc = look_at(path, args_bool(a, "any-filesystem"), e);
-	free(path);
-	return rc;
 }
 
 static int add_configured(struct replicate_run *run, struct args *a, struct err *e)
@@ -115,42 +60,19 @@ static int add_configured(struct replicate_run *run, struct args *a, struct err 
 	return rc;
 }
 
-static int add_all(struct replicate_run *run, struct args *a, struct err *e)
-{
-	struct replicator_config cfg;
-	if (run->config)
-		return add_configured(run, a, e);
-	int rc = read_config(a, &cfg, e);
-	if (!rc && run->alone)
-		rc = look_first(a, e);
-	for (size_t i = 0; !rc && i + 1 < a->argc; i += 2)
-		rc = add_one(run, a, &cfg, a->argv[i], a->argv[i + 1], e);
-	return rc;
-}
-
 /* For the control socket: the URL behind an id, which is the absolute path. */
 static const char *replica_of(void *ctx, const char *id)
 {
 	const struct replicate_run *run = ctx;
-	if (run->configured)
-		return configured_replica_of(run->configured, id);
-	for (size_t i = 0; i + 1 < run->args->argc; i += 2) {
-		char *path = absolute_path(run->args->argv[i]);
-		bool same = path && strcmp(path, id) == 0;
-		free(path);
-		if (same)
-			return run->args->argv[i + 1];
-	}
-	return NULL;
+	return configured_replica_of(run->configured, id);
 }
 
 /* Each process has its own. */
 static int open_socket(struct replicate_run *run, struct args *a, struct err *e)
 {
 	const struct config *c = run->config;
-	const char *path = args_string(a, "socket", c && c->socket_enabled ? c->socket_path : NULL);
+	const char *path = args_string(a, "socket", c->socket_enabled ? c->socket_path : NULL);
 	char numbered[PATH_MAX];
-	run->args = a;
 	if (!path)
 		return ERR_OK;
 	snprintf(numbered, sizeof(numbered), run->index ? "%s.%zu" : "%s", path, run->index + 1);
@@ -260,15 +182,14 @@ static int take_signals(struct replicate_run *run, struct err *e)
 
 static int run_loop(struct replicate_run *run, struct args *a, struct err *e)
 {
-	run->shutdown_ms = args_ms(
-		a, "shutdown-timeout", run->config ? run->config->shutdown_timeout_ms : SHUTDOWN_MS);
+	run->shutdown_ms = args_ms(a, "shutdown-timeout", run->config->shutdown_timeout_ms);
 	int rc = take_signals(run, e);
 	if (!rc)
 		rc = schedule_new(&run->schedule, run->alone ? 1 : 0, run->alone ? 1 : 0, e);
 	if (!rc)
 		rc = schedule_add_fd(run->schedule, run->signal_fd, on_signal, run, e);
 	if (!rc)
-		rc = add_all(run, a, e);
+		rc = add_configured(run, a, e);
 	if (!rc)
 		rc = open_socket(run, a, e);
 	if (rc)

@@ -7,29 +7,29 @@
 #include "daemon/heartbeat.h"
 
 struct replicate_run {
+	/* Set by the caller: */
+	const struct config *config;
+	size_t index; /* of the replica that this process has of each database */
+	bool alone;   /* one database with one replica: what can't go on ends the program */
+	struct heartbeat_notes *notes; /* NULL: no heartbeat */
+
+	/* Its own: */
 	struct schedule *schedule;
 	struct local *local; /* the control socket, NULL without -socket */
-	struct args *args;
 	int signal_fd;
 	int64_t stopped_us; /* when the last signal came */
 	int64_t shutdown_ms;
-	bool alone; /* one database: what can't go on ends the program */
-	int code;   /* why it ended by itself */
+	int code; /* why it ended by itself */
 	char why[1024];
-
-	/* Without arguments: */
-	const struct config *config;
-	size_t index; /* of the replica that this process has of each database */
 	struct configured *configured;
 	struct heartbeat *heartbeat; /* NULL: nobody wants to hear */
-	struct heartbeat_notes *notes;
 };
-/* Replicates until it is told to stop, or until one database alone can't go on: its error. The
- * caller sets `alone`, and what is said without arguments; the rest is its own. */
+/* Replicates until it is told to stop, or until one database alone can't go on: its error. */
 int replicate_run(struct replicate_run *run, struct args *a, struct err *e);
 
-/* Without arguments: all that the configuration names, in as many processes as it takes. */
-int replicate_configured(struct args *a, struct err *e);
+/* All that the configuration names (or the command line: conf/config.h), in as many processes as it
+ * takes. Frees it. */
+int replicate_configured(struct args *a, struct config *c, struct err *e);
 
 /* Few arenas and an early trim: a quiet database must not keep a busy moment's memory. */
 void replicate_tune_memory(void);

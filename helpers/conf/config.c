@@ -327,13 +327,18 @@ static int read_all(struct config_reading *r, struct tree *t, bool expand)
 	return rc ? rc : config_resolve(r);
 }
 
+void config_init(struct config *c)
+{
+	*c = (struct config){.heartbeat_interval_ms = 5 * 60000, .shutdown_timeout_ms = 30000};
+	c->settings.options = (struct options)OPTIONS_DEFAULT;
+	c->socket_path = CONFIG_SOCKET_DEFAULT;
+}
+
 int config_read(
 	struct config *c, const char *file, const char *text, size_t n, bool expand, struct err *e)
 {
 	struct tree t;
-	*c = (struct config){.heartbeat_interval_ms = 5 * 60000, .shutdown_timeout_ms = 30000};
-	c->settings.options = (struct options)OPTIONS_DEFAULT;
-	c->socket_path = CONFIG_SOCKET_DEFAULT;
+	config_init(c);
 	c->file = tree_strdup(&c->memory, file);
 	if (!c->file)
 		return err_nomem(e, "reading a configuration");

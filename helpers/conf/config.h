@@ -63,7 +63,7 @@ struct config_note {
 };
 
 struct config {
-	const char *file; /* as it was named */
+	const char *file; /* as it was named; NULL: it is the command line's */
 	struct config_settings settings;
 	struct config_database *databases;
 	size_t n_databases;
@@ -88,6 +88,17 @@ struct config {
 int config_read(
 	struct config *c, const char *file, const char *text, size_t n, bool expand, struct err *e);
 void config_free(struct config *c);
+
+/* The defaults, and no database. */
+void config_init(struct config *c);
+
+/*
+ * What stands on a command line: "DB URL URL …", a database and its replicas, once or more often. A
+ * word with "://" in it is a URL, any other one a database; but where every second word is none,
+ * they are pairs, "DB URL DB URL", and what is second in one may be a folder. ERR_USAGE, ERR_NOMEM.
+ * config_free in every case.
+ */
+int config_from_words(struct config *c, char *const *words, size_t n, struct err *e);
 
 /* The replica of a name; of NULL the first one. ERR_USAGE names those that there are. */
 int config_find_replica(const struct config *c, const struct config_database *db, const char *name,

@@ -125,7 +125,7 @@ ltx_file() { find "$replica" -name '*.ltx' | sort | sed -n "$1p"; }
 @test "unknown command, unknown flag, too few arguments" {
   refused 2 'replicaet' "$LITESTREAM" replicaet "$PWD/box/app.db" "file://$replica"
   refused 2 'txdi' "$LITESTREAM" restore -txdi 1 -o "$PWD/box/new.db" "file://$replica"
-  refused 2 'pairs of a database and a replica URL' "$LITESTREAM" replicate "$PWD/box/app.db"
+  refused 2 'must specify at least one replica URL' "$LITESTREAM" replicate "$PWD/box/app.db"
 }
 
 # ---- the replica ----

@@ -231,6 +231,25 @@ EOF
   [[ "$(value_of back.db)" == kept,more ]]
 }
 
+@test "restore-if-db-not-exists: what is there stays, nothing there is told, trouble ends it" {
+  replicate new "$db" "$url" -restore-if-db-not-exists
+  grep -q "nothing was ever at file://$replica" new.err
+  grep -q "app.db: no backup found, starting fresh" new.err
+  sqlite3 -cmd ".timeout $((PATIENCE * 1000))" "$db" "PRAGMA journal_mode = WAL; CREATE TABLE t(x)" >/dev/null
+  sync_now new "$db"
+  end new
+  replicate again "$db" "$url" -restore-if-db-not-exists
+  grep -q "app.db: database exists, skipping restore" again.err
+  end again
+  rm -rf app.db* .app.db-litestream
+  : >"$(find replica/ltx -name '*.ltx' | head -n 1)"
+  run "$LITESTREAM" replicate -restore-if-db-not-exists "$db" "$url"
+  [[ "$status" -eq 7 && "$output" == *"app.db: restore failed: "* && ! -e "$db" ]]
+  # Also where a process of its own restores.
+  run "$LITESTREAM" replicate -restore-if-db-not-exists "$db" "$url" "file://$PWD/other"
+  [[ "$status" -eq 7 && "$output" == *"app.db: restore failed: "* && ! -e "$db" && ! -e other ]]
+}
+
 found() { grep -q "$1: found in" r.err; }
 replicating() { grep -q "$1: replicating" r.err; }
 gone() { grep -q "$1: is gone" r.err; }

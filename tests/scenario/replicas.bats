@@ -136,3 +136,21 @@ two_new_children() {
   end r
   same_as_source "$db" "file://$PWD/far" far.db
 }
+
+@test "replicas: several URLs on the command line, and a missing database from the one that has it" {
+  "$TOOLS/writer" -w 1 -n 100 -a ack "$db" >/dev/null
+  spawn far "$LITESTREAM" replicate -socket "$PWD/far.sock" "$db" "file://$PWD/far"
+  poll test -S far.sock
+  sync_now far "$db"
+  end far
+  rm -rf app.db* .app.db-litestream
+  spawn r "$LITESTREAM" replicate -restore-if-db-not-exists -socket "$PWD/r.sock" "$db" "file://$PWD/near" "file://$PWD/far"
+  poll test -S "$PWD/r.sock.2"
+  grep -q "nothing was ever at file://$PWD/near" r.err
+  grep -q "restored from file://$PWD/far" r.err
+  sync_first
+  sync_second
+  end r
+  same_as_source "$db" "file://$PWD/near" near.db
+  same_as_source "$db" "file://$PWD/far" far.db
+}
