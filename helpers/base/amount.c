@@ -1,7 +1,9 @@
 #include "base/amount.h"
 
 #include <ctype.h>
+#include <inttypes.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -98,4 +100,26 @@ bool amount_size(const char *text, uint64_t *bytes)
 		return false;
 	*bytes = (uint64_t)(number * factor);
 	return true;
+}
+
+/* Seconds with as many decimals as they need, the larger units before them. */
+void amount_format_duration(int64_t ms, char out[AMOUNT_DURATION_SIZE])
+{
+	const char *sign = ms < 0 ? "-" : "";
+	uint64_t n = ms < 0 ? -(uint64_t)ms : (uint64_t)ms;
+	uint64_t hours = n / 3600000, minutes = n / 60000 % 60;
+	unsigned seconds = (unsigned)(n / 1000 % 60), rest = (unsigned)(n % 1000);
+	char fraction[8] = "", large[28] = "";
+	if (rest && n >= 1000)
+		snprintf(fraction, sizeof(fraction), ".%03u", rest);
+	for (size_t i = strlen(fraction); i > 0 && fraction[i - 1] == '0'; i--)
+		fraction[i - 1] = '\0';
+	if (hours)
+		snprintf(large, sizeof(large), "%" PRIu64 "h%" PRIu64 "m", hours, minutes);
+	else if (minutes)
+		snprintf(large, sizeof(large), "%" PRIu64 "m", minutes);
+	if (rest && n < 1000)
+		snprintf(out, AMOUNT_DURATION_SIZE, "%s%ums", sign, rest);
+	else
+		snprintf(out, AMOUNT_DURATION_SIZE, "%s%s%u%ss", sign, large, seconds, fraction);
 }

@@ -20,4 +20,8 @@ bool amount_duration_ms(const char *text, int64_t *ms);
  */
 bool amount_size(const char *text, uint64_t *bytes);
 
+/* "1h30m0s", "5.3s", "250ms", "0s": as Go's Duration.String writes it. */
+#define AMOUNT_DURATION_SIZE 40
+void amount_format_duration(int64_t ms, char out[AMOUNT_DURATION_SIZE]);
+
 #endif

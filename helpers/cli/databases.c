@@ -3,6 +3,7 @@
 #include "cli/args.h"
 #include "cli/command.h"
 #include "cli/configured.h"
+#include "cli/listing.h"
 #include "cli/stop.h"
 #include "restore/discover.h"
 
@@ -55,16 +56,6 @@ static void print_table(const struct store *s, const struct discovery *found)
 			store_url(s));
 }
 
-static int print_json(const struct discovery *found, struct err *e)
-{
-	json_t *root = discovery_json(found);
-	int rc = root && !json_dumpf(root, stdout, JSON_INDENT(2)) ? ERR_OK
-															   : err_nomem(e, "printing the list");
-	json_decref(root);
-	printf("\n");
-	return rc;
-}
-
 static int find(struct store *s, struct store *self, struct discovery *found, struct err *e)
 {
 	int rc = stop_begin(s, e);
@@ -86,7 +77,7 @@ static int run_url(struct args *a, struct err *e)
 		return rc;
 	rc = find(s, self, &found, e);
 	if (!rc && args_bool(a, "json"))
-		rc = print_json(&found, e);
+		rc = listing_print_json(discovery_json(&found), e);
 	else if (!rc)
 		print_table(s, &found);
 	discovery_free(&found);

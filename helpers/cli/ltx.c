@@ -1,14 +1,15 @@
 /* litestream ltx: the LTX files of a replica */
+#include "cli/ltx.h"
+
 #include "base/clock.h"
-#include "cli/args.h"
 #include "cli/command.h"
+#include "cli/listing.h"
 #include "cli/place.h"
 #include "cli/stop.h"
 #include "restore/restore.h"
 #include "store/store.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,7 +17,7 @@
 
 static int parse_level(struct args *a, int *level, struct err *e)
 {
-	const char *text = args_string(a, "level", "all");
+	const char *text = args_string(a, "level", "0");
 	*level = ALL_LEVELS;
 	if (strcmp(text, "all") == 0)
 		return ERR_OK;
@@ -28,7 +29,7 @@ static int parse_level(struct args *a, int *level, struct err *e)
 
 static void print_table(const struct ltx_set *set, int level)
 {
-	printf("%-5s  %-16s  %-16s  %12s  %s\n", "level", "min_txid", "max_txid", "size", "timestamp");
+	printf("%-5s  %-16s  %-16s  %12s  %s\n", "level", "min_txid", "max_txid", "size", "created");
 	for (size_t i = 0; i < set->count; i++) {
 		const struct ltx_file *f = &set->files[i];
 		char when[32];
@@ -54,10 +55,7 @@ static int print_json(const struct ltx_set *set, int level, struct err *e)
 										"max_txid", json_sprintf("%016" PRIx64, f->max_txid),
 										"size", (json_int_t)f->size, "timestamp", when));
 	}
-	int rc = root && !json_dumpf(root, stdout, JSON_INDENT(2)) ? ERR_OK : ERR_NOMEM;
-	json_decref(root);
-	printf("\n");
-	return rc ? err_nomem(e, "printing the list") : ERR_OK;
+	return listing_print_json(root, e);
 }
 
 static int list(struct store *s, struct ltx_set *set, struct err *e)
@@ -72,7 +70,7 @@ static int list(struct store *s, struct ltx_set *set, struct err *e)
 	return rc;
 }
 
-static int run(struct args *a, struct err *e)
+int ltx_run(struct args *a, struct err *e)
 {
 	int level;
 	int rc = parse_level(a, &level, e);
@@ -99,7 +97,7 @@ static int run(struct args *a, struct err *e)
 }
 
 static const struct flag flags[] = {
-	{"level", FLAG_STRING, "N", "only this level, 0 to 9 (all)"},
+	{"level", FLAG_STRING, "N", "this level, 0 to 9, or all (0)"},
 	{"json", FLAG_BOOL, NULL, "print the list as JSON"},
 	PLACE_FLAGS,
 	{0},
@@ -111,10 +109,10 @@ const struct command command_ltx = {
 	.summary = "Lists the LTX files of a replica",
 	.details = "The timestamp is the one that the store lists; that of the transactions is inside "
 			   "the file.\n",
-	.examples = "    litestream ltx s3://mybkt/fruits.db\n"
+	.examples = "    litestream ltx -level all s3://mybkt/fruits.db\n"
 				"    litestream ltx -level 9 -json /backup/fruits\n",
 	.flags = flags,
 	.min_args = 1,
 	.max_args = 1,
-	.run = run,
+	.run = ltx_run,
 };

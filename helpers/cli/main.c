@@ -12,10 +12,12 @@ extern const struct command command_ltx;
 extern const struct command command_options;
 extern const struct command command_replicate;
 extern const struct command command_restore;
+extern const struct command command_snapshots;
 extern const struct command command_status;
 extern const struct command command_sync;
 extern const struct command command_verify;
 extern const struct command command_version;
+extern const struct command command_wal;
 
 static const struct command *const commands[] = {
 	&command_ctl,
@@ -27,10 +29,12 @@ static const struct command *const commands[] = {
 	&command_options,
 	&command_replicate,
 	&command_restore,
+	&command_snapshots,
 	&command_status,
 	&command_sync,
 	&command_verify,
 	&command_version,
+	&command_wal,
 	NULL,
 };
 

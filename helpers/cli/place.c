@@ -49,29 +49,53 @@ static int find_database(struct place *p, struct args *a, const char *real,
 	for (size_t i = 0; i < c->n_databases; i++) {
 		const char *path = c->databases[i].path;
 		if (path && strcmp(fs_basename(path), fs_basename(real)) == 0)
-			return args_usage(a, e, path, "%s is not in %s, but %s is", real, c->file, path);
+			return args_usage(a, e, path,
+				"database not found in config: %s is not in %s, but %s is", real, c->file, path);
 	}
-	return args_usage(a, e, "litestream databases",
-		"the database %s is not in the configuration %s", real, c->file);
+	return args_usage(a, e, "litestream databases", "database not found in config: %s is not in %s",
+		real, c->file);
 }
 
-static int find_in_config(struct place *p, struct args *a, const char *word, struct err *e)
+/* The database's replica number n, of those that are meant; *last: there is no other. */
+static int take_replica(struct place *p, struct args *a, const struct config_database *db,
+	const char *relative, size_t n, bool *last, struct err *e)
 {
-	const struct config_database *db = NULL;
-	const struct config_replica *replica;
-	const char *relative = NULL;
-	char *real = real_name(word);
-	int rc =
-		real ? find_database(p, a, real, &db, &relative, e) : err_nomem(e, "finding a database");
-	if (!rc)
-		rc = config_find_replica(&p->config, db, args_string(a, "replica", NULL), &replica, e);
+	const char *name = args_string(a, "replica", NULL);
+	const struct config_replica *replica = &db->replicas[n];
+	*last = name || n + 1 == db->n_replicas;
+	int rc = name ? config_find_replica(&p->config, db, name, &replica, e) : ERR_OK;
 	if (!rc)
 		rc = wanted_make(&p->wanted, &p->config, db, replica, relative, e);
-	free(real);
 	p->url = p->wanted.url;
 	p->store = p->wanted.store;
 	p->path = p->wanted.path;
 	p->state_dir = p->wanted.state_dir;
+	return rc;
+}
+
+/* What place_each does with what it finds; without fn the first one is taken. */
+struct each {
+	int (*fn)(void *ctx, const struct place *p, bool last, struct err *e);
+	void *ctx;
+};
+
+static int find_in_config(
+	struct place *p, struct args *a, const char *word, const struct each *each, struct err *e)
+{
+	const struct config_database *db = NULL;
+	const char *relative = NULL;
+	bool last = false;
+	char *real = real_name(word);
+	int rc =
+		real ? find_database(p, a, real, &db, &relative, e) : err_nomem(e, "finding a database");
+	for (size_t n = 0; !rc && !last; n++) {
+		wanted_free(&p->wanted);
+		rc = take_replica(p, a, db, relative, n, &last, e);
+		if (!rc && each)
+			rc = each->fn(each->ctx, p, last, e);
+		last |= !each;
+	}
+	free(real);
 	return rc;
 }
 
@@ -81,26 +105,44 @@ static bool is_folder(const char *word)
 	return word[0] == '/' && stat(word, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-int place_find(struct place *p, struct args *a, const char *word, struct err *e)
+static int find(
+	struct place *p, struct args *a, const char *word, const struct each *each, struct err *e)
 {
 	bool there;
 	*p = (struct place){.url = word};
 	if (strstr(word, "://") || (is_folder(word) && !args_given(a, "config"))) {
 		if (args_given(a, "config"))
-			return args_usage(a, e, NULL, "a replica's URL and -config exclude each other");
+			return args_usage(a, e, NULL, "cannot specify a replica URL and the -config flag");
 		if (args_given(a, "replica"))
 			return args_usage(a, e, NULL, "-replica goes with a database of the configuration");
-		return ERR_OK;
+		return each ? each->fn(each->ctx, p, true, e) : ERR_OK;
 	}
 	int rc = config_file_load(a, &p->config, &there, e);
 	if (!rc && there)
-		return find_in_config(p, a, word, e);
-	if (rc || word[0] == '/') /* a folder that isn't there is the store's to tell */
+		return find_in_config(p, a, word, each, e);
+	if (!rc && word[0] == '/' && each) /* a folder that isn't there is the store's to tell */
+		return each->fn(each->ctx, p, true, e);
+	if (rc || word[0] == '/')
 		return rc;
 	return args_usage(a, e, "-config PATH",
 		"\"%.200s\" is no replica URL, and there is no configuration " CONFIG_DEFAULT_PATH
 		" in which it could be a database",
 		word);
+}
+
+int place_find(struct place *p, struct args *a, const char *word, struct err *e)
+{
+	return find(p, a, word, NULL, e);
+}
+
+int place_each(struct args *a, const char *word,
+	int (*fn)(void *ctx, const struct place *p, bool last, struct err *e), void *ctx, struct err *e)
+{
+	const struct each each = {fn, ctx};
+	struct place p;
+	int rc = find(&p, a, word, &each, e);
+	place_free(&p);
+	return rc;
 }
 
 void place_free(struct place *p)

@@ -1,5 +1,5 @@
 /*
- * What the argument of restore, ltx, generations and verify names: a replica by its URL, or a
+ * What the argument of restore, verify and the commands that list names: a replica by its URL, or a
  * database by its path, whose replica litestream.yml knows.
  */
 #ifndef CLI_PLACE_H
@@ -32,5 +32,11 @@ struct place {
  */
 int place_find(struct place *p, struct args *a, const char *word, struct err *e);
 void place_free(struct place *p);
+
+/* The same for each replica that is meant: without -replica all of a database's. `last`: no other
+ * comes. Not ERR_OK of fn ends it. */
+int place_each(struct args *a, const char *word,
+	int (*fn)(void *ctx, const struct place *p, bool last, struct err *e), void *ctx,
+	struct err *e);
 
 #endif

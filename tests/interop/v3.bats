@@ -105,7 +105,7 @@ under_load() {
   "$LITESTREAM" generations -json "$url" >generations.json
   [[ "$(jq -r --arg g "$first" '.[] | select(.generation == $g) | .first_index + .last_index' generations.json)" == "00000000$last_of_first" ]]
   [[ "$(jq 'length' generations.json)" -eq 2 ]]
-  "$LITESTREAM" generations "$url" | grep "^$first "
+  "$LITESTREAM" generations "$url" | grep -E "^[a-z0-9]+ +$first "
   same_as_peer "$url" -generation "$first"
   cmp ours.db first.db
   for ((index = 0; index <= 16#$last_of_first; index++)); do
@@ -267,7 +267,7 @@ refused() {
   cmp ours.db old.db
   rm ours.db
   # The first state of ours, although no snapshot of a day is there: a time soon after the change.
-  after="$("$LITESTREAM" ltx -json "file://$replica" | jq -r '.[0].timestamp')"
+  after="$("$LITESTREAM" ltx -level all -json "file://$replica" | jq -r '.[0].timestamp')"
   "$LITESTREAM" restore -no-state -timestamp "$after" -json -o ours.db "file://$replica" >result.json
   [[ "$(jq -r '.format + .txid' result.json)" == 0.50000000000000001 ]]
   # Somebody went back to 0.3.

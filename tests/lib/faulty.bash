@@ -107,7 +107,7 @@ recovers() {
 
 # No TXID is missing, none is there twice.
 one_line() {
-  "$LITESTREAM" ltx -json "$url" | jq -e '[.. | objects | select(.level? == 0)] | length > 1' >/dev/null
+  "$LITESTREAM" ltx -level all -json "$url" | jq -e '[.. | objects | select(.level? == 0)] | length > 1' >/dev/null
   "$SERVERS/s3.py" ls "$LITESTREAM_TEST_S3_BUCKET" "$(prefix)/0000/" | awk '{ sub(/.*\//, "", $1); print substr($1, 1, 16) }' >txids
   [[ "$(sort -u txids | wc -l)" -eq "$(wc -l <txids)" ]]
   [[ "$(wc -l <txids)" -eq "$((16#$(sort txids | tail -n 1) - 16#$(sort txids | head -n 1) + 1))" ]]

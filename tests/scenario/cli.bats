@@ -166,7 +166,7 @@ os.execv(sys.argv[1], sys.argv[1:])' "$LITESTREAM" restore -o "$PWD/app.db" "$si
   make_replica 3
   run "$LITESTREAM" ltx "$replica"
   [[ "$status" -eq 0 && "${#lines[@]}" -eq 4 ]]
-  [[ "${lines[0]}" =~ ^level\ +min_txid\ +max_txid\ +size\ +timestamp$ ]]
+  [[ "${lines[0]}" =~ ^level\ +min_txid\ +max_txid\ +size\ +created$ ]]
   [[ "${lines[3]}" =~ ^0\ +0000000000000003\ +0000000000000003\ +[0-9]+\ +2023-11-14T22:13:23.000Z$ ]]
   [[ "$("$LITESTREAM" ltx -json -level 0 "$replica" | jq -r '.[1].min_txid')" == 0000000000000002 ]]
   [[ "$("$LITESTREAM" ltx -json -level 9 "$replica" | jq length)" -eq 0 ]]

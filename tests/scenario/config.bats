@@ -111,7 +111,7 @@ EOF
   [[ "$(value_of application-name/current/storage/queue.sqlite3)" == queue ]]
   run "$LITESTREAM" restore production.sqlite3
   [[ "$status" -eq 2 && "$output" == *"is not in $LITESTREAM_CONFIG, but $home/application-name/current/storage/production.sqlite3 is"* ]]
-  "$LITESTREAM" ltx -json "$home/application-name/current/storage/queue.sqlite3" | jq -e '.[0].min_txid == "0000000000000001"'
+  "$LITESTREAM" ltx -level all -json "$home/application-name/current/storage/queue.sqlite3" | jq -e '.[0].min_txid == "0000000000000001"'
 }
 
 @test "config: Rails' and R2's files as they were written" {
@@ -207,7 +207,7 @@ EOF
   run "$LITESTREAM" replicate -config "$LITESTREAM_CONFIG" a.db "file://$PWD/ra"
   [[ "$status" -eq 2 ]]
   run "$LITESTREAM" restore -config "$LITESTREAM_CONFIG" -o x.db "file://$PWD/ra"
-  [[ "$status" -eq 2 && "$output" == *"URL and -config exclude each other"* ]]
+  [[ "$status" -eq 2 && "$output" == *"cannot specify a replica URL and the -config flag"* ]]
 }
 
 @test "config: a missing database is restored before it is replicated, when the file says so" {

@@ -3,7 +3,7 @@
 
 load ../lib/scenario
 
-txids() { "$LITESTREAM" ltx -json "file://$replica" | jq -r 'map(.max_txid) | sort | .[]'; }
+txids() { "$LITESTREAM" ltx -level all -json "file://$replica" | jq -r 'map(.max_txid) | sort | .[]'; }
 
 rows() { sqlite3 "$1" "SELECT group_concat(n) FROM t WHERE n > 500"; }
 
@@ -60,7 +60,7 @@ leave_wal() {
 @test "restore -force -timestamp: earlier than an abandoned state, which an even later restore still finds" {
   ship_rows 400
   local stamps between
-  mapfile -t stamps < <("$LITESTREAM" ltx -json "file://$replica" | jq -r 'sort_by(.max_txid) | .[].timestamp')
+  mapfile -t stamps < <("$LITESTREAM" ltx -level all -json "file://$replica" | jq -r 'sort_by(.max_txid) | .[].timestamp')
   between="${stamps[2]}"
   "$LITESTREAM" restore -force -timestamp "${stamps[1]}" -o app.db "file://$replica"
   [[ "$(rows app.db)" == 501 ]]

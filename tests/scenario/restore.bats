@@ -3,9 +3,9 @@
 
 load ../lib/scenario
 
-last_txid() { "$LITESTREAM" ltx -json "file://$replica" | jq -r 'map(.max_txid) | max'; }
+last_txid() { "$LITESTREAM" ltx -level all -json "file://$replica" | jq -r 'map(.max_txid) | max'; }
 
-bytes() { "$LITESTREAM" ltx -json "file://$replica" | jq 'map(.size) | add'; }
+bytes() { "$LITESTREAM" ltx -level all -json "file://$replica" | jq 'map(.size) | add'; }
 
 @test "replicate goes on after a restore, without a snapshot" {
   ship_rows 4000
@@ -27,7 +27,7 @@ bytes() { "$LITESTREAM" ltx -json "file://$replica" | jq 'map(.size) | add'; }
   ship_rows 4000
   local txid older
   txid="$(last_txid)"
-  older="$("$LITESTREAM" ltx -json "file://$replica" | jq -r 'map(.max_txid) | sort | .[-2]')"
+  older="$("$LITESTREAM" ltx -level all -json "file://$replica" | jq -r 'map(.max_txid) | sort | .[-2]')"
   "$LITESTREAM" restore -txid "$older" -o new.db "file://$replica"
   [[ "$(sqlite3 new.db 'SELECT max(n) FROM t')" -eq 501 ]]
   replicate again "$PWD/new.db" "file://$replica"

@@ -218,7 +218,7 @@ denied() {
   local merged='{"op": "put", "key": "/0001/", "lose": true, "times": 1}'
   rules "${one[@]}" "${parts[@]}" "$merged"
   begin -takeover
-  has_snapshot() { "$LITESTREAM" ltx -json "$url" | grep -q '"level": *9'; }
+  has_snapshot() { "$LITESTREAM" ltx -level all -json "$url" | grep -q '"level": *9'; }
   patiently has_snapshot
   # It is there since the first attempt, whose answer was lost; the others come after it.
   patiently struck_more "$([[ -n "$FULL" ]] && echo 7 || echo 3)" 0

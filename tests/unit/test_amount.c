@@ -57,11 +57,31 @@ static void test_sizes(void **state)
 	}
 }
 
+static void test_written_durations(void **state)
+{
+	(void)state;
+	static const struct {
+		int64_t ms;
+		const char *text;
+	} list[] = {{0, "0s"}, {1, "1ms"}, {250, "250ms"}, {1000, "1s"}, {5300, "5.3s"},
+		{61001, "1m1.001s"}, {5400000, "1h30m0s"}, {86400000, "24h0m0s"}, {-60000, "-1m0s"},
+		{-20, "-20ms"}, {3600500, "1h0m0.5s"}, {INT64_MAX, "2562047788015h12m55.807s"}};
+	for (size_t i = 0; i < COUNT(list); i++) {
+		char text[AMOUNT_DURATION_SIZE];
+		int64_t back = -1;
+		amount_format_duration(list[i].ms, text);
+		assert_string_equal(text, list[i].text);
+		if (list[i].ms != INT64_MAX)
+			assert_true(amount_duration_ms(text, &back) && back == list[i].ms);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_durations),
 		cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_written_durations),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

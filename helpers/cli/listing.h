@@ -1,0 +1,38 @@
+/*
+ * What several commands list: the files of the replicas that their argument names. A URL is one
+ * replica; a database of the configuration has one or several, of which -replica chooses one.
+ */
+#ifndef CLI_LISTING_H
+#define CLI_LISTING_H
+
+#include "cli/args.h"
+#include "format/ltxset.h"
+#include "format/v3.h"
+
+#include <jansson.h>
+
+struct listing {
+	const char *name;     /* of the replica: the configuration's, of a URL "file" or "s3" */
+	const char *url;      /* without secrets */
+	const char *database; /* path; NULL for a URL */
+	struct v3_set v3;     /* what Litestream 0.3 wrote */
+	struct ltx_set ltx;
+};
+
+enum { LISTING_V3 = 1, LISTING_LTX = 2 };
+
+/*
+ * Lists what `kinds` says of each replica and calls fn, which adds to its table. A replica that
+ * can't be listed doesn't hide the others: the first such error is returned at the end. SIGINT and
+ * SIGTERM end it. ERR_USAGE, the store's errors, fn's.
+ */
+int listing_each(struct args *a, unsigned kinds,
+	int (*fn)(void *ctx, const struct listing *l, struct err *e), void *ctx, struct err *e);
+
+/* Prints it on stdout, with a line feed, and gives up the reference. NULL: out of memory. */
+int listing_print_json(json_t *root, struct err *e);
+
+/* "2026-01-31T12:00:00Z" of ms since 1970, as Litestream's tables have it; `out` of 32 bytes. */
+const char *listing_time(int64_t ms, char out[32]);
+
+#endif
