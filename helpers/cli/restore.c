@@ -8,12 +8,10 @@
 #include "cli/place.h"
 #include "cli/progress.h"
 #include "cli/restore_flags.h"
+#include "cli/restore_show.h"
 #include "cli/stop.h"
 #include "store/store.h"
 
-#include <inttypes.h>
-#include <jansson.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,7 +49,9 @@ int restore_flags_target(struct args *a, struct restore_target *t, struct err *e
 			"-txid takes a transaction ID of up to 16 hexadecimal digits, not \"%s\"", txid);
 	if (time && (clock_parse_rfc3339(time, &t->timestamp_ms) || t->timestamp_ms <= 0))
 		return args_usage(a, e, "-timestamp 2026-01-31T12:00:00Z",
-			"-timestamp takes a time in RFC 3339 form, not \"%s\"", time);
+			"invalid -timestamp, must specify in ISO 8601 format (e.g. 2000-01-01T00:00:00Z), not "
+			"\"%s\"",
+			time);
 	return parse_v3_target(a, t, e);
 }
 
@@ -70,7 +70,18 @@ static int parse_output(
 		return ERR_OK;
 	snprintf(hint, sizeof(hint), "litestream restore -o PATH %s",
 		strchr(p->url, '@') || strchr(p->url, '?') ? "URL" : p->url);
-	return args_usage(a, e, hint, "-o is required: where the restored database is to be");
+	return args_usage(a, e, hint,
+		p->path ? "-o needs a path" : "-o is required when restoring from a replica URL");
+}
+
+static int parse_integrity(struct args *a, enum integrity_mode *mode, struct err *e)
+{
+	const char *text = args_string(a, "integrity-check", "none");
+	for (*mode = INTEGRITY_NONE; *mode <= INTEGRITY_FULL; ++*mode)
+		if (strcmp(text, restore_integrity_name(*mode)) == 0)
+			return ERR_OK;
+	return args_usage(a, e, "-integrity-check quick",
+		"invalid -integrity-check value: %s (none, quick or full)", text);
 }
 
 static int parse(struct args *a, const struct place *p, struct restore_options *o, struct err *e)
@@ -83,7 +94,9 @@ static int parse(struct args *a, const struct place *p, struct restore_options *
 	if (args_given(a, "parallelism") && (parallelism < 1 || parallelism > 64))
 		return args_usage(a, e, NULL, "-parallelism is a number from 1 to 64");
 	o->parallelism = (int)parallelism;
-	int rc = parse_output(a, p, o, e);
+	int rc = parse_integrity(a, &o->integrity, e);
+	if (!rc)
+		rc = parse_output(a, p, o, e);
 	return rc ? rc : restore_flags_target(a, &o->target, e);
 }
 
@@ -92,182 +105,71 @@ static void show_progress(void *ctx, uint64_t done, uint64_t total)
 	progress_show(ctx, stderr, done, total, NULL);
 }
 
-/* ---- what is printed ---- */
-
-static json_t *hex(uint64_t v)
-{
-	return json_sprintf("%016" PRIx64, v);
-}
-
-static json_t *rfc3339(int64_t ms)
-{
-	char text[32];
-	clock_format_rfc3339(ms, text);
-	return json_string(text);
-}
-
-static json_t *v3_files_json(const struct restore_plan *plan)
-{
-	json_t *files = json_array();
-	for (size_t i = 0; i < plan->n_v3; i++) {
-		char name[V3_NAME_SIZE];
-		json_array_append_new(files,
-			json_pack("{s:s,s:I,s:o}", "name", v3_format_name(&plan->v3[i], name), "size",
-				(json_int_t)plan->v3[i].size, "timestamp", rfc3339(plan->v3[i].modified_ms)));
-	}
-	return files;
-}
-
-static json_t *files_json(const struct restore_plan *plan)
-{
-	json_t *files = json_array();
-	for (size_t i = 0; i < plan->count; i++) {
-		const struct ltx_file *f = &plan->files[i];
-		char name[LTX_NAME_SIZE];
-		ltx_format_name(f->min_txid, f->max_txid, name);
-		json_array_append_new(
-			files, json_pack("{s:i,s:s,s:o,s:o,s:I,s:o}", "level", f->level, "name", name,
-					   "min_txid", hex(f->min_txid), "max_txid", hex(f->max_txid), "size",
-					   (json_int_t)f->size, "timestamp", rfc3339(f->modified_ms)));
-	}
-	return files;
-}
-
-/* Where in the replica the restored state is. */
-static void add_point(json_t *root, const struct restore_result *r)
-{
-	const struct restore_plan *plan = &r->plan;
-	json_object_set_new(root, "format", json_string(plan->n_v3 ? "0.3" : "0.5"));
-	json_object_set_new(root, "txid", plan->n_v3 ? json_null() : hex(r->txid));
-	if (!plan->n_v3)
-		return;
-	json_object_set_new(root, "generation", hex(plan->v3[0].generation));
-	json_object_set_new(root, "index", json_sprintf("%08" PRIx32, plan->v3[plan->n_v3 - 1].index));
-}
-
-static int print_json(const struct restore_options *o, const struct store *s,
-	const struct restore_result *r, int64_t us, struct err *e)
-{
-	json_t *root = json_pack("{s:s*,s:s,s:o,s:I,s:I,s:I,s:b}",
-		o->dry_run ? "target_path" : "db_path", o->output, o->dry_run ? "source" : "replica",
-		store_url(s), "timestamp", rfc3339(r->timestamp_ms), "bytes", (json_int_t)r->bytes,
-		"page_size", (json_int_t)r->page_size, "files", (json_int_t)r->files, "proven",
-		r->proof == RESTORE_PROVEN);
-	if (root)
-		add_point(root, r);
-	if (root && o->dry_run) {
-		json_object_set_new(root, "replica", json_string(store_capabilities(s)->scheme));
-		json_object_set_new(
-			root, "files", r->plan.n_v3 ? v3_files_json(&r->plan) : files_json(&r->plan));
-	}
-	if (root && o->dry_run && !r->plan.n_v3) {
-		json_object_set_new(root, "min_txid", hex(r->plan.files[0].min_txid));
-		json_object_set_new(root, "max_txid", hex(r->plan.txid));
-	} else if (root && !o->dry_run) {
-		json_object_set_new(root, "duration_ms", json_integer(us / 1000));
-		if (r->before[0])
-			json_object_set_new(root, "before", json_sprintf("%s.before-%s", o->output, r->before));
-	}
-	int rc = root && !json_dumpf(root, stdout, JSON_INDENT(2)) ? ERR_OK : ERR_NOMEM;
-	json_decref(root);
-	printf("\n");
-	return rc ? err_nomem(e, "printing the result") : ERR_OK;
-}
-
-static void print_v3_plan(const struct store *s, const struct restore_result *r, const char *when)
-{
-	const struct restore_plan *plan = &r->plan;
-	printf("would restore generation %016" PRIx64 " up to index %08" PRIx32
-		   " of %s, as Litestream 0.3 wrote it, from %s: %zu files\n",
-		plan->v3[0].generation, plan->v3[plan->n_v3 - 1].index, when, store_url(s), plan->n_v3);
-	for (size_t i = 0; i < plan->n_v3; i++) {
-		char name[V3_NAME_SIZE];
-		printf("  %s  %" PRIu64 " bytes\n", v3_format_name(&plan->v3[i], name), plan->v3[i].size);
-	}
-}
-
-static void print_plan(const struct store *s, const struct restore_result *r)
-{
-	char when[32];
-	clock_format_rfc3339(r->timestamp_ms, when);
-	if (r->plan.n_v3) {
-		print_v3_plan(s, r, when);
-		return;
-	}
-	printf("would restore TXID %016" PRIx64 " of %s from %s: %" PRIu64 " bytes from %zu files\n",
-		r->txid, when, store_url(s), r->bytes, r->plan.count);
-	for (size_t i = 0; i < r->plan.count; i++) {
-		char label[RESTORE_LABEL_SIZE];
-		printf("  %s  %" PRIu64 " bytes\n", restore_label(&r->plan.files[i], label),
-			r->plan.files[i].size);
-	}
-}
-
-static void print_point(const struct restore_result *r)
-{
-	const struct restore_plan *plan = &r->plan;
-	if (plan->n_v3)
-		printf("  generation %016" PRIx64 " (Litestream 0.3)\n  index      %08" PRIx32 "\n",
-			plan->v3[0].generation, plan->v3[plan->n_v3 - 1].index);
-	else
-		printf("  txid       %016" PRIx64 "\n", r->txid);
-}
-
-static const char *proof_text(const struct restore_result *r)
-{
-	if (r->proof == RESTORE_PROVEN)
-		return "proven";
-	return r->plan.n_v3 ? "not proven: Litestream 0.3 recorded none"
-						: "not proven: the replica records none for this state";
-}
-
-static void print_result(
-	const struct restore_options *o, const struct store *s, const struct restore_result *r)
-{
-	char when[32];
-	clock_format_rfc3339(r->timestamp_ms, when);
-	printf("restored %s from %s\n", o->output, store_url(s));
-	print_point(r);
-	printf("  timestamp  %s\n", when);
-	printf("  size       %" PRIu64 " bytes (%" PRIu32 " pages of %" PRIu32 ")\n", r->bytes,
-		r->n_page, r->page_size);
-	printf("  files      %zu\n", r->files);
-	printf("  checksum   %s\n", proof_text(r));
-	if (r->before[0])
-		printf("  before     %s.before-%s\n", o->output, r->before);
-}
-
 /* ---- the command ---- */
+
+static int found_one(void *ctx, const struct store_object *o, struct err *e)
+{
+	(void)o, (void)e;
+	*(bool *)ctx = true;
+	return ERR_OK;
+}
+
+/* There is no backup, and that is fine. But where not even a litestream.json is, nothing ever was:
+ * then it is the URL that is wrong more often than not, and an app would begin without its data. */
+static int forgive(struct store *s, struct err *e)
+{
+	bool something = false;
+	struct err why = ERR_INIT;
+	int rc = store_list(s, "", NULL, 1, found_one, &something, &why);
+	if (!rc && !something)
+		log_warn("no matching backups found: nothing at all is at %s. If there should be a backup, "
+				 "the URL is wrong",
+			store_url(s));
+	else
+		log_info("no matching backups found, skipping");
+	err_clear(e);
+	return ERR_OK;
+}
+
+static int restore_once(struct args *a, struct store *s, struct restore_options *o,
+	struct restore_result *r, struct err *e)
+{
+	struct progress progress = {0};
+	if (!args_bool(a, "quiet")) {
+		o->progress = show_progress;
+		o->progress_ctx = &progress;
+	}
+	int rc = restore_run(s, o, r, e);
+	progress_end(&progress);
+	if (rc == ERR_CANCELLED)
+		err_set(e, ERR_CANCELLED, "interrupted: nothing was restored");
+	return rc;
+}
 
 static int restore(struct args *a, struct store *s, const struct restore_options *o, struct err *e)
 {
-	struct progress progress = {0};
 	struct restore_options options = *o;
-	options.cancelled = stop_flag();
-	if (!args_bool(a, "quiet")) {
-		options.progress = show_progress;
-		options.progress_ctx = &progress;
-	}
 	struct restore_result r;
 	int64_t start = clock_mono_us();
 	int rc = stop_begin(s, e);
 	if (rc)
 		return rc;
-	rc = restore_run(s, &options, &r, e);
+	options.cancelled = stop_flag();
+	rc = restore_once(a, s, &options, &r, e);
+	bool none = rc == ERR_NO_BACKUP && r.empty_replica && args_bool(a, "if-replica-exists");
+	if (none)
+		rc = forgive(s, e);
+	else if (rc == ERR_NO_BACKUP)
+		err_wrap(e, "no matching backup files available");
 	stop_end();
-	progress_end(&progress);
-	if (rc == ERR_CANCELLED)
-		err_set(e, ERR_CANCELLED, "interrupted: nothing was restored");
-	if (rc == ERR_NO_BACKUP && r.empty_replica && args_bool(a, "if-replica-exists")) {
-		log_info("no matching backups found, skipping");
-		rc = ERR_OK;
-	} else if (!rc && args_bool(a, "json")) {
-		rc = print_json(o, s, &r, clock_mono_us() - start, e);
-	} else if (!rc && o->dry_run) {
-		print_plan(s, &r);
-	} else if (!rc && !args_bool(a, "quiet")) {
-		print_result(o, s, &r);
-	}
+	const struct restore_shown shown = {.options = &options,
+		.store = s,
+		.result = &r,
+		.source = strstr(a->argv[0], "://") ? store_url(s) : a->argv[0],
+		.duration_us = clock_mono_us() - start,
+		.json = args_bool(a, "json")};
+	if (!rc && !none && (shown.json || options.dry_run || !args_bool(a, "quiet")))
+		rc = restore_show(&shown, e);
 	restore_plan_free(&r.plan);
 	return rc;
 }
@@ -323,6 +225,8 @@ static const struct flag flags[] = {
 	{"force", FLAG_BOOL, NULL, "replace the database that is there; it is renamed and kept"},
 	{"if-db-not-exists", FLAG_BOOL, NULL, "exit 0 when the database is there already"},
 	{"if-replica-exists", FLAG_BOOL, NULL, "exit 0 when the replica is empty"},
+	{"integrity-check", FLAG_STRING, "MODE",
+		"SQLite's check before the file is in place: none, quick or full (none)"},
 	{"dry-run", FLAG_BOOL, NULL, "only show which files would be read"},
 	{"json", FLAG_BOOL, NULL, "print the result as JSON"},
 	{"state-dir", FLAG_STRING, "DIR", "where replicate is to find its state (.<name>-litestream)"},

@@ -48,7 +48,7 @@ static int list_both(struct planning *p, struct err *e)
 	return rc;
 }
 
-/* A TXID says that it is no 0.3; but where there is nothing else, say so. */
+/* A TXID, or who follows, says that it is no 0.3; but where there is nothing else, say so. */
 static int list_new(struct planning *p, struct err *e)
 {
 	int rc = restore_list(p->c->store, &p->set, e);
@@ -92,7 +92,8 @@ static int add_unlisted(struct planning *p, struct err *e)
 
 static int list(struct planning *p, struct err *e)
 {
-	int rc = p->c->target->txid ? list_new(p, e) : list_both(p, e);
+	const struct restore_target *t = p->c->target;
+	int rc = t->txid || t->only_ltx ? list_new(p, e) : list_both(p, e);
 	if (!rc)
 		rc = add_unlisted(p, e);
 	p->c->highest_txid = ltxset_max_txid(&p->set);
@@ -208,6 +209,9 @@ static int choose(const struct planning *p, struct restore_plan *plan, struct er
 			"only Litestream 0.3's backups are there, which have no TXIDs: -timestamp, -generation "
 			"and "
 			"-index name their states");
+	if (t->only_ltx && p->old.count > 0)
+		return err_set(e, ERR_NO_BACKUP,
+			"only Litestream 0.3's backups are there, which nobody can follow: restore without -f");
 	if (t->generation || t->by_index || (p->set.count == 0 && p->old.count > 0))
 		return plan_old(p, plan, e);
 	if (p->old.count == 0)

@@ -26,8 +26,8 @@ static int check_absent(const struct output *o, struct err *e)
 		int there = folder_stat(&o->folder, name, &st), saved = errno;
 		free(name);
 		if (!there)
-			return err_set(e, ERR_EXISTS, "cannot restore, output path already exists: %s%s",
-				o->path, endings[i]);
+			return err_set(e, ERR_EXISTS, "cannot restore, output path %s: %s%s",
+				S_ISDIR(st.st_mode) ? "is a directory" : "already exists", o->path, endings[i]);
 		if (saved != ENOENT)
 			return err_errno(e, ERR_IO, saved, "cannot look at %s%s", o->path, endings[i]);
 	}

@@ -87,7 +87,11 @@ static int finish(struct run *r, struct err *e)
 	const struct restore_options *o = r->options;
 	if (o->examine)
 		return o->examine(o->examine_ctx, r->output.fd, r->checksum, r->result, e);
-	int rc = leave_state(r, e);
+	int rc = integrity_check(r->output.fd, o->integrity, o->cancelled, e);
+	if (!rc && o->ready)
+		rc = o->ready(o->ready_ctx, r->output.fd, r->checksum, r->result, e);
+	if (!rc)
+		rc = leave_state(r, e);
 	if (!rc)
 		rc = output_settle(&r->output, e);
 	if (!rc && r->options->cancelled && __atomic_load_n(r->options->cancelled, __ATOMIC_RELAXED))

@@ -9,6 +9,7 @@
 #include "conf/inplace.h"
 #include "format/ltxset.h"
 #include "format/v3.h"
+#include "restore/integrity.h"
 #include "store/store.h"
 
 #include <stdbool.h>
@@ -25,6 +26,8 @@ struct restore_target {
 	uint64_t generation; /* 0 = not given */
 	bool by_index;
 	uint32_t index; /* up to the end of this WAL */
+
+	bool only_ltx; /* of what Litestream 0.3 wrote nothing is wanted */
 };
 
 /* ERR_USAGE for targets that exclude each other, and for a time after now_ms. */
@@ -121,6 +124,12 @@ struct restore_options {
 	int (*examine)(
 		void *ctx, int fd, uint64_t checksum, const struct restore_result *result, struct err *e);
 	void *examine_ctx;
+	enum integrity_mode integrity; /* SQLite's own look at the file before it is in place */
+	/* Given the file, whole and checked, with all its pages' checksum, before it is fsynced and put
+	 * in place; may change it. Not ERR_OK: it isn't. May be NULL. */
+	int (*ready)(
+		void *ctx, int fd, uint64_t checksum, const struct restore_result *result, struct err *e);
+	void *ready_ctx;
 	const int *cancelled; /* set to 1 by anyone to stop before the file is in place; may be NULL */
 };
 

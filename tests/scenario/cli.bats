@@ -74,8 +74,14 @@ is_state() { "$TOOLS/mkreplica" -check "$1" "$2"; }
 
 @test "restore: -if-replica-exists forgives an empty replica, and nothing else" {
   "$LITESTREAM" restore -if-replica-exists -o app.db "$replica" 2>err
-  grep -q 'no matching backups found' err
+  # Nothing ever was there: that is told, in one line.
+  [[ "$(wc -l <err)" -eq 1 ]]
+  grep -q "WARN *no matching backups found: nothing at all is at .*$replica.*the URL is wrong" err
   [[ ! -e app.db ]]
+  mkdir "$replica"
+  echo '{}' >"$replica/litestream.json"
+  "$LITESTREAM" restore -if-replica-exists -o app.db "$replica" 2>err
+  grep -q 'INFO *no matching backups found, skipping' err
   make_replica 2
   local code=0
   "$LITESTREAM" restore -if-replica-exists -txid 77 -o app.db "$replica" || code=$?
@@ -86,6 +92,7 @@ is_state() { "$TOOLS/mkreplica" -check "$1" "$2"; }
   make_replica 3
   "$LITESTREAM" restore -json -o app.db "$replica" >out 2>err
   [[ "$(jq -r '.txid, .proven, .files, .page_size' out | tr '\n' ' ')" == "0000000000000003 true 3 4096 " ]]
+  [[ "$(jq -r '.db_path, .replica, .integrity_check, (.duration_ms | type)' out | tr '\n' ' ')" == "app.db file none number " ]]
   [[ "$(jq -r .bytes out)" -eq "$(stat -c %s app.db)" ]]
   [[ ! -s err ]]
 }
@@ -93,10 +100,11 @@ is_state() { "$TOOLS/mkreplica" -check "$1" "$2"; }
 @test "restore: -dry-run shows the files and changes nothing" {
   make_replica 3
   run "$LITESTREAM" restore -dry-run -txid 2 "$replica"
-  [[ "$status" -eq 0 && "$output" == *"TXID 0000000000000002"* ]]
-  [[ "$(grep -c '^  L0 ' <<<"$output")" -eq 2 ]]
+  [[ "$status" -eq 0 && "$output" == *"txid range: 0000000000000001 - 0000000000000002"* ]]
+  [[ "$(grep -c '^0  *000000000000000[12]-' <<<"$output")" -eq 2 ]]
   "$LITESTREAM" restore -dry-run -json -o app.db "$replica" >out
-  [[ "$(jq '.files | length' out)" -eq 3 ]]
+  [[ "$(jq -r '.source, .target_path, .replica, .min_txid, .max_txid' out | tr '\n' ' ')" == "$replica app.db file 0000000000000001 0000000000000003 " ]]
+  [[ "$(jq -c '.files[2] | keys_unsorted' out)" == '["level","name","min_txid","max_txid","size","timestamp"]' ]]
   [[ "$(ls -A)" == $'out\nreplica' ]]
 }
 
@@ -107,6 +115,70 @@ is_state() { "$TOOLS/mkreplica" -check "$1" "$2"; }
   "$LITESTREAM" restore -o app.db "$replica" 2>err || code=$?
   [[ "$code" -eq 4 ]]
   [[ "$(cat err)" == "Error: cannot restore, output path already exists: app.db-wal" ]]
+}
+
+# An app's database with an index that lacks its rows, and a replica of it.
+replicate_damaged() {
+  sqlite3 "$db" "PRAGMA journal_mode = WAL; CREATE TABLE t(a, b); CREATE INDEX i ON t(a); INSERT INTO t VALUES (1, 2), (3, 4);
+    PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = 'CREATE INDEX i ON t(b)' WHERE name = 'i'" >/dev/null
+  replicate r "$db" "$url"
+  sync_now r "$db"
+  end r
+}
+
+@test "restore: -integrity-check looks before the file is there, and what was there stays" {
+  replicate_damaged
+  "$LITESTREAM" restore -integrity-check quick -json -o quick.db "$url" | jq -e '.integrity_check == "quick"'
+  local code=0
+  "$LITESTREAM" restore -integrity-check full -o full.db "$url" 2>err || code=$?
+  [[ "$code" -eq 7 ]]
+  grep -q '^Error: post-restore integrity check: row 1 missing from index i' err
+  [[ "$(ls -A)" != *full.db* ]]
+  # In the place of a database: that one is untouched.
+  make_db_of kept.db
+  code=0
+  "$LITESTREAM" restore -force -integrity-check full -o kept.db "$url" || code=$?
+  [[ "$code" -eq 7 && "$(sqlite3 kept.db 'SELECT x FROM t')" == kept ]]
+  [[ "$(ls -A)" != *before* ]]
+  code=0
+  "$LITESTREAM" restore -integrity-check some -o x.db "$url" 2>err || code=$?
+  [[ "$code" -eq 2 ]]
+  grep -q 'invalid -integrity-check value: some' err
+  make_replica_of_small
+  "$LITESTREAM" restore -integrity-check full -o small.db "file://$PWD/small" | grep -q 'integrity  ok (full)'
+}
+
+make_db_of() { sqlite3 "$1" "CREATE TABLE t(x); INSERT INTO t VALUES ('kept')"; }
+
+make_replica_of_small() {
+  make_db_of source.db
+  replicate s "$PWD/source.db" "file://$PWD/small" 2>/dev/null
+  sync_now s "$PWD/source.db"
+  end s
+}
+
+@test "restore: messages that scripts know" {
+  said() {
+    local want="$1" text="$2" got=0
+    shift 2
+    "$LITESTREAM" restore "$@" >out 2>err </dev/null || got=$?
+    cat err
+    [[ "$got" -eq "$want" ]]
+    grep -qF -- "$text" err
+  }
+  said 3 "no matching backup files available" -o app.db "$url"
+  said 2 "-o is required when restoring from a replica URL" "$url"
+  said 2 "invalid -timestamp, must specify in ISO 8601 format (e.g. 2000-01-01T00:00:00Z)" -timestamp yesterday -o app.db "$url"
+  make_replica 2
+  said 3 "TXID 000000000000004d does not exist" -txid 000000000000004d -o app.db "$url"
+  mkdir folder.db
+  said 4 "cannot restore, output path is a directory: folder.db" -o folder.db "$url"
+  echo "dbs: [{path: $PWD/other.db, replica: {path: $PWD/other}}]" >litestream.yml
+  said 2 "database not found in config: $db" -config litestream.yml "$db"
+  said 2 "cannot specify a replica URL and the -config flag" -config litestream.yml -o app.db "$url"
+  touch app.db
+  said 4 "cannot restore, output path already exists: app.db" -o app.db "$url"
+  said 0 "database already exists, skipping" -if-db-not-exists -o app.db "$url"
 }
 
 @test "restore: without -o it says how" {
