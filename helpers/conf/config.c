@@ -324,7 +324,9 @@ static int read_all(struct config_reading *r, struct tree *t, bool expand)
 	int rc = expand ? expand_tree(t, r->c->file, variable, pid, r->e) : ERR_OK;
 	if (!rc && t->root && !tree_is_null(t->root))
 		rc = config_walk(r, t->root, "");
-	return rc ? rc : config_resolve(r);
+	if (!rc)
+		rc = config_resolve(r);
+	return rc || !t->root || tree_is_null(t->root) ? rc : config_tell_idle(r, t->root);
 }
 
 void config_init(struct config *c)

@@ -1,5 +1,6 @@
 /* What the parts of reading litestream.yml share: config.c (resolving), config_walk.c (maps and
- * keys), config_take.c (values), config_keys.c (the table). */
+ * keys), config_take.c (values), config_idle.c (what has nothing to work on), config_keys.c (the
+ * table). */
 #ifndef CONF_CONFIG_INTERNAL_H
 #define CONF_CONFIG_INTERNAL_H
 
@@ -30,6 +31,15 @@ int config_walk(struct config_reading *r, const struct tree_node *map, const cha
 /* Checks databases and replicas once all is read, and fills in what follows from it. */
 int config_resolve(struct config_reading *r);
 int config_resolve_replica(struct config_reading *r, struct config_replica *replica);
+
+/* The key of a name that may stand in one of these levels, or NULL. */
+const struct config_key *config_find_key(const char *name, int levels);
+
+/* Two names of one thing in one map are an error. */
+int config_refuse_twins(struct config_reading *r, const struct tree_node *map);
+
+/* Tells of keys that work, but not with what this file has else. For when all is resolved. */
+int config_tell_idle(struct config_reading *r, const struct tree_node *root);
 
 /* Values. Each is for members of the type that its name says. */
 config_take take_text;     /* const char *, in the settings */

@@ -74,7 +74,7 @@ int config_note(struct config_reading *r, bool warn, const char *fmt, ...)
 
 /* ---- keys ---- */
 
-static const struct config_key *find_key(const char *name, int levels)
+const struct config_key *config_find_key(const char *name, int levels)
 {
 	for (const struct config_key *k = config_keys; k->name; k++)
 		if ((k->levels & levels) && strcmp(k->name, name) == 0)
@@ -106,7 +106,7 @@ static int unknown_key(struct config_reading *r, const char *name, const char *i
 {
 	char full[2 * TREE_KEY_LEN_MAX];
 	snprintf(full, sizeof(full), "%s%s", inside, name);
-	const struct config_key *elsewhere = strchr(name, '.') ? NULL : find_key(full, ~0);
+	const struct config_key *elsewhere = strchr(name, '.') ? NULL : config_find_key(full, ~0);
 	r->key = NULL;
 	if (elsewhere)
 		return config_bad(r, "the key \"%s\" can't stand %s: it belongs %s", full,
@@ -161,7 +161,7 @@ static int walk_some(
 		snprintf(full, sizeof(full), "%s%s", inside, p->key);
 		r->line = p->line;
 		/* "logging.level" as one word is no key: the map is. */
-		const struct config_key *k = strchr(p->key, '.') ? NULL : find_key(full, r->level);
+		const struct config_key *k = strchr(p->key, '.') ? NULL : config_find_key(full, r->level);
 		if (!k)
 			return unknown_key(r, p->key, inside);
 		r->key = k->name;
@@ -177,7 +177,7 @@ int config_walk(struct config_reading *r, const struct tree_node *map, const cha
 		r->line = map->line;
 		return config_bad(r, "keys with their values were expected here");
 	}
-	int rc = ERR_OK;
+	int rc = *inside ? ERR_OK : config_refuse_twins(r, map);
 	for (unsigned pass = 0; !rc && pass < CONFIG_PASSES; pass++)
 		rc = walk_some(r, map, inside, pass);
 	return rc;

@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <stdint.h>
+#include <string.h>
 
 static void put(struct buf *dump, const char *name, const char *text)
 {
@@ -24,6 +25,11 @@ static void put_settings(struct buf *dump, const struct config_settings *s)
 											  : *(const int64_t *)at;
 		buf_printf(dump, " %s=%" PRId64, o->name, n);
 	}
+}
+
+/* What only S3 has. */
+static void put_s3(struct buf *dump, const struct config_settings *s)
+{
 	put(dump, "access-key-id", s->access_key_id);
 	put(dump, "secret-access-key", s->secret_access_key);
 	put(dump, "session-token", s->session_token);
@@ -56,6 +62,8 @@ static void put_database(struct buf *dump, const struct config_database *d)
 		put(dump, "type", d->replicas[i].type);
 		put(dump, "target", d->replicas[i].target);
 		put_settings(dump, &d->replicas[i].settings);
+		if (d->replicas[i].type && strcmp(d->replicas[i].type, "s3") == 0)
+			put_s3(dump, &d->replicas[i].settings);
 	}
 }
 
@@ -63,10 +71,12 @@ void config_dump(const struct config *c, struct buf *dump)
 {
 	buf_reset(dump);
 	put(dump, "heartbeat-url", c->heartbeat_url);
-	put_number(dump, "heartbeat-interval", c->heartbeat_interval_ms);
+	if (c->heartbeat_url)
+		put_number(dump, "heartbeat-interval", c->heartbeat_interval_ms);
 	put_number(dump, "shutdown", c->shutdown_timeout_ms);
 	put_number(dump, "socket", c->socket_enabled);
-	put(dump, "socket-path", c->socket_path);
+	if (c->socket_enabled)
+		put(dump, "socket-path", c->socket_path);
 	put(dump, "log-level", c->log_level);
 	put_number(dump, "log-json", c->log_json);
 	put_number(dump, "secrets", c->holds_secrets);

@@ -55,6 +55,8 @@ static void refused(const char *text, const char *word)
 #define D "D" /* in the database */
 #define R "R" /* in the replica */
 #define F "F" /* in a database that is a folder */
+#define U "U" /* at the top, and the replica is of type s3 */
+#define S "S" /* in such a replica */
 
 static const struct {
 	const char *key, *where, *line, *gives;
@@ -64,7 +66,10 @@ static const struct {
 	{"mcp-addr", T, "mcp-addr: ':3001'", "mcp-addr has no effect"},
 	{"exec", T, "exec: ./app", "exec has no effect"},
 	{"heartbeat-url", T, "heartbeat-url: https://x.example/1", "heartbeat-url=https://x.example/1"},
-	{"heartbeat-interval", T, "heartbeat-interval: 1m", "heartbeat-interval=60000"},
+	{"heartbeat-interval", T, "heartbeat-url: x\nheartbeat-interval: 1m",
+		"heartbeat-interval=60000"},
+	{"heartbeat-interval", T, "heartbeat-interval: 1m",
+		"heartbeat-interval has no effect: there is no heartbeat-url"},
 	{"heartbeat-interval", T, "heartbeat-interval: 59s", "!a minute or more"},
 	{"shutdown-sync-timeout", T, "shutdown-sync-timeout: 5s", "shutdown=5000"},
 	{"shutdown-sync-interval", T, "shutdown-sync-interval: 1s",
@@ -80,7 +85,8 @@ static const struct {
 	{"logging.source", T, "logging: {source: true}", "logging.source has no effect"},
 	{"socket", T, "socket: []", "!keys with their values"},
 	{"socket.enabled", T, "socket: {enabled: yes}", "socket=1"},
-	{"socket.path", T, "socket: {path: /run/x.sock}", "socket-path=/run/x.sock"},
+	{"socket.path", T, "socket: {path: /run/x.sock, enabled: true}", "socket-path=/run/x.sock"},
+	{"socket.path", T, "socket: {path: /run/x.sock}", "socket.enabled is not true"},
 	{"socket.permissions", T, "socket: {permissions: 0600}", "socket.permissions has no effect"},
 	{"l0-retention-check-interval", T, "l0-retention-check-interval: 1s", "has no effect"},
 	{"verify-compaction", T, "verify-compaction: true", "verify-compaction has no effect"},
@@ -149,43 +155,46 @@ static const struct {
 	{"name", R, "name: home", "replica=home"},
 	{"path", R, "", "target=/backup/app"},
 	{"url", R, "url: s3://b/x", "!url and path exclude"},
-	{"access-key-id", R, "access-key-id: AK\n        secret-access-key: SK", "access-key-id=AK"},
-	{"access-key-id", T, "access-key-id: AK", "!go together"},
-	{"secret-access-key", T, "access-key-id: AK\nsecret-access-key: SK", "secret-access-key=SK"},
-	{"session-token", R, "session-token: ST", "session-token=ST"},
-	{"region", R, "region: eu-west-1", "region=eu-west-1"},
-	{"bucket", R, "bucket: bbb", ""},
-	{"endpoint", T, "endpoint: http://localhost:9000", "endpoint=http://localhost:9000"},
-	{"force-path-style", R, "force-path-style: true", "force-path-style=1"},
-	{"sign-payload", R, "sign-payload: false", "sign-payload=-1"},
-	{"require-content-md5", R, "require-content-md5: off", "require-content-md5=-1"},
-	{"skip-verify", T, "skip-verify: true", "skip-verify=1"},
-	{"storage-class", R, "storage-class: STANDARD_IA", "storage-class=STANDARD_IA"},
-	{"part-size", R, "part-size: 16MiB", "part-size=16777216"},
-	{"part-size", R, "part-size: 1MB", "below S3's least size"},
-	{"concurrency", T, "concurrency: 3", "concurrency=3"},
-	{"concurrency", T, "concurrency: 0", "!from 1 to 64"},
-	{"sse-customer-algorithm", R, "sse-customer-algorithm: AES256", "!needs sse-customer-key"},
-	{"sse-customer-key", R, "sse-customer-key: KEY", "sse-customer-key=KEY"},
-	{"sse-customer-key-path", R, "sse-customer-key-path: /key", "sse-customer-key-path=/key"},
-	{"sse-kms-key-id", R, "sse-kms-key-id: k1", "sse-kms-key-id=k1"},
+	{"access-key-id", S, "access-key-id: AK\n        secret-access-key: SK", "access-key-id=AK"},
+	{"access-key-id", U, "access-key-id: AK", "!go together"},
+	{"secret-access-key", U, "access-key-id: AK\nsecret-access-key: SK", "secret-access-key=SK"},
+	{"session-token", S, "session-token: ST", "session-token=ST"},
+	{"region", S, "region: eu-west-1", "region=eu-west-1"},
+	{"bucket", R, "bucket: bbb", "bucket has no effect: the replica is a folder"},
+	{"bucket", U, "bucket: bbb", "the URL of each replica of type s3 names one"},
+	{"region", T, "region: eu", "region has no effect: no replica is of type s3"},
+	{"endpoint", U, "endpoint: http://localhost:9000", "endpoint=http://localhost:9000"},
+	{"force-path-style", S, "force-path-style: true", "force-path-style=1"},
+	{"sign-payload", S, "sign-payload: false", "sign-payload=-1"},
+	{"require-content-md5", S, "require-content-md5: off", "require-content-md5=-1"},
+	{"skip-verify", U, "skip-verify: true", "skip-verify=1"},
+	{"storage-class", S, "storage-class: STANDARD_IA", "storage-class=STANDARD_IA"},
+	{"part-size", S, "part-size: 16MiB", "part-size=16777216"},
+	{"part-size", S, "part-size: 1MB", "below S3's least size"},
+	{"concurrency", U, "concurrency: 3", "concurrency=3"},
+	{"concurrency", U, "concurrency: 0", "!from 1 to 64"},
+	{"sse-customer-algorithm", S, "sse-customer-algorithm: AES256", "!needs sse-customer-key"},
+	{"sse-customer-key", S, "sse-customer-key: KEY", "sse-customer-key=KEY"},
+	{"sse-customer-key-path", S, "sse-customer-key-path: /key", "sse-customer-key-path=/key"},
+	{"sse-kms-key-id", S, "sse-kms-key-id: k1", "sse-kms-key-id=k1"},
 	{"age", R, "age: {recipients: [x]}", "!age encryption is not supported"},
 };
 
 /* A file with one line in one place. */
 static void compose(const char *where, const char *line, char text[1000])
 {
-	bool folder = *where == 'F';
+	bool folder = *where == 'F', top = *where == 'T' || *where == 'U';
 	const char *indent = *where == 'D' || folder ? "    " : "        ";
 	int n = 0;
-	if (*where == 'T')
+	if (top)
 		n += sprintf(text + n, "%s\n", line);
 	n += sprintf(text + n, "dbs:\n  - %s\n",
 		folder ? "dir: /data/all\n    pattern: '*.db'" : "path: /data/app.db");
 	if (*where == 'D' || folder)
 		n += sprintf(text + n, "%s%s\n", indent, line);
-	n += sprintf(text + n, "    replica:\n        path: /backup/app\n");
-	if (*where == 'R')
+	n += sprintf(text + n, "    replica:\n        %s\n",
+		*where == 'U' || *where == 'S' ? "url: s3://bucket/app" : "path: /backup/app");
+	if (*where == 'R' || *where == 'S')
 		sprintf(text + n, "%s%s\n", indent, line);
 }
 
@@ -384,6 +393,9 @@ static void test_mistakes(void **state)
 			"f.yml:3: the same database as in line 2"},
 		{"dbs:\n- {path: /a, replica: {path: /r}}\n- {path: /b, replica: {path: /r/}}\n",
 			"f.yml:3: two databases would write over each other: the same replica as in line 2"},
+		{"snapshot-interval: 2h\nsnapshot: {interval: 3h}", "say the same: leave one of them out"},
+		{"dbs: [{path: /a, replica: {path: /r}, retention: 24h, snapshot: {retention: 30h}}]",
+			"f.yml:1: retention and snapshot.retention say the same"},
 		{"sync-interval: [1s]", "one value was expected"},
 		{"sync-interval: -1s", "a duration with its unit"},
 		{"sync-interval: 48h", "from 10ms to 24h, not \"48h\""},
@@ -420,8 +432,8 @@ static void test_notes(void **state)
 static void test_unexpanded(void **state)
 {
 	(void)state;
-	const char *text =
-		"dbs: [{path: /a, replica: {path: /r, access-key-id: x, secret-access-key: 'a$b${c'}}]";
+	const char *text = "dbs: [{path: /a, replica: {url: 's3://b/r', access-key-id: x, "
+					   "secret-access-key: 'a$b${c'}}]";
 	assert_int_equal(config_read(&c, "f.yml", text, strlen(text), false, &e), ERR_OK);
 	assert_string_equal(c.databases[0].replicas[0].settings.secret_access_key, "a$b${c");
 	assert_int_equal(c.n_notes, 0);
