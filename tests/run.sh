@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # run.sh unit|all [WORD] - runs the built tests of $BUILD (default build) and counts them.
 # unit: cmocka programs and fuzz corpora. all: those and every bats file below tests/. With WORD, only
-# files whose path holds it. TEST_JOBS files (default: one a processor and one more) run at a time: most of
-# them wait most of the time; files that say "# alone" run by themselves, first. Each one's output comes when it ends, with how long it took.
+# files whose path holds it. TEST_JOBS files (default: two a processor and one more) run at a time, because most of
+# them wait most of the time; files that say "# alone" run by themselves, first. Each one's output comes when it ends,
+# with how long it took, and how much of the processors' time.
 # A bats file that can't run here (no root, no server) skips its tests and says why.
 set -o pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
@@ -13,7 +14,7 @@ export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}"
 SANITISED="$(grep -lE '__(asan|tsan)_init' "$BUILD/bin/litestream" 2>/dev/null || true)"
 # Nobody's settings decide what a test sees.
 unset "${!LITESTREAM_@}" "${!AWS_@}"
-JOBS="${TEST_JOBS:-$(($(nproc) + 1))}"
+JOBS="${TEST_JOBS:-$((2 * $(nproc) + 1))}"
 
 # All temporary files of a run are below one folder, each test file's in a folder of its own: runs at the
 # same time don't meet, and none leaves anything behind. It is short, because sockets live in it.
@@ -26,6 +27,11 @@ trap 'exit 130' INT TERM
 # Bats before 1.4 (Ubuntu 22.04) has no folders for a file and a test.
 old_bats() { [[ "$(bats --version | sed 's/^Bats //')" =~ ^1\.[0-3]\. ]]; }
 ! command -v bats >/dev/null || ! old_bats || export OLD_BATS=1
+
+# worked: "4.5 s", of what `times` said of a test file's processes.
+worked() {
+  awk -F '[ms ]+' 'END { printf "%.1f s", ($1 + $3) * 60 + $2 + $4 }' "$TMPDIR/times"
+}
 
 # since START: "12.3 s", of a time in ms.
 since() {
@@ -82,11 +88,14 @@ one() {
   export TMPDIR="$WORK/$1"
   mkdir -p "$TMPDIR"
   "$runner" "$file" >"$WORK/$1.said" 2>&1
+  local worked
+  times >"$TMPDIR/times"
+  worked="$(worked)"
   echo "$passed $failed $skipped ${file#"$BUILD"/}" >"$WORK/$1.counts"
   {
     flock 9
     cat "$WORK/$1.said"
-    printf '# %-52s %s\n' "${file#"$BUILD"/}" "$(since "$start")"
+    printf '# %-52s %s, %s of processor\n' "${file#"$BUILD"/}" "$(since "$start")" "$worked"
   } 9>"$WORK/lock"
   rm -rf "${WORK:?}/$1"
 }
