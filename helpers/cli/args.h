@@ -24,6 +24,7 @@ struct args {
 	char **argv;               /* arguments that are no flags */
 	size_t argc;
 	bool help;      /* -h or -help was given: nothing else was checked after it */
+	int exit_code;  /* what the program ends with where nothing failed: another program's status */
 	char hint[512]; /* what "Try:" shows with an error; "" = nothing */
 };
 

@@ -48,15 +48,27 @@ static int flush_stdout(struct err *e)
 	return ERR_OK;
 }
 
+static struct rlimit core_before, files_before;
+
 /*
  * Keys are in the environment and in memory, and a core would have them. The kernel writes no file
  * of one byte, and takes that limit also as "none" where cores are handed to a program, of which a
- * limit of 0 is not asked (fs/coredump.c). Where less is allowed already it stays at that.
+ * limit of 0 is not asked (fs/coredump.c). Where less is allowed already it stays at that. Who
+ * starts a program of somebody else gives it back, so the hard limit stays.
  */
 static void leave_no_core(void)
 {
-	struct rlimit core = {1, 1};
+	getrlimit(RLIMIT_NOFILE, &files_before);
+	if (getrlimit(RLIMIT_CORE, &core_before) != 0)
+		return;
+	struct rlimit core = {1, core_before.rlim_max};
 	setrlimit(RLIMIT_CORE, &core);
+}
+
+void command_limits_back(void)
+{
+	setrlimit(RLIMIT_CORE, &core_before);
+	setrlimit(RLIMIT_NOFILE, &files_before);
 }
 
 int command_run(const struct command *c, const char *program, int argc, char **argv, int first)
@@ -77,8 +89,9 @@ int command_run(const struct command *c, const char *program, int argc, char **a
 		fflush(stdout);
 	if (rc)
 		print_error(&e, rc, a.hint);
+	int code = rc ? err_exit_code(rc) : a.exit_code;
 	args_free(&a);
-	return err_exit_code(rc);
+	return code;
 }
 
 static void print_usage(const struct command *const *table, const char *program, FILE *out)

@@ -66,4 +66,8 @@ int command_run(const struct command *c, const char *program, int argc, char **a
  */
 int command_main(const struct command *const *table, const char *program, int argc, char **argv);
 
+/* The limits that a command was started with: for the program that is started instead of us. May be
+ * called between fork and exec. */
+void command_limits_back(void);
+
 #endif

@@ -16,6 +16,7 @@
 
 #define PAUSE_FIRST_US INT64_C(1000000)
 #define PAUSE_MAX_US (INT64_C(60) * 1000000)
+#define AGAIN_US (INT64_C(1200) * 1000)
 #define STEADY_US (INT64_C(60) * 1000000) /* who ran that long failed for another reason */
 
 struct process {
@@ -31,7 +32,9 @@ struct replicas {
 	size_t n;
 	sigset_t before; /* the signals that were blocked when it began */
 	bool stopping;
-	bool once; /* who has ended is not started again */
+	struct replicas_how how;
+	int64_t again_us;  /* when they are told once more; 0 = they are not */
+	struct err failed; /* the app could not be started */
 };
 
 /* In the new process. */
@@ -74,7 +77,7 @@ static void note_end(struct replicas *r, struct process *p, int status)
 	size_t index = (size_t)(p - r->list);
 	p->pid = 0;
 	p->code = WIFEXITED(status) ? WEXITSTATUS(status) : ERR_FAIL;
-	if (r->stopping || r->once)
+	if (r->stopping || r->how.once)
 		return;
 	if (now - p->started_us > STEADY_US || !p->pause_us)
 		p->pause_us = PAUSE_FIRST_US;
@@ -89,12 +92,17 @@ static void note_end(struct replicas *r, struct process *p, int status)
 			p->code, (int)(p->pause_us / 1000000));
 }
 
+/* Whoever it was: as process 1 we inherit orphans. */
 static void reap(struct replicas *r)
 {
 	int status;
-	for (size_t i = 0; i < r->n; i++)
-		if (r->list[i].pid && waitpid(r->list[i].pid, &status, WNOHANG) == r->list[i].pid)
-			note_end(r, &r->list[i], status);
+	pid_t pid;
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		app_reaped(r->how.app, pid, status);
+		for (size_t i = 0; i < r->n; i++)
+			if (r->list[i].pid == pid)
+				note_end(r, &r->list[i], status);
+	}
 }
 
 static void pass_on(struct replicas *r, int sig)
@@ -118,7 +126,7 @@ static int64_t start_due(struct replicas *r)
 {
 	int64_t next = INT64_MAX, now = clock_mono_us();
 	struct err e;
-	for (size_t i = 0; !r->stopping && !r->once && i < r->n; i++) {
+	for (size_t i = 0; !r->stopping && !r->how.once && i < r->n; i++) {
 		struct process *p = &r->list[i];
 		if (!p->pid && p->due_us <= now && start(r, i, &e)) {
 			log_error("%s", e.text);
@@ -130,18 +138,57 @@ static int64_t start_due(struct replicas *r)
 	return next;
 }
 
+/* They take a second signal for another wish only if it comes a second later. */
+static void hurry(struct replicas *r)
+{
+	pass_on(r, SIGTERM);
+	r->again_us = clock_mono_us() + AGAIN_US;
+}
+
+static void take(struct replicas *r, const siginfo_t *info)
+{
+	if (info->si_signo == SIGCHLD)
+		return;
+	switch (app_take(r->how.app, info->si_signo, info->si_code)) {
+	case APP_STOP:
+		pass_on(r, info->si_signo);
+		break;
+	case APP_NOW:
+		hurry(r);
+		break;
+	case APP_NOTHING:
+		break;
+	}
+}
+
+/* When to look again. */
+static int64_t look(struct replicas *r)
+{
+	int64_t now = clock_mono_us(), next;
+	bool ready = r->how.ready && r->how.ready(r->ctx);
+	enum app_news news = app_look(r->how.app, ready, now, &next, &r->failed);
+	if (news != APP_SAME)
+		pass_on(r, SIGTERM);
+	if (r->again_us && now >= r->again_us) {
+		pass_on(r, SIGTERM);
+		r->again_us = 0;
+	}
+	return r->again_us && r->again_us < next ? r->again_us : next;
+}
+
 static void supervise(struct replicas *r, const sigset_t *set)
 {
 	for (;;) {
-		int64_t next = start_due(r);
-		if ((r->stopping || r->once) && running(r) == 0)
+		int64_t next = start_due(r), due = look(r);
+		next = due < next ? due : next;
+		if ((r->stopping || r->how.once) && running(r) == 0)
 			return;
 		int64_t us = next == INT64_MAX ? PAUSE_MAX_US : next - clock_mono_us();
 		us = us < 0 ? 0 : us;
 		struct timespec t = {.tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000};
-		int sig = sigtimedwait(set, NULL, &t);
-		if (sig == SIGTERM || sig == SIGINT)
-			pass_on(r, sig);
+		siginfo_t info;
+		if (sigtimedwait(set, &info, &t) > 0)
+			take(r, &info);
 		reap(r);
 	}
 }
@@ -156,40 +203,51 @@ static int worst(const struct replicas *r, struct err *e)
 				: ERR_OK;
 }
 
-/* Starts all, and waits for their end. */
-static int run_all(struct replicas *r, struct err *e)
+static int start_all(struct replicas *r, struct err *e)
 {
-	sigset_t set;
-	r->list = calloc(r->n, sizeof(*r->list));
-	if (!r->list)
-		return err_nomem(e, "starting processes");
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGCHLD);
-	sigprocmask(SIG_BLOCK, &set, &r->before);
 	int rc = ERR_OK;
 	for (size_t i = 0; !rc && i < r->n; i++)
 		rc = start(r, i, e);
 	if (rc)
 		pass_on(r, SIGTERM);
-	supervise(r, &set);
-	sigprocmask(SIG_SETMASK, &r->before, NULL);
-	if (!rc)
-		rc = worst(r, e);
-	free(r->list);
 	return rc;
 }
 
-int replicas_run(size_t n, replicas_fn *fn, void *ctx, struct err *e)
+/* The app's story comes first: it is why the others were ended. */
+static int outcome(struct replicas *r, struct err *e)
 {
-	struct replicas r = {.fn = fn, .ctx = ctx, .n = n};
-	return run_all(&r, e);
+	int rc = worst(r, e);
+	if (r->failed.code)
+		*e = r->failed;
+	return r->failed.code ? (int)r->failed.code : rc;
 }
 
-int replicas_once(replicas_fn *fn, void *ctx, struct err *e)
+int replicas_run(
+	size_t n, replicas_fn *fn, void *ctx, const struct replicas_how *how, struct err *e)
 {
-	struct replicas r = {.fn = fn, .ctx = ctx, .n = 1, .once = true};
-	int rc = run_all(&r, e);
-	return rc || !r.stopping ? rc : err_set(e, ERR_CANCELLED, "interrupted");
+	struct replicas r = {.fn = fn, .ctx = ctx, .n = n, .how = *how};
+	struct app *none = NULL;
+	sigset_t set;
+	int rc = how->app ? ERR_OK : app_new(&none, NULL, e);
+	r.list = calloc(n, sizeof(*r.list));
+	if (rc || !r.list) {
+		free(r.list);
+		app_free(none);
+		return err_nomem(e, "starting processes");
+	}
+	r.how.app = none ? none : how->app;
+	app_signals(r.how.app, &set);
+	sigaddset(&set, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &set, &r.before);
+	rc = start_all(&r, e);
+	supervise(&r, &set);
+	app_finish(r.how.app);
+	sigprocmask(SIG_SETMASK, &r.before, NULL);
+	if (!rc)
+		rc = outcome(&r, e);
+	if (!rc && how->once && r.stopping)
+		rc = err_set(e, ERR_CANCELLED, "interrupted");
+	free(r.list);
+	app_free(none);
+	return rc;
 }

@@ -10,16 +10,22 @@
 #define CLI_REPLICAS_H
 
 #include "base/err.h"
+#include "cli/app.h"
 
 #include <stddef.h>
 
 /* What process `index` does; its error ends it. In the process, signals are as they were. */
 typedef int replicas_fn(void *ctx, size_t index, struct err *e);
 
-/* The same for something that is done before, by one process, which ends by itself. */
-int replicas_once(replicas_fn *fn, void *ctx, struct err *e);
+struct replicas_how {
+	bool once;                /* who has ended is not started again; interrupted is ERR_CANCELLED */
+	struct app *app;          /* to run beside; when it ends all end. NULL: none */
+	bool (*ready)(void *ctx); /* may the app begin? */
+};
 
-/* Runs n of them. The worst of their errors, by code; the processes have logged them. */
-int replicas_run(size_t n, replicas_fn *fn, void *ctx, struct err *e);
+/* Runs n of them. The worst of their errors, by code; the processes have logged them. Or why the
+ * app could not be started. */
+int replicas_run(
+	size_t n, replicas_fn *fn, void *ctx, const struct replicas_how *how, struct err *e);
 
 #endif

@@ -32,6 +32,7 @@ static const struct flag flags[] = {
 	{"meta-path", FLAG_STRING, "DIR", "state folder (default .<file>-litestream beside the file)"},
 	{"socket", FLAG_STRING, "PATH", "control socket for litestream sync and status"},
 	CONFIG_FLAGS,
+	{"exec", FLAG_STRING, "COMMAND", "run this beside, and end when it ends, with its status"},
 	{"restore-if-db-not-exists", FLAG_BOOL, NULL,
 		"first restore a database that is not there, if there is a backup"},
 	{"worker-fd", FLAG_INT, "N", "for litestreamd: take everything from this stream socket"},
@@ -146,11 +147,14 @@ const struct command command_replicate = {
 		"SIGTERM and SIGINT: ships what is left, then ends with 0; the log says what could not\n"
 		"be shipped, and a second signal ends it at once. One database alone: ends with 8\n"
 		"when another node owns the replica, 9 when the database is unusable, 6 when the\n"
-		"store refuses it.\n",
+		"store refuses it.\n"
+		"-exec: signals are passed on to the command; when it ends, what is left is shipped,\n"
+		"and its status is returned (docs/REPLICATE.md).\n",
 	.examples = "    litestream replicate\n"
 				"    litestream replicate /data/app.db s3://bucket/app\n"
 				"    litestream replicate -sync-interval 10s app.db file:///backup/app\n"
-				"    litestream replicate app.db s3://bucket/app file:///backup/app\n",
+				"    litestream replicate app.db s3://bucket/app file:///backup/app\n"
+				"    litestream replicate -exec \"npm start\" app.db s3://bucket/app\n",
 	.flags = flags,
 	.min_args = 0,
 	.max_args = 2 * SCHEDULE_MAX,

@@ -3,6 +3,7 @@
 #include "cli/replicate_run.h"
 
 #include "base/log.h"
+#include "cli/app.h"
 #include "cli/configured.h"
 #include "cli/missing.h"
 #include "cli/replicas.h"
@@ -10,10 +11,15 @@
 #include "cli/wanted.h"
 #include "conf/inplace.h"
 
+#include <sys/mman.h>
+
 struct configured_run {
 	struct args *args;
 	const struct config *config;
 	struct heartbeat_notes *notes; /* NULL: no heartbeat */
+	struct app *app;               /* what -exec names */
+	size_t n;                      /* of the processes */
+	bool *ready;                   /* of each, in memory that they share; NULL with one process */
 };
 
 static int run_one(void *ctx, size_t index, struct err *e)
@@ -22,6 +28,8 @@ static int run_one(void *ctx, size_t index, struct err *e)
 	struct replicate_run run = {.config = r->config,
 		.index = index,
 		.notes = r->notes,
+		.app = r->ready ? NULL : r->app,
+		.ready = r->ready ? &r->ready[index] : NULL,
 		.alone = configured_alone(r->config)};
 	return replicate_run(&run, r->args, e);
 }
@@ -71,11 +79,30 @@ static int restore_all(void *ctx, size_t index, struct err *e)
 	return missing_restore(r->config, e);
 }
 
-static int run_several(struct configured_run *r, size_t n, struct err *e)
+static bool are_ready(void *ctx)
 {
+	const struct configured_run *r = ctx;
+	for (size_t i = 0; i < r->n; i++)
+		if (!*(volatile const bool *)&r->ready[i])
+			return false;
+	return true;
+}
+
+static int run_several(struct configured_run *r, struct err *e)
+{
+	struct replicas_how first = {.once = true}, how = {.app = r->app, .ready = are_ready};
 	recover_all(r->config);
-	int rc = missing_wanted(r->config) ? replicas_once(restore_all, r, e) : ERR_OK;
-	return rc ? rc : replicas_run(n, run_one, r, e);
+	int rc = missing_wanted(r->config) ? replicas_run(1, restore_all, r, &first, e) : ERR_OK;
+	if (rc)
+		return rc;
+	r->ready = mmap(NULL, r->n, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (r->ready == MAP_FAILED)
+		return err_nomem(e, "starting processes");
+	rc = replicas_run(r->n, run_one, r, &how, e);
+	munmap(r->ready, r->n);
+	if (!rc)
+		r->args->exit_code = app_exit_code(r->app);
+	return rc;
 }
 
 static int run_single(struct configured_run *r, struct err *e)
@@ -84,10 +111,16 @@ static int run_single(struct configured_run *r, struct err *e)
 	return rc ? rc : run_one(r, 0, e);
 }
 
+/* As Litestream has it, "" is not a command, on the command line neither. */
+static const char *command_of(struct args *a, const struct config *c)
+{
+	const char *flag = args_string(a, "exec", NULL);
+	return flag && *flag ? flag : c->exec;
+}
+
 int replicate_configured(struct args *a, struct config *c, struct err *e)
 {
-	struct configured_run r = {.args = a, .config = c};
-	size_t n = configured_processes(c);
+	struct configured_run r = {.args = a, .config = c, .n = configured_processes(c)};
 	int rc = config_file_log(a, c, e);
 	if (!rc)
 		rc = apply_flags(a, c, e);
@@ -96,11 +129,14 @@ int replicate_configured(struct args *a, struct config *c, struct err *e)
 	if (!rc)
 		rc = wanted_check(c, e);
 	if (!rc && c->heartbeat_url)
-		rc = heartbeat_notes_new(&r.notes, n, e);
+		rc = heartbeat_notes_new(&r.notes, r.n, e);
+	if (!rc)
+		rc = app_new(&r.app, command_of(a, c), e);
 	if (!rc) {
 		config_file_tell(c);
-		rc = n == 1 ? run_single(&r, e) : run_several(&r, n, e);
+		rc = r.n == 1 ? run_single(&r, e) : run_several(&r, e);
 	}
+	app_free(r.app);
 	heartbeat_notes_free(r.notes);
 	config_free(c);
 	return rc;

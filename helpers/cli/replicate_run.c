@@ -4,7 +4,6 @@
  */
 #include "cli/replicate_run.h"
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "cli/configured.h"
 #include "cli/replicate.h"
@@ -22,8 +21,6 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
-
-#define SAME_WISH_US 1000000
 
 /* ---- what there is to do ---- */
 
@@ -87,15 +84,30 @@ static void on_signal(void *ctx)
 	struct signalfd_siginfo info;
 	if (read(run->signal_fd, &info, sizeof(info)) != sizeof(info))
 		return;
-	bool again = schedule_stopping(run->schedule);
-	int64_t now = clock_mono_us();
-	/* One wish can come twice: timeout(1) and terminals signal the process and its group. */
-	if (again && now - run->stopped_us < SAME_WISH_US)
+	int sig = (int)info.ssi_signo;
+	if (sig == SIGCHLD) {
+		app_reap(run->app);
 		return;
-	run->stopped_us = now;
-	log_info("%s: %s", strsignal((int)info.ssi_signo),
-		again ? "ending at once" : "shipping what is left, then ending");
-	schedule_stop(run->schedule, again ? 0 : run->shutdown_ms);
+	}
+	enum app_wish wish = app_take(run->app, sig, info.ssi_code);
+	if (wish == APP_NOTHING)
+		return;
+	bool now = wish == APP_NOW;
+	log_info(
+		"%s: %s", strsignal(sig), now ? "ending at once" : "shipping what is left, then ending");
+	schedule_stop(run->schedule, now ? 0 : run->shutdown_ms);
+}
+
+/* Nothing more can be done here. An app must not go on writing what nobody replicates. */
+static void give_up(struct replicate_run *run, int code, const char *why)
+{
+	run->code = code;
+	snprintf(run->why, sizeof(run->why), "%s", why);
+	if (app_running(run->app))
+		log_error("%s", why);
+	app_end(run->app, run->shutdown_ms);
+	if (!app_running(run->app))
+		schedule_stop(run->schedule, 0);
 }
 
 /* One database alone ends with the reason, so that whoever started us can restore or tell. */
@@ -106,11 +118,42 @@ static void look_alone(struct replicate_run *run)
 	bool fenced = st.state == REPLICATOR_FENCED;
 	bool unusable = st.state == REPLICATOR_UNUSABLE && st.uploads == 0;
 	bool denied = st.state == REPLICATOR_DENIED && st.uploads == 0;
-	if (fenced || unusable || denied) {
-		run->code = st.code;
-		snprintf(run->why, sizeof(run->why), "%s", st.reason);
-		schedule_stop(run->schedule, 0);
+	if (fenced || unusable || denied)
+		give_up(run, st.code, st.reason);
+}
+
+/* Every database's replica is ours, or it is known why it isn't now: an app that writes before
+ * might write what another node's claim makes worthless. */
+static bool is_ready(struct replicate_run *run)
+{
+	for (size_t i = 0; i < schedule_count(run->schedule); i++) {
+		struct replicator_status st;
+		schedule_status(run->schedule, i, &st);
+		if (st.state == REPLICATOR_STARTING)
+			return false;
 	}
+	return true;
+}
+
+static int64_t look_app(struct replicate_run *run, int64_t now_us)
+{
+	struct err e = ERR_INIT;
+	int64_t next;
+	bool ready = !run->was_ready && is_ready(run);
+	run->was_ready = run->was_ready || ready;
+	if (run->ready && run->was_ready)
+		*run->ready = true;
+	enum app_news news = app_look(run->app, run->was_ready, now_us, &next, &e);
+	if (news == APP_FAILED)
+		give_up(run, e.code, e.text);
+	else if (news == APP_ENDED)
+		schedule_stop(run->schedule, run->code ? 0 : run->shutdown_ms);
+	return next;
+}
+
+static void earlier(int64_t *next, int64_t due)
+{
+	*next = due < *next ? due : *next;
 }
 
 static int64_t look(void *ctx, int64_t now_us)
@@ -119,14 +162,12 @@ static int64_t look(void *ctx, int64_t now_us)
 	int64_t next = INT64_MAX;
 	if (schedule_stopping(run->schedule))
 		return next;
-	if (run->alone && schedule_count(run->schedule) == 1)
+	if (run->alone && !run->code && schedule_count(run->schedule) == 1)
 		look_alone(run);
-	if (run->configured)
-		next = configured_look(run->configured, now_us);
-	if (run->heartbeat) {
-		int64_t due = heartbeat_look(run->heartbeat, now_us);
-		next = due < next ? due : next;
-	}
+	earlier(&next, configured_look(run->configured, now_us));
+	earlier(&next, look_app(run, now_us));
+	if (run->heartbeat)
+		earlier(&next, heartbeat_look(run->heartbeat, now_us));
 	return next;
 }
 
@@ -170,9 +211,7 @@ void replicate_tune_memory(void)
 static int take_signals(struct replicate_run *run, struct err *e)
 {
 	sigset_t set;
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
+	app_signals(run->app, &set);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	run->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (run->signal_fd < 0)
@@ -196,7 +235,9 @@ static int run_loop(struct replicate_run *run, struct args *a, struct err *e)
 		return rc;
 	schedule_set_hook(run->schedule, look, run);
 	schedule_run(run->schedule);
+	app_finish(run->app);
 	tell_unshipped(run);
+	a->exit_code = app_exit_code(run->app);
 	return run->code ? err_set(e, (enum err_code)run->code, "%s", run->why) : ERR_OK;
 }
 
@@ -204,7 +245,12 @@ int replicate_run(struct replicate_run *run, struct args *a, struct err *e)
 {
 	run->signal_fd = -1;
 	replicate_tune_memory();
-	int rc = run_loop(run, a, e);
+	struct app *none = NULL;
+	int rc = run->app ? ERR_OK : app_new(&none, NULL, e);
+	run->app = none ? none : run->app;
+	if (!rc)
+		rc = run_loop(run, a, e);
+	app_free(none);
 	local_close(run->local);
 	heartbeat_free(run->heartbeat);
 	configured_free(run->configured);

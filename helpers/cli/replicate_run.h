@@ -2,6 +2,7 @@
 #ifndef CLI_REPLICATE_RUN_H
 #define CLI_REPLICATE_RUN_H
 
+#include "cli/app.h"
 #include "cli/args.h"
 #include "conf/config.h"
 #include "daemon/heartbeat.h"
@@ -12,12 +13,14 @@ struct replicate_run {
 	size_t index; /* of the replica that this process has of each database */
 	bool alone;   /* one database with one replica: what can't go on ends the program */
 	struct heartbeat_notes *notes; /* NULL: no heartbeat */
+	struct app *app;               /* what is run beside; NULL: nothing is */
+	bool *ready;                   /* set when an app may begin; NULL: nobody asks */
 
 	/* Its own: */
 	struct schedule *schedule;
 	struct local *local; /* the control socket, NULL without -socket */
 	int signal_fd;
-	int64_t stopped_us; /* when the last signal came */
+	bool was_ready;
 	int64_t shutdown_ms;
 	int code; /* why it ended by itself */
 	char why[1024];

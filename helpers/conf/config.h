@@ -67,6 +67,7 @@ struct config {
 	struct config_settings settings;
 	struct config_database *databases;
 	size_t n_databases;
+	const char *exec;              /* the command to run beside; NULL or "" = none */
 	const char *heartbeat_url;     /* NULL = none */
 	int64_t heartbeat_interval_ms; /* at least a minute, default 5 */
 	int64_t shutdown_timeout_ms;   /* default 30 s */

@@ -37,7 +37,7 @@ const struct config_key config_keys[] = {
 	{"dbs", TOP, CONFIG_WORKS, take_databases, 0, NULL, false, 2},
 	NONE("addr", TOP, "metrics are not served yet"),
 	NONE("mcp-addr", TOP, "there is no MCP server"),
-	NONE("exec", TOP, "no command is run yet: start the app beside"),
+	{"exec", TOP, CONFIG_WORKS, take_top_text, CONFIG(exec), NULL, false, 0},
 	{"heartbeat-url", TOP, CONFIG_WORKS, take_top_text, CONFIG(heartbeat_url), NULL, true, 0},
 	{"heartbeat-interval", TOP, CONFIG_WORKS, take_heartbeat_interval, 0, NULL, false, 0},
 	{"shutdown-sync-timeout", TOP, CONFIG_WORKS, take_shutdown_timeout, 0, NULL, false, 0},

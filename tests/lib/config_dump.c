@@ -70,6 +70,7 @@ static void put_database(struct buf *dump, const struct config_database *d)
 void config_dump(const struct config *c, struct buf *dump)
 {
 	buf_reset(dump);
+	put(dump, "exec", c->exec);
 	put(dump, "heartbeat-url", c->heartbeat_url);
 	if (c->heartbeat_url)
 		put_number(dump, "heartbeat-interval", c->heartbeat_interval_ms);

@@ -64,7 +64,7 @@ static const struct {
 	{"dbs", T, "", "database=/data/app.db"},
 	{"addr", T, "addr: ':9090'", "addr has no effect"},
 	{"mcp-addr", T, "mcp-addr: ':3001'", "mcp-addr has no effect"},
-	{"exec", T, "exec: ./app", "exec has no effect"},
+	{"exec", T, "exec: ./app", "exec=./app"},
 	{"heartbeat-url", T, "heartbeat-url: https://x.example/1", "heartbeat-url=https://x.example/1"},
 	{"heartbeat-interval", T, "heartbeat-url: x\nheartbeat-interval: 1m",
 		"heartbeat-interval=60000"},
