@@ -59,7 +59,7 @@ struct apply {
 
 	uint64_t *sums;
 	size_t sums_size;
-	bool sums_in_file;
+	bool sums_in_file, only_sums;
 	unsigned written; /* batches */
 	struct pool *pool;
 	struct batch batches[BATCHES_MAX];
@@ -90,8 +90,9 @@ static bool all_zero(const uint8_t *p, size_t n)
 
 static int write_run(struct apply *a, const struct batch *b, size_t from, size_t to, struct err *e)
 {
-	if (from == to)
+	if (from == to || (a->only_sums && b->pgnos[from] != 1))
 		return ERR_OK;
+	to = a->only_sums ? from + 1 : to;
 	off_t offset = (off_t)(b->pgnos[from] - 1) * a->page_size;
 	size_t n = (to - from) * a->page_size;
 	if (fs_pwrite_full(a->fd, b->pages + from * a->page_size, n, offset))
@@ -262,6 +263,11 @@ int apply_new(struct apply **out, int fd, const char *path, const struct folder 
 	}
 	*out = a;
 	return ERR_OK;
+}
+
+void apply_only_sums(struct apply *a)
+{
+	a->only_sums = true;
 }
 
 void apply_free(struct apply *a)

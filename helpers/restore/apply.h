@@ -24,6 +24,10 @@ struct apply;
  */
 int apply_new(struct apply **out, int fd, const char *path, const struct folder *scratch,
 	uint32_t page_size, uint32_t n_page, bool keep_sums, struct err *e);
+
+/* Nothing but page 1 is written: who calls wants the sums. Before the first page. */
+void apply_only_sums(struct apply *a);
+
 void apply_free(struct apply *a); /* waits for what is under way; NULL is fine */
 
 /*

@@ -25,6 +25,7 @@ int attempt_plan(struct run *r, struct err *e)
 	restore_plan_free(&r->result->plan);
 	int rc = choose_plan(&r->choice, &r->result->plan, e);
 	r->result->empty_replica = r->choice.empty;
+	r->result->legacy_ms = r->choice.legacy_ms;
 	return rc;
 }
 
@@ -108,8 +109,12 @@ static int start_apply(struct run *r, const struct ltx_header *h, struct err *e)
 	r->result->page_size = h->page_size;
 	r->result->n_page = h->commit;
 	r->result->bytes = (uint64_t)h->commit * h->page_size;
-	return apply_new(&r->apply, r->output.fd, r->options->output, &r->output.folder, h->page_size,
-		h->commit, r->leave.name != NULL, e);
+	bool sums = r->options->sums != NULL;
+	rc = apply_new(&r->apply, r->output.fd, r->options->output, &r->output.folder, h->page_size,
+		h->commit, sums || r->leave.name, e);
+	if (!rc && sums)
+		apply_only_sums(r->apply);
+	return rc;
 }
 
 static int check_file(struct run *r, size_t i, const struct ltx_header *h, struct err *e)

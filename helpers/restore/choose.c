@@ -90,6 +90,15 @@ static int add_unlisted(struct planning *p, struct err *e)
 	return ERR_OK;
 }
 
+static int64_t old_written_ms(const struct planning *p)
+{
+	int64_t last = INT64_MIN;
+	for (size_t i = 0; i < p->old.count; i++)
+		if (p->old.files[i].modified_ms > last)
+			last = p->old.files[i].modified_ms;
+	return last;
+}
+
 static int list(struct planning *p, struct err *e)
 {
 	const struct restore_target *t = p->c->target;
@@ -97,6 +106,7 @@ static int list(struct planning *p, struct err *e)
 	if (!rc)
 		rc = add_unlisted(p, e);
 	p->c->highest_txid = ltxset_max_txid(&p->set);
+	p->c->legacy_ms = p->old.count ? old_written_ms(p) : 0;
 	p->c->empty = p->set.count == 0 && p->old.count == 0;
 	return rc;
 }
@@ -126,15 +136,6 @@ static int64_t new_written_ms(const struct planning *p)
 	for (size_t i = 0; i < p->set.count; i++)
 		if (p->set.files[i].modified_ms > last)
 			last = p->set.files[i].modified_ms;
-	return last;
-}
-
-static int64_t old_written_ms(const struct planning *p)
-{
-	int64_t last = INT64_MIN;
-	for (size_t i = 0; i < p->old.count; i++)
-		if (p->old.files[i].modified_ms > last)
-			last = p->old.files[i].modified_ms;
 	return last;
 }
 

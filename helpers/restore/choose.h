@@ -21,8 +21,9 @@ struct choice {
 
 	/* Out; may be used for a second choice. */
 	uint64_t highest_txid; /* of the LTX files, 0 = there are none */
-	bool empty;            /* there is neither */
-	bool told;             /* that there are both, in the log */
+	int64_t legacy_ms; /* when Litestream 0.3 wrote there last; 0 = it didn't, or nobody asked */
+	bool empty;        /* there is neither */
+	bool told;         /* that there are both, in the log */
 };
 
 /* Lists and plans. ERR_NO_BACKUP, ERR_DAMAGED, ERR_USAGE as restore_plan_make and v3_plan_make; the

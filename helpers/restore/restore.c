@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "restore/attempt.h"
 #include "restore/header.h"
+#include "restore/sums.h"
 #include "restore/v3.h"
 
 #include <errno.h>
@@ -46,13 +47,11 @@ static int describe_state(const struct run *r, struct state *s, struct err *e)
 	return ERR_OK;
 }
 
-/* The state goes aside before the database is in place, so that a crash in between leaves both or
- * neither. */
-static int leave_pages(struct run *r, struct state *s, struct err *e)
+static struct pagesums sums_of(struct run *r)
 {
 	bool mapped;
 	uint64_t *list = apply_sums(r->apply, &mapped);
-	struct pagesums sums = {
+	return (struct pagesums){
 		.sums = list,
 		.mapped = mapped,
 		.n_page = r->result->n_page,
@@ -60,31 +59,57 @@ static int leave_pages(struct run *r, struct state *s, struct err *e)
 		.txid = r->result->txid,
 		.checksum = r->checksum,
 	};
+}
+
+/* The state goes aside before the database is in place, so that a crash in between leaves both or
+ * neither. */
+static int leave_pages(struct run *r, struct state *s, struct err *e)
+{
+	const struct pagesums sums = sums_of(r);
 	return leave_prepare(&r->leave, &sums, s, r->output.uid, r->output.gid, e);
 }
 
 /*
  * What Litestream 0.3 wrote is no state of the LTX files, so there is no table of its pages either.
- * Without such files a replicate begins with TXID 1, and needs nothing; beside them it must know
- * that this database is what a person chose to go on with.
+ * But a replicate must know that this database is what a person chose to go on with: beside LTX
+ * files as beside 0.3's alone, as long as nobody has written to these since.
  */
 static int leave_state(struct run *r, struct err *e)
 {
 	struct state s;
 	bool v3 = r->result->plan.n_v3 > 0;
-	if (v3 && r->choice.highest_txid == 0 && !r->leave.dir)
-		return ERR_OK;
 	int rc = describe_state(r, &s, e);
 	if (rc)
 		return rc;
+	if (v3 && r->choice.highest_txid == 0)
+		s.timestamp_ms = r->choice.legacy_ms;
 	return v3 ? leave_prepare(&r->leave, NULL, &s, r->output.uid, r->output.gid, e)
 			  : leave_pages(r, &s, e);
+}
+
+/* Of 0.3's there is a file, which is read once more. */
+static int hand_over_sums(struct run *r, struct err *e)
+{
+	const struct restore_options *o = r->options;
+	struct pagesums sums;
+	if (r->result->plan.n_v3 == 0) {
+		sums = sums_of(r);
+		return o->sums(o->sums_ctx, &sums, e);
+	}
+	pagesums_init(&sums, r->result->page_size);
+	int rc = sums_read(&sums, r->output.fd, r->result->n_page, e);
+	if (!rc)
+		rc = o->sums(o->sums_ctx, &sums, e);
+	pagesums_free(&sums);
+	return rc;
 }
 
 static int finish(struct run *r, struct err *e)
 {
 	struct err why = ERR_INIT;
 	const struct restore_options *o = r->options;
+	if (o->sums)
+		return hand_over_sums(r, e);
 	if (o->examine)
 		return o->examine(o->examine_ctx, r->output.fd, r->checksum, r->result, e);
 	int rc = integrity_check(r->output.fd, o->integrity, o->cancelled, e);

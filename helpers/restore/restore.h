@@ -10,6 +10,7 @@
 #include "format/ltxset.h"
 #include "format/v3.h"
 #include "restore/integrity.h"
+#include "source/pagesums.h"
 #include "store/store.h"
 
 #include <stdbool.h>
@@ -130,6 +131,10 @@ struct restore_options {
 	int (*ready)(
 		void *ctx, int fd, uint64_t checksum, const struct restore_result *result, struct err *e);
 	void *ready_ctx;
+	/* A comparison: the checksums of all pages are handed over, and of LTX files no page but the
+	 * first is written anywhere. The code that this returns becomes the restore's. NULL: none. */
+	int (*sums)(void *ctx, const struct pagesums *sums, struct err *e);
+	void *sums_ctx;
 	const int *cancelled; /* set to 1 by anyone to stop before the file is in place; may be NULL */
 };
 
@@ -146,8 +151,9 @@ struct restore_result {
 	size_t files; /* that were read */
 	enum restore_proof proof;
 	char before[INPLACE_STAMP_SIZE]; /* what was there is <output>.before-<this>; "" = nothing */
-	bool empty_replica;              /* the ERR_NO_BACKUP is because there is nothing at all */
-	struct restore_plan plan;        /* for dry_run and reports; free with restore_plan_free */
+	int64_t legacy_ms;  /* when Litestream 0.3 wrote there last, by the store's clock; 0 = never */
+	bool empty_replica; /* the ERR_NO_BACKUP is because there is nothing at all */
+	struct restore_plan plan; /* for dry_run and reports; free with restore_plan_free */
 };
 
 /*
@@ -161,6 +167,16 @@ struct restore_result {
  * (&result->plan) in every case. Memory: about 64 MB at most whatever the sizes.
  */
 int restore_run(struct store *s, const struct restore_options *options,
+	struct restore_result *result, struct err *e);
+
+/*
+ * The checksum of each page of the replica's latest state, whoever wrote it: LTX files or, where
+ * that is newer, what Litestream 0.3 left. *sums is initialised here, and the caller's to free when
+ * it is ERR_OK; its txid is 0 for what has none. `scratch`, an absolute path, is a folder for a
+ * file without a name: the whole database of 0.3's, next to nothing of the others. Memory as
+ * restore_run's; its errors.
+ */
+int restore_sums(struct store *s, const char *scratch, struct pagesums *sums,
 	struct restore_result *result, struct err *e);
 
 /* A file a second for more than a year, of which none was ever deleted (retention may be off). Who

@@ -288,7 +288,7 @@ refused() {
   end_of_peer "file://$replica"
   mkdir other
   "$LITESTREAM" restore -o other/app.db "file://$replica"
-  [[ ! -e other/.app.db-litestream ]]
+  [[ "$(jq .restored other/.app.db-litestream/state.json)" == true ]]
   replicate first other/app.db "file://$replica"
   sync_now first "$PWD/other/app.db"
   sqlite3 other/app.db "INSERT INTO t(b) VALUES ('on from 0.3')"
