@@ -1,6 +1,7 @@
 #include "daemon/schedule_internal.h"
 
 #include "base/clock.h"
+#include "restore/restore.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -142,6 +143,16 @@ static int make_room(struct schedule *s, struct err *e)
 	return ERR_OK;
 }
 
+/* What replicate/ may not ask of restore/ itself. */
+static int read_latest(struct store *store, const char *scratch, struct pagesums *sums,
+	int64_t *timestamp_ms, struct err *e)
+{
+	struct restore_result result;
+	int rc = restore_sums(store, scratch, sums, &result, e);
+	*timestamp_ms = result.timestamp_ms;
+	return rc;
+}
+
 int schedule_add(
 	struct schedule *s, const char *id, const struct replicator_config *cfg, struct err *e)
 {
@@ -161,6 +172,7 @@ int schedule_add(
 	struct replicator_config c = *cfg;
 	c.watch = s->watch;
 	c.user = en;
+	c.latest = read_latest;
 	rc = replicator_open(&en->r, &c, e);
 	if (rc) {
 		free(en->id);

@@ -13,6 +13,11 @@ void advice_set_app(const char *app);
 const char *advice_takeover(void);
 const char *advice_accept(void);
 
+/* What ends the sentence of a replica that is another's; %s: advice_takeover(). */
+#define ADVICE_FENCED                                                                           \
+	"stop the other one and restore from the replica here, or %s to replace its state by this " \
+	"database"
+
 /* What else than free space helps: ", or move the state elsewhere (-meta-path)", or nothing. */
 const char *advice_space(void);
 

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "format/v3.h"
 #include "replicate/fence.h"
+#include "replicate/legacy.h"
 #include "replicate/ltxfile.h"
 #include "replicate/slot.h"
 #include "replicate/snapshots.h"
@@ -238,6 +239,25 @@ static int keep_listing(struct replicator *r, const struct ltx_set *set, struct 
 		&r->inventory, set, false, state_dir_path(r->dir), store_url(r->store), now, e);
 }
 
+/* Only while there is nothing else: later there are files of ours beside them. */
+static int look_at_legacy(struct replicator *r, struct start_facts *f, struct err *e)
+{
+	struct legacy_tally t;
+	struct stat st;
+	int rc = legacy_count(r->store, &t, e);
+	if (rc || t.objects == 0)
+		return rc;
+	f->legacy = true;
+	f->legacy_ms = t.newest_ms;
+	f->same_file = f->state && !stat(r->cfg.database, &st) && st.st_ino == f->state->ino;
+	if (!r->work.legacy_told)
+		log_info("%s: %s holds backups of Litestream 0.3: they stay as they are and can be "
+				 "restored; ours go beside them",
+			r->cfg.database, store_url(r->store));
+	r->work.legacy_told = true;
+	return ERR_OK;
+}
+
 static int gather(struct replicator *r, struct start_facts *f, struct err *e)
 {
 	struct listing l = {.level = 0};
@@ -251,16 +271,11 @@ static int gather(struct replicator *r, struct start_facts *f, struct err *e)
 		f->state = r->work.have_state ? &r->work.state : NULL;
 		f->copied = r->work.copied;
 		f->takeover = r->cfg.takeover;
+		f->comparable = r->cfg.latest != NULL;
 		f->max_txid = ltxset_max_txid(&l.set);
 	}
-	/* At the beginning, and never again: by then there are files of ours. */
-	if (!rc && l.legacy && f->max_txid == 0 && !r->work.legacy_told) {
-		r->work.legacy_told = true;
-		log_info(
-			"%s: %s holds backups of Litestream 0.3: they stay as they are and can be restored; "
-			"this replica begins beside them",
-			r->cfg.database, store_url(r->store));
-	}
+	if (!rc && l.legacy && f->max_txid == 0)
+		rc = look_at_legacy(r, f, e);
 	const struct ltx_file *last = rc ? NULL : last_file(&l.set, f->max_txid);
 	if (last) {
 		f->last_is_l0 = last->level == 0;
@@ -329,13 +344,14 @@ static void lead_on(struct replicator *r, const struct start_facts *f, const str
 	pthread_mutex_lock(&r->lock);
 	s->claim = kind != START_FIRST && (kind != START_CONTINUE || w->state.claim_due);
 	s->whole = kind == START_FIRST || kind == START_TAKEOVER || r->table.txid == 0;
-	s->prove = kind == START_PROVE;
+	s->prove = kind == START_PROVE || w->plan.compared;
 	s->judge = kind == START_CONTINUE && !s->whole;
 	if (s->prove) {
 		s->claim = s->whole = false;
-		s->prove_checksum = f->last.after_checksum;
-		s->prove_n_page = f->last.commit;
-		s->prove_page_size = f->last.page_size;
+		s->prove_checksum = w->plan.compared ? r->table.checksum : f->last.after_checksum;
+		s->prove_n_page = w->plan.compared ? r->table.n_page : f->last.commit;
+		s->prove_page_size = w->plan.compared ? r->table.page_size : f->last.page_size;
+		s->prove_whole = w->plan.legacy;
 		copy_text(s->prove_reason, sizeof(s->prove_reason), why->text);
 	}
 	if (s->whole && w->plan.resend)
@@ -407,6 +423,8 @@ static int prepare(struct replicator *r, const struct start_facts *f, struct err
 		rc = load_table(r, w->state.txid, w->state.checksum, e);
 	else if (w->plan.kind == START_RESTORED)
 		rc = load_table(r, f->max_txid, f->last.ours ? f->last.after_checksum : 0, e);
+	else if (w->plan.kind == START_COMPARE)
+		rc = latest_read(r, f, e);
 	if (!rc && w->plan.resend)
 		rc = fold_frozen(r, e);
 	return rc;
@@ -455,6 +473,10 @@ void begin(struct replicator *r)
 		if (w->plan.kind == START_PROVE)
 			name_owner(r, &why);
 		rc = prepare(r, &f, &e);
+	}
+	if (rc == ERR_FENCED) {
+		become_fenced(r, &e);
+		return;
 	}
 	if (rc) {
 		store_trouble(r, rc, &e);

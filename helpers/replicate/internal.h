@@ -98,6 +98,10 @@ struct shared {
 	uint32_t prove_n_page, prove_page_size;
 	uint64_t base_txid;
 	char prove_reason[512]; /* why fenced, should it fail */
+	char prove_what[128];   /* what `table` holds for it, read from the replica's files; "" = that
+							   is not known */
+	bool prove_whole; /* what is to be proven is no state of LTX files: all pages go up then */
+	bool prove_again; /* what it holds may be out of date: good for a refusal only */
 
 	/* Where a later attach begins. */
 	struct state_position settled_pos;
@@ -199,6 +203,7 @@ struct work {
 	int64_t table_saved_us;
 	uint64_t table_saved_txid;
 	unsigned table_tries; /* to load it */
+	bool latest_anew;     /* a comparison must read all files, whatever is known from before */
 };
 
 #define UPKEEP_APART 64
@@ -326,6 +331,16 @@ int64_t cut_when_due(struct replicator *r, bool caught_up, bool *work);
 
 /* begin.c: PHASE_LIST. */
 void begin(struct replicator *r);
+/*
+ * latest.c: START_COMPARE. The table becomes that of the replica's latest state, w->plan says what
+ * follows should the database be that. ERR_FENCED, with the reason: its files hold no such state.
+ * The store's errors.
+ */
+int latest_read(struct replicator *r, const struct start_facts *f, struct err *e);
+/* work: what was read for a comparison is of no more use. */
+void latest_forget(struct replicator *r);
+/* turn: of how many pages it differs from `live`. *pages = of how many, of the larger one. */
+uint32_t latest_differ(const struct pagesums *latest, const struct pagesums *live, uint32_t *pages);
 /* Loads state.json and what stands beside it; once. */
 int load_state(struct replicator *r, struct err *e);
 

@@ -19,6 +19,15 @@
 #include <stdint.h>
 
 struct replicator;
+struct pagesums;
+
+/*
+ * Reads the checksum of each page of a replica's latest state from its files, whoever wrote them
+ * (restore_sums, which this layer can't call; its errors). *sums is the caller's to free; its txid
+ * is 0 where Litestream 0.3 wrote last. `scratch`: a folder for temporary files.
+ */
+typedef int (*replicator_latest_fn)(struct store *s, const char *scratch, struct pagesums *sums,
+	int64_t *timestamp_ms, struct err *e);
 
 struct replicator_config {
 	const char *database;  /* absolute path */
@@ -47,6 +56,10 @@ struct replicator_config {
 	/* Device and inode of the file that this word is about; inode 0: whatever stands there. Another
 	 * one is `replaced`. */
 	uint64_t seen_dev, seen_ino;
+
+	/* For a replica whose files have no checksum to compare the database with: Litestream's. NULL:
+	 * that one is another's. */
+	replicator_latest_fn latest;
 
 	/* For the manifest (litestream.json); NULL / 0 for what is unknown. */
 	const char *app, *storage_name, *container_path;

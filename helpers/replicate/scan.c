@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "format/ltx.h"
+#include "replicate/advice.h"
 #include "replicate/table.h"
 
 #include <inttypes.h>
@@ -317,15 +318,30 @@ static void proof_begin(struct replicator *r)
 	staging_reset(t->open, source_page_size(t->source), source_n_page(t->source));
 }
 
+/* Lock held. */
+static void explain_difference(const struct replicator *r, struct err *e)
+{
+	uint32_t pages, differ = latest_differ(&r->table, &r->turn.proof, &pages);
+	err_set(e, ERR_FENCED,
+		"%" PRIu32 " of %" PRIu32
+		" pages differ from the replica's latest state (%s); nothing was uploaded: " ADVICE_FENCED,
+		differ, pages, r->shared.prove_what, advice_takeover());
+}
+
 static int64_t proof_failed(struct replicator *r, bool busy)
 {
 	struct err e;
 	pthread_mutex_lock(&r->lock);
-	err_set(&e, ERR_FENCED, "%s%s", r->shared.prove_reason,
-		busy
-			? " (the database was written all the time: with its app stopped the proof may succeed)"
-			: "");
+	if (r->shared.prove_what[0])
+		explain_difference(r, &e);
+	else
+		err_set(&e, ERR_FENCED, "%s", r->shared.prove_reason);
 	pthread_mutex_unlock(&r->lock);
+	if (busy)
+		err_set(&e, ERR_FENCED,
+			"%.800s (the database was written all the time: with its app stopped the proof may "
+			"succeed)",
+			e.text);
 	detach_and_drop(r, 0);
 	replicator_set_phase(r, PHASE_STOPPED);
 	replicator_trouble(r, HEALTH_STORE, REPLICATOR_FENCED, &e);
@@ -335,6 +351,25 @@ static int64_t proof_failed(struct replicator *r, bool busy)
 	return INT64_MAX;
 }
 
+/* All files have to be read: the work begins anew. */
+static int64_t prove_again(struct replicator *r)
+{
+	detach_and_drop(r, 0);
+	r->turn.listing = false;
+	replicator_set_phase(r, PHASE_LIST);
+	return 0;
+}
+
+/* What Litestream 0.3 holds is the database: all of it goes up, in LTX files. */
+static int64_t upload_all(struct replicator *r)
+{
+	log_info("%s: the database is what Litestream 0.3 holds", r->cfg.database);
+	pagesums_free(&r->table); /* nothing is in flight */
+	pagesums_init(&r->table, 0);
+	detach_and_drop(r, 0);
+	return 0;
+}
+
 /* All pages are summed and nothing was committed since the first one. */
 static int64_t proof_done(struct replicator *r, uint32_t n_page)
 {
@@ -342,7 +377,12 @@ static int64_t proof_done(struct replicator *r, uint32_t n_page)
 	pthread_mutex_lock(&r->lock);
 	bool same = t->proof.checksum == r->shared.prove_checksum && n_page == r->shared.prove_n_page &&
 				t->proof.page_size == r->shared.prove_page_size;
-	if (same) {
+	bool again = same && r->shared.prove_again, whole = r->shared.prove_whole;
+	if (again || (same && whole)) {
+		r->shared.prove = r->shared.prove_again = r->shared.prove_whole = false;
+		r->shared.whole = !again;
+		r->shared.claim = !again && r->shared.base_txid != 0;
+	} else if (same) {
 		t->proof.txid = r->shared.base_txid;
 		r->shared.prove = false;
 		r->shared.proven = r->shared.claim = true;
@@ -351,6 +391,10 @@ static int64_t proof_done(struct replicator *r, uint32_t n_page)
 	pthread_mutex_unlock(&r->lock);
 	if (!same)
 		return proof_failed(r, false);
+	if (again)
+		return prove_again(r);
+	if (whole)
+		return upload_all(r);
 	log_info("%s: the database is the one that the replica holds at TXID %016" PRIx64,
 		r->cfg.database, t->proof.txid);
 	pagesums_free(&r->table); /* nothing is in flight */
@@ -376,11 +420,16 @@ int64_t prove_turn(struct replicator *r)
 		t->next += slice_pages(r);
 		if (!capture(r, &res))
 			return 0;
-		if (t->captured) {
-			/* A page may have changed before it was read: once more. */
+		/* A page may have changed before it was read: once more; the last time to the end, for the
+		 * sake of the number that is told. */
+		bool last_try = t->tries + 1 == PROOF_TRIES;
+		if (t->captured && !last_try) {
 			t->next = 1;
-			return ++t->tries < PROOF_TRIES ? 0 : proof_failed(r, true);
+			t->tries++;
+			return 0;
 		}
+		if (t->next > n_page && t->captured)
+			return proof_failed(r, true);
 		if (t->next > n_page && res.caught_up)
 			return proof_done(r, n_page);
 		if (t->next > n_page)

@@ -18,6 +18,7 @@ enum start_kind {
 	START_CONTINUE, /* we wrote what is there: go on behind it */
 	START_RESTORED, /* restored from what is there, or an older point of it: claim */
 	START_PROVE,    /* claim if the database has the recorded checksum */
+	START_COMPARE,  /* no checksum is recorded: the same, with the one of what the files hold */
 	START_TAKEOVER, /* a person's word: every page, then a snapshot (F7) */
 	START_FENCED,   /* another node's */
 };
@@ -34,6 +35,12 @@ struct start_facts {
 	bool frozen_there;    /* the replica has an object of its name… */
 	bool frozen_same;     /* …and it is this file */
 	bool takeover;
+
+	bool comparable;   /* the files can be read for a comparison */
+	bool legacy;       /* there are backups of Litestream 0.3, too … */
+	int64_t legacy_ms; /* … written last then, by the store's clock; known where a state asks for it
+						*/
+	bool same_file;    /* the database is the file that the state is about */
 };
 
 struct start_plan {
@@ -43,6 +50,11 @@ struct start_plan {
 	uint64_t base_checksum; /* database checksum there, 0 = unknown */
 	int64_t base_timestamp_ms;
 	uint64_t base_node_id; /* who wrote the file that ends there */
+
+	/* What latest.c made of START_COMPARE. */
+	bool compared;     /* the kind is what follows if the database is what the files hold */
+	bool legacy;       /* of the files those of Litestream 0.3 are the latest */
+	int64_t legacy_ms; /* what was there of them is known, up to then; 0 = there is none */
 };
 
 /* Never fails. `why` gets the sentence of START_FENCED, and of START_PROVE in case it fails. */

@@ -24,6 +24,7 @@ static int take(void *ctx, const void *p, size_t n, struct err *e)
 struct folding {
 	struct pagesums *table;
 	const char *folder; /* of our L0 copies */
+	bool theirs;        /* there are none: it is a folder for temporary files */
 	struct store *store;
 	const struct replica_file *files; /* of the replica; n may be 0 */
 	size_t n;
@@ -49,6 +50,7 @@ static int fetch(
 static int fold_fetched(const struct folding *g, const struct replica_file *f, struct err *e)
 {
 	char *path = frozen_path(g->folder, f->max_txid), *tmp = NULL;
+	bool keep = f->level == 0 && !g->theirs;
 	int rc = ERR_OK;
 	if (!path || asprintf(&tmp, "%s.tmp", path) < 0) {
 		tmp = NULL;
@@ -56,11 +58,11 @@ static int fold_fetched(const struct folding *g, const struct replica_file *f, s
 	}
 	if (!rc)
 		rc = fetch(g, f, tmp, e);
-	if (!rc && f->level == 0 && fs_rename(tmp, path))
+	if (!rc && keep && fs_rename(tmp, path))
 		rc = err_errno(e, ERR_IO, errno, "cannot rename %s", tmp);
 	if (!rc)
-		rc = ltxfile_fold(f->level == 0 ? path : tmp, g->table, e);
-	if (tmp && (rc || f->level != 0))
+		rc = ltxfile_fold(keep ? path : tmp, g->table, e);
+	if (tmp && (rc || !keep))
 		fs_unlink(tmp);
 	free(path);
 	free(tmp);
@@ -83,16 +85,20 @@ static const struct replica_file *next_file(const struct folding *g, uint64_t at
 	return best;
 }
 
+static int fold_copy(const struct folding *g, uint64_t txid, struct err *e)
+{
+	char *path = frozen_path(g->folder, txid);
+	int rc = path ? ltxfile_fold(path, g->table, e) : err_nomem(e, "loading the page table");
+	free(path);
+	return rc;
+}
+
 /* One step: our copy of the next transaction, or what the replica has. */
 static int fold_next(const struct folding *g, struct err *e)
 {
 	uint64_t next = g->table->txid + 1;
-	char *path = frozen_path(g->folder, next);
-	if (!path)
-		return err_nomem(e, "loading the page table");
 	struct err local = ERR_INIT;
-	int rc = ltxfile_fold(path, g->table, &local);
-	free(path);
+	int rc = g->theirs ? ERR_NOT_FOUND : fold_copy(g, next, &local);
 	if (rc != ERR_NOT_FOUND && rc != ERR_DAMAGED) {
 		if (rc && e)
 			*e = local;
@@ -102,6 +108,8 @@ static int fold_next(const struct folding *g, struct err *e)
 	if (!f)
 		return err_set(
 			e, ERR_DAMAGED, "no file that leads on from TXID %016" PRIx64 " is left", next - 1);
+	if (g->theirs)
+		return fold_fetched(g, f, e);
 	log_info("the local copy of TXID %016" PRIx64 " is %s: fetching L%d %016" PRIx64 "-%016" PRIx64
 			 " from the replica",
 		next, rc == ERR_NOT_FOUND ? "missing" : "damaged", f->level, f->min_txid, f->max_txid);
@@ -132,7 +140,7 @@ int table_load(struct pagesums *table, const char *dir, struct store *store,
 		rc = err_nomem(e, "loading the page table");
 	if (!rc)
 		rc = pagesums_load(table, path, e);
-	const struct folding g = {table, folder, store, files, n, txid};
+	const struct folding g = {table, folder, false, store, files, n, txid};
 	if (!rc)
 		rc = fold_all(&g, e);
 	if (!rc && checksum && table->checksum != checksum)
@@ -144,6 +152,13 @@ int table_load(struct pagesums *table, const char *dir, struct store *store,
 	free(path);
 	free(folder);
 	return rc;
+}
+
+int table_follow(struct pagesums *table, const char *dir, struct store *store,
+	const struct replica_file *files, size_t n, uint64_t txid, struct err *e)
+{
+	const struct folding g = {table, dir, true, store, files, n, txid};
+	return fold_all(&g, e);
 }
 
 int table_save(const struct pagesums *table, const char *dir, struct err *e)

@@ -19,6 +19,14 @@
 int table_load(struct pagesums *table, const char *dir, struct store *store,
 	const struct replica_file *files, size_t n, uint64_t txid, uint64_t checksum, struct err *e);
 
+/*
+ * Folds the replica's files up to `txid` into a table that is loaded: whoever's they are, so
+ * nothing of them is kept, and no copy here is believed. `dir` is for a file that is being read. On
+ * failure the table is neither what it was nor what it should be.
+ */
+int table_follow(struct pagesums *table, const char *dir, struct store *store,
+	const struct replica_file *files, size_t n, uint64_t txid, struct err *e);
+
 /* Writes it to <dir>/pages. */
 int table_save(const struct pagesums *table, const char *dir, struct err *e);
 

@@ -65,8 +65,14 @@ create() { run dokku litestream:create store-app "$DIR" "$@"; }
   create one.db "file://$old"
   assert_success
   assert_contains "holds backups of Litestream 0.3: they stay as they are and can be restored as before"
+  assert_contains "it stops as fenced until dokku litestream:takeover store-app one.db"
   refute_contains "The replica holds a database already"
+  # It is another database than they hold: a person has to say that it is to go on.
   run dokku litestream:start store-app
+  assert_status 8
+  assert_contains "pages differ from the replica's latest state (Litestream 0.3's, of "
+  assert_contains "run dokku litestream:takeover store-app"
+  run dokku litestream:takeover store-app --force
   assert_success
   run dokku litestream:logs store-app
   assert_contains "holds backups of Litestream 0.3"

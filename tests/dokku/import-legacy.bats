@@ -215,7 +215,10 @@ registered() { host test -e "$DATA/desired/$1.json"; }
   old_app second a.db --restart on-failure:7
   as 32767 "$TOOLS/writer" -n 9 "$STORAGE/second--db/b.db"
   dokku litestream:create second "$STORAGE/second--db" b.db "$S3/second"
-  dokku litestream:start second
+  run dokku litestream:start second
+  assert_status 8
+  assert_contains "pages differ from the replica's latest state (Litestream 0.3's"
+  dokku litestream:takeover second --force
   dokku litestream:sync second
   dokku --force litestream:destroy second
   old_app third a.db

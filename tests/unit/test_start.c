@@ -217,6 +217,65 @@ static void test_no_l0(void **state)
 	assert_int_equal(decide(), START_PROVE);
 }
 
+/* Litestream's files record nothing: where they can be read, the database is compared with them. */
+static void test_litestreams(void **state)
+{
+	(void)state;
+	f.state = NULL;
+	f.last = (struct ltx_header){.timestamp = 50};
+	f.comparable = true;
+	assert_int_equal(decide(), START_COMPARE);
+	f.takeover = true;
+	assert_int_equal(decide(), START_TAKEOVER);
+	f.takeover = false;
+	/* What was restored from them goes on; once it is shown to be theirs, a claim is due. */
+	f.state = &st;
+	st = (struct state){.txid = 5, .restored = true};
+	assert_int_equal(decide(), START_RESTORED);
+	st = (struct state){.txid = 5, .claim_due = true, .timestamp_ms = 50};
+	assert_int_equal(decide(), START_CONTINUE);
+	/* Not of another file of that TXID, nor without the claim. */
+	st.timestamp_ms = 51;
+	assert_int_equal(decide(), START_COMPARE);
+	st.timestamp_ms = 50;
+	st.claim_due = false;
+	assert_int_equal(decide(), START_COMPARE);
+	/* Ours, with a checksum, are proven. */
+	f.last.ours = true;
+	f.last.after_checksum = SUM(5);
+	f.last.node_id = THEM;
+	assert_int_equal(decide(), START_PROVE);
+}
+
+static void test_legacy(void **state)
+{
+	(void)state;
+	f = (struct start_facts){.comparable = true, .legacy = true, .legacy_ms = 50};
+	assert_int_equal(decide(), START_COMPARE);
+	f.takeover = true;
+	assert_int_equal(decide(), START_FIRST);
+	f.takeover = false;
+	/* Restored, and nobody has written there since. */
+	f.state = &st;
+	st = (struct state){.restored = true, .timestamp_ms = 50};
+	f.same_file = true;
+	assert_int_equal(decide(), START_FIRST);
+	assert_int_equal(p.legacy_ms, 50);
+	f.legacy_ms = 51;
+	assert_int_equal(decide(), START_COMPARE);
+	f.legacy_ms = 50;
+	f.same_file = false;
+	assert_int_equal(decide(), START_COMPARE);
+	f.same_file = f.copied = true;
+	assert_int_equal(decide(), START_COMPARE);
+	/* A file that may be on its way is the answer. */
+	f.copied = false;
+	st.restored = false;
+	f.frozen_txid = 1;
+	assert_int_equal(decide(), START_FIRST);
+	assert_true(p.resend);
+}
+
 #define TEST(f) cmocka_unit_test_setup(f, setup)
 
 int main(void)
@@ -232,6 +291,8 @@ int main(void)
 		TEST(test_restored),
 		TEST(test_claim_under_way),
 		TEST(test_no_l0),
+		TEST(test_litestreams),
+		TEST(test_legacy),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
