@@ -72,23 +72,50 @@ end() {
 .B LITESTREAM_SSE_CUSTOMER_KEY
 A key that S3 encrypts with (SSE\-C), base64 of 32 bytes, for replicas whose URL names none.
 .TP
-.B LITESTREAM_ACCESS_KEY_ID, LITESTREAM_SECRET_ACCESS_KEY, LITESTREAM_SESSION_TOKEN
+.B AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN
 Credentials for S3; else those of
-.BR AWS_ACCESS_KEY_ID ", " AWS_SECRET_ACCESS_KEY " and " AWS_SESSION_TOKEN .
+.BR LITESTREAM_ACCESS_KEY_ID ", " LITESTREAM_SECRET_ACCESS_KEY " and " LITESTREAM_SESSION_TOKEN .
+.TP
+.B AWS_WEB_IDENTITY_TOKEN_FILE, AWS_ROLE_ARN, AWS_ROLE_SESSION_NAME
+Without keys: a role that is assumed with the token in this file.
+.TP
+.B AWS_PROFILE, AWS_DEFAULT_PROFILE, AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE
+Without these, too: the profile
+.RI ( default )
+and the files that it is in.
+.TP
+.B AWS_CONTAINER_CREDENTIALS_FULL_URI, AWS_CONTAINER_CREDENTIALS_RELATIVE_URI
+Where a container's credentials are, with
+.BR AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE " or " AWS_CONTAINER_AUTHORIZATION_TOKEN .
+.TP
+.B AWS_EC2_METADATA_DISABLED, AWS_EC2_METADATA_SERVICE_ENDPOINT
+With
+.I true
+the instance metadata of EC2 (version 2), which comes last, is not asked; another address of it.
 .TP
 .B LITESTREAM_USE_IAM
 With
 .IR true ,
-and without keys: the credentials of the machine's IAM role (EC2's instance metadata, version 2). Those of a
-container are used where
-.BR AWS_CONTAINER_CREDENTIALS_RELATIVE_URI " or " AWS_CONTAINER_CREDENTIALS_FULL_URI
-says where they are.
+and without keys: a container's credentials or EC2's, no web identity and no profile.
 .TP
 .B LITESTREAM_S3_ENDPOINT, AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_REGION, AWS_DEFAULT_REGION
-The server and its region, where the replica's URL doesn't say them.
+The server, and the region to look in first, where the replica's URL doesn't say them.
+.B AWS_ENDPOINT_URL_STS
+is where roles are assumed.
+.SH FILES
+.TP
+.I ~/.aws/config, ~/.aws/credentials
+Profiles as AWS's programs have them: keys, roles, region, endpoint.
+.TP
+.I /etc/litestream.yml
+The configuration, unless
+.B \-config
+or
+.B LITESTREAM_CONFIG
+names another.
 .SH "SEE ALSO"
 .BR sqlite3 (1),
-and docs/ of dokku\-litestream: URLS.md (replica URLs), OPTIONS.md, EXIT\-CODES.md, RESTORE.md.
+and docs/ of dokku\-litestream: URLS.md (replica URLs, credentials), OPTIONS.md, EXIT\-CODES.md, RESTORE.md.
 ROFF
 }
 

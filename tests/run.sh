@@ -14,6 +14,8 @@ export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}"
 SANITISED="$(grep -lE '__(asan|tsan)_init' "$BUILD/bin/litestream" 2>/dev/null || true)"
 # Nobody's settings decide what a test sees.
 unset "${!LITESTREAM_@}" "${!AWS_@}"
+# Nor what the files of whoever runs them say.
+export AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null
 JOBS="${TEST_JOBS:-$((2 * $(nproc) + 1))}"
 
 # All temporary files of a run are below one folder, each test file's in a folder of its own: runs at the

@@ -26,6 +26,13 @@ struct http_config {
 /* Strings of `config` are copied. ERR_NOMEM, or ERR_USAGE when ca_file can't be read. */
 int http_pool_new(struct http_pool **out, const struct http_config *config, struct err *e);
 
+/*
+ * A pool with the settings of another, which must outlive it: cancelled when that one is. But it
+ * accepts no certificate that can't be verified, whatever the other does: for what a server of data
+ * must not learn. ERR_NOMEM.
+ */
+int http_pool_strict(struct http_pool **out, struct http_pool *of, struct err *e);
+
 /* NULL is fine; no request may be under way. */
 void http_pool_free(struct http_pool *p);
 

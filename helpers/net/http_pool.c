@@ -86,6 +86,16 @@ int http_pool_new(struct http_pool **out, const struct http_config *config, stru
 	return ERR_OK;
 }
 
+int http_pool_strict(struct http_pool **out, struct http_pool *of, struct err *e)
+{
+	struct http_config config = of->config;
+	config.skip_verify = false;
+	int rc = http_pool_new(out, &config, e);
+	if (!rc)
+		(*out)->parent = of;
+	return rc;
+}
+
 /* Shelf locked: takes number i out. */
 static CURL *take_out(size_t i)
 {
@@ -139,7 +149,8 @@ void http_pool_cancel(struct http_pool *p)
 
 bool http_pool_is_cancelled(struct http_pool *p)
 {
-	return atomic_load_explicit(&p->cancelled, memory_order_relaxed);
+	return atomic_load_explicit(&p->cancelled, memory_order_relaxed) ||
+		   (p->parent && http_pool_is_cancelled(p->parent));
 }
 
 /* Proxies come from the environment (https_proxy, no_proxy), but what is on this host or on its

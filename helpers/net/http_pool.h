@@ -16,7 +16,8 @@
 struct http_pool {
 	struct http_config config; /* its strings are ours */
 	atomic_bool cancelled;
-	const char *ca_dir; /* a hashed folder of certificates, or NULL */
+	struct http_pool *parent; /* NULL, or whose cancelling counts too */
+	const char *ca_dir;       /* a hashed folder of certificates, or NULL */
 };
 
 /* A handle with all settings that don't depend on the request but on the URL's host, with a

@@ -1,34 +1,25 @@
 /*
- * Credentials that the machine or the container has of its own, instead of keys that somebody
- * stored:
+ * Credentials that change: those of the machine's or the container's role (net/metadata.h), or
+ * whatever the chain of AWS's SDKs finds (net/chain.h). One set of each kind for the process,
+ * whatever the number of stores.
  *
- *   - ECS, EKS and others: an HTTP address in the environment
- * (AWS_CONTAINER_CREDENTIALS_RELATIVE_URI at 169.254.170.2, or AWS_CONTAINER_CREDENTIALS_FULL_URI
- * with AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE or AWS_CONTAINER_AUTHORIZATION_TOKEN); it counts when
- * it is set.
- *   - else EC2: the instance metadata service, version 2 only (a session token by PUT, then the
- * role's name, then its credentials) at 169.254.169.254 or AWS_EC2_METADATA_SERVICE_ENDPOINT; not
- * with AWS_EC2_METADATA_DISABLED=true.
- *
- * One set for the process, whatever the number of stores. It is asked for when a request needs it,
- * so idle costs nothing: anew from five minutes before it expires (EC2 has the next one by then),
- * at most once a minute while the old one still holds, once a second when there is none. No retries
- * in here: who needs them has his own.
- *
- * Sources: "Use IMDS" and "Retrieve security credentials" in the EC2 user guide, "Container
- * credential provider" in the AWS SDKs and Tools reference guide.
+ * It is asked for when a request needs it, so idle costs nothing: anew from five to six minutes
+ * before it expires (chance, so that a thousand hosts don't ask at once; EC2 has the next one by
+ * then), or from the last third of its life where that is short. While that fails the old set is
+ * used as long as it holds, with another attempt a minute later, sooner where less is left. Without
+ * a set: once a second; every ten seconds where nobody has said that there are credentials
+ * anywhere. No retries in here: who needs them has his own.
  */
 #ifndef NET_IAM_H
 #define NET_IAM_H
 
-#include "base/err.h"
 #include "net/http.h"
+#include "net/keys.h"
 
-#include <stdbool.h>
-
-struct iam_keys {
-	char *access_key_id, *secret_access_key;
-	char *session_token; /* NULL = none */
+enum iam_source {
+	IAM_ROLE,  /* a container's address in the environment, else EC2 */
+	IAM_CHAIN, /* net/chain.h */
+	IAM_SOURCES
 };
 
 /*
@@ -36,20 +27,16 @@ struct iam_keys {
  * must: http_pool_cancel ends that within a second. Waits for another thread that is asking, unless
  * the old set still holds. The secret and the token are registered with the log.
  *
- * ERR_UNREACHABLE nobody answers, ERR_DENIED there is no role or it isn't to be told, ERR_DAMAGED
- * the answer is none, ERR_USAGE an address in the environment that can't be or must not be asked,
- * ERR_CANCELLED, ERR_NOMEM; the text says what was asked.
+ * ERR_UNREACHABLE nobody answers, ERR_DENIED there is no role, no credentials, or they aren't to be
+ * told, ERR_DAMAGED the answer is none, ERR_USAGE an address in the environment that can't be or
+ * must not be asked, ERR_CANCELLED, ERR_NOMEM; the text says what was asked.
  */
-int iam_get(struct http_pool *p, struct iam_keys *out, struct err *e);
-void iam_keys_free(struct iam_keys *k); /* wipes them */
+int iam_get(struct http_pool *p, enum iam_source source, struct iam_keys *out, struct err *e);
 
 /* A server says that this set has expired, or doesn't know its token: the next iam_get asks anew,
- * unless it was asked for within the last minute. False when that is so: then it makes no sense to
- * try again. */
-bool iam_expired(const char *access_key_id);
-
-/* Does the environment name a container's address? */
-bool iam_in_container(void);
+ * unless the set is fresh: of the last minute, or of the first third of a life that is short. False
+ * when that is so: then it makes no sense to try again. */
+bool iam_expired(enum iam_source source, const char *access_key_id);
 
 /* Forgets everything: for tests. */
 void iam_reset(void);

@@ -2,6 +2,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "net/chain.h"
+#include "net/profile.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -34,51 +36,60 @@ static int copy_secret(char **out, const char *text)
 	return ERR_OK;
 }
 
-/* The machine's role instead of keys that nobody gave. */
-static bool falls_back_on_iam(const struct store_options *opts)
+static int keep_words(struct s3 *s3, const struct chain_words *w, struct err *e)
 {
-	const char *said = getenv("LITESTREAM_USE_IAM");
-	return opts->use_iam == STORE_BY_RULE &&
-		   (iam_in_container() || (said && !strcmp(said, "true")));
+	s3->access_key_id = strdup(w->access_key_id);
+	if (!s3->access_key_id || copy_secret(&s3->secret_access_key, w->secret_access_key) ||
+		copy_secret(&s3->session_token, w->session_token))
+		return err_nomem(e, "opening a store");
+	return ERR_OK;
 }
 
-/*
- * Both keys of the options, or both of LITESTREAM_*, or both of AWS_*: halves of two pairs don't
- * make one. The session token belongs to the pair.
- */
+/* Both keys of the caller, else both of the environment, unless a profile wants these for assuming
+ * a role. Empty: there are none. */
+static int find_words(struct chain_words *w, const struct store_options *opts, struct err *e)
+{
+	const char *id = opts->access_key_id, *secret = opts->secret_access_key;
+	bool has_id = id && *id, has_secret = secret && *secret, wanted = false;
+	*w = (struct chain_words){id, secret, opts->session_token};
+	if (has_id != has_secret)
+		return err_set(e, ERR_DENIED, "the credentials are half there: the %s is missing",
+			has_id ? "secret access key" : "access key ID");
+	if (has_id) {
+		if (w->session_token && !*w->session_token)
+			w->session_token = NULL;
+		return ERR_OK;
+	}
+	int rc = chain_environment(w, e);
+	if (!rc && w->access_key_id && opts->use_iam == STORE_BY_RULE)
+		rc = chain_wants_environment(&wanted, e);
+	if (wanted)
+		*w = (struct chain_words){0};
+	return rc;
+}
+
+/* Nobody gave keys: who is asked for some that change. */
+static int find_source(struct s3 *s3, const struct store_options *opts, struct err *e)
+{
+	const char *said = getenv("LITESTREAM_USE_IAM");
+	bool role = opts->use_iam == STORE_ON || (said && !strcmp(said, "true"));
+	if (opts->use_iam == STORE_OFF)
+		return err_set(e, ERR_DENIED,
+			"there are none: set LITESTREAM_ACCESS_KEY_ID and LITESTREAM_SECRET_ACCESS_KEY (with "
+			"Dokku: dokku litestream:auth)");
+	s3->use_iam = true;
+	s3->source = role ? IAM_ROLE : IAM_CHAIN;
+	return role ? ERR_OK : chain_check(e);
+}
+
 static int read_credentials(
 	struct s3 *s3, const struct store_options *opts, const char *url, struct err *e)
 {
-	const char *sets[3][3] = {
-		{opts->access_key_id, opts->secret_access_key, opts->session_token},
-		{getenv("LITESTREAM_ACCESS_KEY_ID"), getenv("LITESTREAM_SECRET_ACCESS_KEY"),
-			getenv("LITESTREAM_SESSION_TOKEN")},
-		{getenv("AWS_ACCESS_KEY_ID"), getenv("AWS_SECRET_ACCESS_KEY"), getenv("AWS_SESSION_TOKEN")},
-	};
-	s3->use_iam = opts->use_iam == STORE_ON;
-	for (int i = 0; i < 3 && !s3->use_iam; i++) {
-		const char *id = sets[i][0], *secret = sets[i][1], *token = sets[i][2];
-		bool has_id = id && *id, has_secret = secret && *secret;
-		if (!has_id && !has_secret)
-			continue;
-		if (!has_id || !has_secret)
-			return err_set(e, ERR_DENIED,
-				"the credentials for %s are half there: the %s is missing", url,
-				has_id ? "secret access key" : "access key ID");
-		s3->access_key_id = strdup(id);
-		if (!s3->access_key_id || copy_secret(&s3->secret_access_key, secret) ||
-			copy_secret(&s3->session_token, token && *token ? token : NULL))
-			return err_nomem(e, "opening a store");
-		return ERR_OK;
-	}
-	s3->use_iam = s3->use_iam || falls_back_on_iam(opts);
-	if (s3->use_iam)
-		return ERR_OK;
-	return err_set(e, ERR_DENIED,
-		"no credentials for %s: set LITESTREAM_ACCESS_KEY_ID and LITESTREAM_SECRET_ACCESS_KEY "
-		"(with "
-		"Dokku: dokku litestream:auth)",
-		url);
+	struct chain_words words = {0};
+	int rc = opts->use_iam == STORE_ON ? ERR_OK : find_words(&words, opts, e);
+	if (!rc)
+		rc = words.access_key_id ? keep_words(s3, &words, e) : find_source(s3, opts, e);
+	return rc && rc != ERR_NOMEM ? err_wrap(e, "no credentials for %s", url) : rc;
 }
 
 /* A header's value must not smuggle in another header. */
@@ -111,11 +122,39 @@ static void free_s3(struct s3 *s3)
 	http_pool_free(s3->http);
 	pthread_mutex_destroy(&s3->lock);
 	free(s3->access_key_id);
-	if (s3->secret_access_key)
-		explicit_bzero(s3->secret_access_key, strlen(s3->secret_access_key));
-	free(s3->secret_access_key);
-	free(s3->session_token);
+	keys_wipe(&s3->secret_access_key);
+	keys_wipe(&s3->session_token);
 	free(s3);
+}
+
+/* Where the bucket is, which a profile may say too, if somebody runs us who has some. */
+static int find_target(struct s3_target *t, const struct store_url *url,
+	const struct store_options *opts, struct err *e)
+{
+	struct store_options own = *opts;
+	struct profile f = {0};
+	char *endpoint = NULL;
+	bool said;
+	struct err why = ERR_INIT;
+	int rc = ERR_OK;
+	if (opts->use_iam == STORE_BY_RULE)
+		rc = profile_load(profile_chosen(&said), &f, &why);
+	if (!rc)
+		rc = profile_endpoint(&f, "s3", &endpoint, &why);
+	/* Who has keys can do without; who has none hears of it when these are looked for. */
+	if (rc && rc != ERR_NOMEM) {
+		log_warn("%s: region and endpoint are not read from there", why.text);
+		rc = ERR_OK;
+	} else if (rc) {
+		err_nomem(e, "opening a store");
+	}
+	own.profile_region = f.region;
+	own.profile_endpoint = endpoint;
+	if (!rc)
+		rc = s3_target_parse(t, url, &own, e);
+	free(endpoint);
+	profile_free(&f);
+	return rc;
 }
 
 static int s3_open(
@@ -130,7 +169,7 @@ static int s3_open(
 	s3->request_timeout_ms =
 		opts->request_timeout_ms ? opts->request_timeout_ms : REQUEST_TIMEOUT_MS;
 	char *display = NULL;
-	int rc = s3_target_parse(&s3->target, url, opts, e);
+	int rc = find_target(&s3->target, url, opts, e);
 	if (!rc && !(display = s3_target_display(&s3->target)))
 		rc = err_nomem(e, "opening a store");
 	if (!rc)

@@ -32,7 +32,8 @@
 struct s3 {
 	pthread_mutex_t lock; /* for target.region and what follows from it */
 	struct s3_target target;
-	bool use_iam; /* the keys are the machine's role's, and change; the three below are NULL then */
+	bool use_iam;           /* the keys change (net/iam.h); the three below are NULL then */
+	enum iam_source source; /* of those */
 	char *access_key_id, *secret_access_key, *session_token; /* the token may be NULL */
 	struct http_pool *http;
 	int max_attempts;

@@ -1,5 +1,7 @@
 #include "store/s3_host.h"
 
+#include "net/profile.h"
+
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <stdio.h>
@@ -140,9 +142,12 @@ const char *s3_option_endpoint(const struct store_options *opts)
 	if (opts->endpoint && *opts->endpoint)
 		return opts->endpoint;
 	const char *v = s3_from_env("LITESTREAM_S3_ENDPOINT");
+	if (v || profile_ignores_endpoints())
+		return v;
+	v = s3_from_env("AWS_ENDPOINT_URL_S3");
 	if (!v)
-		v = s3_from_env("AWS_ENDPOINT_URL_S3");
-	return v ? v : s3_from_env("AWS_ENDPOINT_URL");
+		v = s3_from_env("AWS_ENDPOINT_URL");
+	return v ? v : opts->profile_endpoint;
 }
 
 /*

@@ -31,7 +31,7 @@ int s3_parse_host(struct s3_target *t, const struct store_url *url,
 /* Reads "[scheme://]host[:port][/path]" into the server's fields. */
 int s3_parse_endpoint(struct s3_target *t, const char *text, struct err *e);
 
-/* The endpoint of options or environment, or NULL. */
+/* The endpoint of options, environment or a profile, or NULL. */
 const char *s3_option_endpoint(const struct store_options *opts);
 
 /* Hosts that nobody has a certificate for and that are spoken to in plain HTTP: localhost, .local,

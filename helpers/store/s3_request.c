@@ -265,18 +265,18 @@ static bool is_silent(struct s3 *s3)
 		   clock_mono_us() - atomic_load(&s3->first_asked_us) >= s3->first_answer_ms * 1000;
 }
 
-/* The keys of this attempt: borrowed, or the role's (*own, to be freed). *again: asking for those
- * may succeed later. */
+/* The keys of this attempt: borrowed, or such as change (*own, to be freed). *again: asking for
+ * those may succeed later. */
 static int take_keys(struct store *s, const struct s3_call *c, struct iam_keys *keys,
 	struct iam_keys *own, bool *again, struct err *e)
 {
 	struct s3 *s3 = s->impl;
 	struct err why = ERR_INIT;
 	char what[600];
-	*keys = (struct iam_keys){s3->access_key_id, s3->secret_access_key, s3->session_token};
+	*keys = (struct iam_keys){s3->access_key_id, s3->secret_access_key, s3->session_token, 0};
 	if (!s3->use_iam)
 		return ERR_OK;
-	int rc = iam_get(s3->http, own, &why);
+	int rc = iam_get(s3->http, s3->source, own, &why);
 	*keys = *own;
 	if (rc == ERR_OK)
 		return rc;
@@ -287,7 +287,7 @@ static int take_keys(struct store *s, const struct s3_call *c, struct iam_keys *
 	return err_set(e, (enum err_code)rc, "cannot %s %s: %s", c->doing, what, why.text);
 }
 
-/* A role's keys that the server takes for expired: other ones, once. */
+/* Keys that change and that the server takes for expired: other ones, once. */
 static bool has_newer_keys(
 	const struct s3 *s3, const struct s3_call *c, const struct iam_keys *keys)
 {
@@ -295,7 +295,7 @@ static bool has_newer_keys(
 	bool about_them = false;
 	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
 		about_them |= strcmp(c->refusal.code, codes[i]) == 0;
-	return s3->use_iam && about_them && iam_expired(keys->access_key_id);
+	return s3->use_iam && about_them && iam_expired(s3->source, keys->access_key_id);
 }
 
 int s3_attempt(struct store *s, struct s3_call *c, const struct retry *retry, bool *again,

@@ -50,6 +50,15 @@ static int apply_endpoint(struct s3_target *t, const struct store_url *url,
 	return ERR_OK;
 }
 
+/* Where whoever runs us is at home: there the bucket is looked for first. */
+static const char *likely_region(const struct store_options *opts)
+{
+	const char *region = s3_from_env("AWS_REGION");
+	if (!region)
+		region = s3_from_env("AWS_DEFAULT_REGION");
+	return region ? region : opts->profile_region;
+}
+
 static int apply_region(struct s3_target *t, const struct store_url *url,
 	const struct store_options *opts, struct err *e)
 {
@@ -57,14 +66,14 @@ static int apply_region(struct s3_target *t, const struct store_url *url,
 	bool said_by_host = t->region_fixed;
 	if (!region && !said_by_host)
 		region = opts->region && *opts->region ? opts->region : NULL;
+	bool fixed = region != NULL;
 	if (!region && !said_by_host && (t->provider == S3_AWS || t->provider == S3_OTHER))
-		region = s3_from_env("AWS_REGION") ? s3_from_env("AWS_REGION")
-										   : s3_from_env("AWS_DEFAULT_REGION");
+		region = likely_region(opts);
 	if (region && *region) {
 		for (const char *p = region; *p; p++)
 			if (!isalnum((unsigned char)*p) && !strchr("-_", *p))
 				return err_set(e, ERR_USAGE, "the region has a character that no region has");
-		t->region_fixed = true;
+		t->region_fixed = fixed || said_by_host;
 		int rc = s3_copy_text(t->region, sizeof(t->region), region, "region", e);
 		if (rc)
 			return rc;

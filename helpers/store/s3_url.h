@@ -52,7 +52,8 @@ struct s3_target {
 /*
  * Fills the target from a URL of scheme "s3" and the options. Reads the environment
  * (LITESTREAM_S3_ENDPOINT, LITESTREAM_R2_ACCOUNT_ID, AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL,
- * AWS_REGION, AWS_DEFAULT_REGION) where nothing else says it. ERR_USAGE with what is missing or
+ * AWS_REGION, AWS_DEFAULT_REGION) where nothing else says it; the regions of the environment and of
+ * a profile are only where to look first. ERR_USAGE with what is missing or
  * wrong.
  */
 int s3_target_parse(struct s3_target *out, const struct store_url *url,

@@ -99,9 +99,12 @@ struct store_options {
 	const char *access_key_id, *secret_access_key, *session_token;
 	const char *region, *endpoint;
 	const char *sse_customer_key; /* base64 of 32 bytes, where the URL names none */
-	/* The credentials of the machine's IAM role (net/iam.h). By rule: where there are no keys, and
-	 * the environment names a container's address or says LITESTREAM_USE_IAM=true. */
+	/* The credentials of the machine's IAM role (net/iam.h) instead of keys. By rule: where there
+	 * are no keys, here or in the environment, those that AWS's SDKs would find (net/chain.h), in
+	 * files of whoever runs us too; with LITESTREAM_USE_IAM=true the role's. */
 	enum store_choice use_iam;
+	/* What a profile of those files says, where nothing else does; store_open fills it in. */
+	const char *profile_region, *profile_endpoint;
 	const char *ca_file; /* PEM, instead of the system's */
 	enum store_choice force_path_style, sign_payload, require_content_md5;
 	bool skip_verify;
@@ -121,8 +124,8 @@ struct store_options {
  * Opens the store that a replica URL names: "/path", "file:///path", "s3://…" (all forms of
  * docs/URLS.md), "mem://name" and "fault://…" where a test registered them. No request is made.
  * ERR_USAGE with what is wrong: unknown scheme or query key, no bucket, no path, no account.
- * Credentials that neither options nor the URL have are taken from the environment
- * (LITESTREAM_ACCESS_KEY_ID, AWS_ACCESS_KEY_ID, …). `opts` may be NULL; its strings are copied.
+ * Credentials that the options don't have are those of the environment (AWS_ACCESS_KEY_ID,
+ * LITESTREAM_ACCESS_KEY_ID, …), or see use_iam. `opts` may be NULL; its strings are copied.
  */
 int store_open(
 	struct store **out, const char *url, const struct store_options *opts, struct err *e);

@@ -212,6 +212,7 @@ ltx_file() { find "$replica" -name '*.ltx' | sort | sed -n "$1p"; }
 @test "S3: no credentials" {
   need_s3
   refused 6 'credential|access.key' env -u LITESTREAM_ACCESS_KEY_ID -u LITESTREAM_SECRET_ACCESS_KEY HOME="$PWD" \
+    AWS_EC2_METADATA_DISABLED=true \
     "$LITESTREAM" restore -o "$PWD/box/new.db" "$(s3_url none)"
 }
 

@@ -1,83 +1,22 @@
 /* Credentials of the machine's or the container's role: how they are asked for, kept and renewed.
  */
-#include "lib/s3_bed.h"
+#include "lib/iam_bed.h"
 
 #include "base/fs.h"
 #include "base/log.h"
-#include "lib/tmpdir.h"
-#include "net/iam.h"
-
-#include <unistd.h>
 
 #define SESSION "{'body': 'SESSION-OF-EC2=='}"
 #define ROLE "{'body': 'my-role\\n'}"
-#define HOUR_MS INT64_C(3600000)
-
-static const char *const variables[] = {"AWS_EC2_METADATA_SERVICE_ENDPOINT",
-	"AWS_EC2_METADATA_DISABLED", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-	"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN",
-	"AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "LITESTREAM_USE_IAM"};
-
-static void set_address(const char *name, const char *path)
-{
-	char url[100];
-	snprintf(url, sizeof(url), "http://127.0.0.1:%d%s", server.port, path);
-	setenv(name, url, 1);
-}
 
 static int start_anew(void **state)
 {
-	for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++)
-		unsetenv(variables[i]);
-	set_up(state);
-	iam_reset();
+	iam_set_up(state);
 	struct store_options o = options();
 	o.use_iam = STORE_ON;
 	o.max_attempts = 1;
 	open_store("/db", "", o);
 	set_address("AWS_EC2_METADATA_SERVICE_ENDPOINT", "/");
 	return 0;
-}
-
-static int end(void **state)
-{
-	iam_reset();
-	return tear_down(state);
-}
-
-/* What EC2 answers for a role: a key that holds for so long. Static text, the next call's. */
-static const char *keys_for(const char *key, int64_t ms)
-{
-	static char text[800];
-	char until[32];
-	clock_format_rfc3339(clock_wall_ms() + ms, until);
-	snprintf(text, sizeof(text),
-		"{'body': '{\\\"Code\\\":\\\"Success\\\",\\\"AccessKeyId\\\":\\\"%s\\\","
-		"\\\"SecretAccessKey\\\":\\\"role-Secret-%s\\\",\\\"Token\\\":\\\"role-Token-%s\\\","
-		"\\\"Expiration\\\":\\\"%s\\\"}'}",
-		key, key, key, until);
-	return text;
-}
-
-static void answers(const char *const *list)
-{
-	char all[4096] = "[";
-	for (size_t i = 0; list[i]; i++) {
-		strcat(all, i ? "," : "");
-		strcat(all, list[i]);
-	}
-	strcat(all, "]");
-	scripted_answers(&server, all);
-}
-#define ANSWERS(...) answers((const char *const[]){__VA_ARGS__, NULL})
-
-static void check_signed(size_t i, const char *key)
-{
-	char token[64], credential[64];
-	snprintf(token, sizeof(token), "role-Token-%s", key);
-	snprintf(credential, sizeof(credential), "Credential=%s/", key);
-	assert_string_equal(scripted_header(&server, i, "x-amz-security-token"), token);
-	assert_non_null(strstr(scripted_header(&server, i, "authorization"), credential));
 }
 
 static void test_ec2(void **state)
@@ -110,22 +49,22 @@ static void test_ec2(void **state)
 	assert_string_equal(text, "*** and ***");
 }
 
-/* From five minutes before the end; at most once a minute; the old ones while nothing better comes.
- */
+/* From the last third of a short life; the old ones while nothing better comes, and calmly. */
 static void test_renewal(void **state)
 {
 	(void)state;
-	ANSWERS(SESSION, ROLE, keys_for("ASIAONE", 4 * HOUR_MS / 60), OK_PUT);
+	ANSWERS(SESSION, ROLE, keys_for("ASIAONE", 240000), OK_PUT);
 	assert_code(put("x", false), ERR_OK);
+	pass(61);
 	assert_code(put("x", false), ERR_OK);
 	assert_int_equal(scripted_count(&server), 5);
-	slept_us += 61000000;
+	pass(100);
 	ANSWERS("{'status': 503}", OK_PUT);
 	assert_code(put("x", false), ERR_OK);
 	check_signed(1, "ASIAONE");
 	assert_code(put("x", false), ERR_OK);
 	assert_int_equal(scripted_count(&server), 3);
-	slept_us += 61000000;
+	pass(20);
 	ANSWERS(SESSION, ROLE, keys_for("ASIATWO", 6 * HOUR_MS), OK_PUT);
 	assert_code(put("x", false), ERR_OK);
 	check_signed(3, "ASIATWO");
@@ -135,18 +74,38 @@ static void test_renewal(void **state)
 	assert_string_equal(text, "role-Secret-ASIAONE ***");
 }
 
+/* From five to six minutes before the end of a long life. */
+static void test_renewal_in_time(void **state)
+{
+	(void)state;
+	ANSWERS(SESSION, ROLE, keys_for("ASIAONE", HOUR_MS), OK_PUT);
+	assert_code(put("x", false), ERR_OK);
+	pass(3600 - 361);
+	assert_code(put("x", false), ERR_OK);
+	assert_int_equal(scripted_count(&server), 5);
+	pass(62);
+	ANSWERS(SESSION, ROLE, keys_for("ASIATWO", HOUR_MS), OK_PUT);
+	assert_code(put("x", false), ERR_OK);
+	check_signed(3, "ASIATWO");
+}
+
 /* What has expired is not sent, whatever the metadata service says. */
 static void test_expired(void **state)
 {
 	(void)state;
-	ANSWERS(SESSION, ROLE, keys_for("ASIAONE", 1500), OK_PUT);
+	ANSWERS(SESSION, ROLE, keys_for("ASIAONE", HOUR_MS), OK_PUT);
 	assert_code(put("x", false), ERR_OK);
-	usleep(1600000);
-	slept_us += 61000000;
+	pass(3601);
 	ANSWERS("{'status': 503}");
 	assert_code(put("x", false), ERR_UNREACHABLE);
 	assert_says("cannot get the credentials of this machine's IAM role");
 	assert_int_equal(scripted_count(&server), 1);
+	/* Nor what has expired before it came. */
+	pass(2);
+	ANSWERS(SESSION, ROLE, keys_for("ASIAONE", -HOUR_MS));
+	assert_code(put("x", false), ERR_UNREACHABLE);
+	assert_says("expired already: is this host's clock right?");
+	assert_int_equal(scripted_count(&server), 3);
 }
 
 /* The server knows better than the clock here: new ones, and that once. */
@@ -158,7 +117,7 @@ static void test_server_says_expired(void **state)
 	open_store("/db", "", o);
 	ANSWERS(SESSION, ROLE, keys_for("ASIAONE", 6 * HOUR_MS), OK_PUT);
 	assert_code(put("x", false), ERR_OK);
-	slept_us += 61000000;
+	pass(61);
 	char second[800];
 	snprintf(second, sizeof(second), "%s", keys_for("ASIATWO", 6 * HOUR_MS));
 	ANSWERS(ERROR(400, "ExpiredToken"), SESSION, ROLE, second, OK_PUT);
@@ -224,7 +183,6 @@ static void test_unreachable(void **state)
 static void test_container(void **state)
 {
 	(void)state;
-	char *dir = tmpdir_new();
 	const char *file = tmpdir_path(dir, "token");
 	assert_int_equal(fs_replace_file(file, "Bearer-One\n", 11, 0600, &e), ERR_OK);
 	set_address("AWS_CONTAINER_CREDENTIALS_FULL_URI", "/v1/credentials");
@@ -253,7 +211,6 @@ static void test_container(void **state)
 	ANSWERS(keys_for("ASIABOX", HOUR_MS), OK_PUT);
 	assert_code(put("x", false), ERR_OK);
 	assert_null(scripted_header(&server, 0, "authorization"));
-	tmpdir_free(dir);
 }
 
 /* Nobody far away learns the token in plain HTTP. */
@@ -276,7 +233,7 @@ static void test_container_addresses(void **state)
 	assert_int_equal(scripted_count(&server), 0);
 }
 
-/* Without keys: a container's address in the environment is enough, EC2 must be asked for. */
+/* Without keys: EC2 where somebody wants it, or nothing else is there; a container first. */
 static void test_by_rule(void **state)
 {
 	(void)state;
@@ -284,7 +241,10 @@ static void test_by_rule(void **state)
 	char url[200];
 	struct store *other = NULL;
 	snprintf(url, sizeof(url), "s3://bucket/db?endpoint=http://127.0.0.1:%d", server.port);
+	setenv("AWS_EC2_METADATA_DISABLED", "true", 1);
 	assert_int_equal(store_open(&other, url, &none, &e), ERR_DENIED);
+	assert_says("EC2's metadata (AWS_EC2_METADATA_DISABLED)");
+	unsetenv("AWS_EC2_METADATA_DISABLED");
 	setenv("LITESTREAM_USE_IAM", "true", 1);
 	open_store("/db", "", none);
 	ANSWERS(SESSION, ROLE, keys_for("ASIAONE", HOUR_MS), OK_PUT);
@@ -305,13 +265,14 @@ static void test_by_rule(void **state)
 	assert_null(scripted_header(&server, 0, "x-amz-security-token"));
 }
 
-#define IAM_TEST(function) cmocka_unit_test_setup_teardown(function, start_anew, end)
+#define IAM_TEST(function) cmocka_unit_test_setup_teardown(function, start_anew, iam_tear_down)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		IAM_TEST(test_ec2),
 		IAM_TEST(test_renewal),
+		IAM_TEST(test_renewal_in_time),
 		IAM_TEST(test_expired),
 		IAM_TEST(test_server_says_expired),
 		IAM_TEST(test_none),
