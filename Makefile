@@ -52,7 +52,7 @@ Q := @
 say = @printf '  %-4s %s\n' '$(1)' '$(2)'
 endif
 
-MAINS := helpers/cli/main.c helpers/cli/litestreamd.c
+MAINS := helpers/cli/litestream.c helpers/cli/litestreamd.c
 SOURCES := $(filter-out $(MAINS),$(wildcard helpers/*/*.c))
 OBJECTS := $(SOURCES:%.c=$(BUILD)/obj/%.o)
 LIB := $(BUILD)/liblitestream.a
@@ -97,7 +97,7 @@ $(TEST_LIB): $(TEST_LIB_OBJECTS)
 	$(call say,AR,$@)
 	$(Q)$(AR) rcs $@ $^
 
-$(BUILD)/bin/litestream: $(BUILD)/obj/helpers/cli/main.o $(LIB)
+$(BUILD)/bin/litestream: $(BUILD)/obj/helpers/cli/litestream.o $(LIB)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ $(PKG_LIBS) -o $@
@@ -252,4 +252,4 @@ clean:
 
 .SECONDARY:
 -include $(OBJECTS:.o=.d) $(TEST_LIB_OBJECTS:.o=.d) $(TESTS:=.d) $(TOOLS:=.d) $(BENCHES:=.d) \
-	$(BUILD)/obj/helpers/cli/main.d $(BUILD)/obj/helpers/cli/litestreamd.d
+	$(BUILD)/obj/helpers/cli/litestream.d $(BUILD)/obj/helpers/cli/litestreamd.d

@@ -1,6 +1,6 @@
 /*
  * A command of a program: what it is called, what it takes, what it does. One file per command,
- * one line in the table of main.c.
+ * one line in the table of commands.c.
  *
  *     litestream <command> [-flag value | -flag=value | --flag …] [arguments]
  *
@@ -65,6 +65,9 @@ int command_run(const struct command *c, const char *program, int argc, char **a
  * SIGPIPE and SIGXFSZ are ignored from here on, children inherit it: who starts one sets it back.
  */
 int command_main(const struct command *const *table, const char *program, int argc, char **argv);
+
+/* Those of litestream (commands.c), NULL at the end. */
+extern const struct command *const litestream_commands[];
 
 /* The limits that a command was started with: for the program that is started instead of us. May be
  * called between fork and exec. */

@@ -21,10 +21,6 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-extern const struct command command_ctl, command_databases, command_find, command_generations,
-	command_job, command_ltx, command_options, command_replicate, command_restore, command_status,
-	command_sync, command_verify, command_version;
-
 #define WORDS 12
 #define CENTURY_MS (INT64_C(36525) * 24 * 3600 * 1000)
 
@@ -36,16 +32,12 @@ static void must(bool ok)
 
 static void try_line(char **words, int n)
 {
-	static const struct command *const commands[] = {&command_ctl, &command_databases,
-		&command_find, &command_generations, &command_job, &command_ltx, &command_options,
-		&command_replicate, &command_restore, &command_status, &command_sync, &command_verify,
-		&command_version};
-	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+	for (const struct command *const *c = litestream_commands; *c; c++) {
 		struct err e = ERR_INIT;
 		struct args a;
-		int rc = args_parse(&a, commands[i], n, words, 0, &e);
+		int rc = args_parse(&a, *c, n, words, 0, &e);
 		must(rc == ERR_OK || (rc == ERR_USAGE && *e.text));
-		must(rc || a.help || (a.argc >= commands[i]->min_args && a.argc <= commands[i]->max_args));
+		must(rc || a.help || (a.argc >= (*c)->min_args && a.argc <= (*c)->max_args));
 		args_free(&a);
 	}
 }

@@ -19,7 +19,7 @@ extern const struct command command_verify;
 extern const struct command command_version;
 extern const struct command command_wal;
 
-static const struct command *const commands[] = {
+const struct command *const litestream_commands[] = {
 	&command_ctl,
 	&command_databases,
 	&command_find,
@@ -37,8 +37,3 @@ static const struct command *const commands[] = {
 	&command_wal,
 	NULL,
 };
-
-int main(int argc, char **argv)
-{
-	return command_main(commands, "litestream", argc, argv);
-}
