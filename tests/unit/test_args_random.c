@@ -35,6 +35,7 @@ static const struct {
 	{"0", 0, 0, 0},
 	{"true", NO, NO, 1},
 	{"false", NO, NO, 0},
+	{"-1", -1, NO, NO},
 	{"-5", -5, NO, NO},
 	{"+7", 7, NO, NO},
 	{"007", 7, 7000, NO},
