@@ -61,18 +61,21 @@ docker_machine_stop() {
   wait_until 60 has_ended "$DOCKERD"
 }
 
-# docker_image NAME PROGRAM...: an image with these programs in /usr/local/bin, and the libraries that they
-# need; the first one is what its containers run.
+# docker_image NAME PROGRAM...: an image with these programs in /usr/local/bin, or FILE:PATH there, and the
+# libraries that they need; the first one is what its containers run.
 docker_image() {
-  local name="$1" root program
-  local -r entrypoint="/usr/local/bin/$(basename "$2")"
+  local name="$1" root program place entrypoint=""
   shift
   root="$(mktemp -d -p "$BATS_FILE_TMPDIR")"
   chmod 0755 "$root"
   mkdir -p "$root"/{tmp,etc,usr/local/bin}
   chmod 1777 "$root/tmp"
   for program in "$@"; do
-    install -m 0755 "$program" "$root/usr/local/bin/"
+    place="/usr/local/bin/$(basename "$program")"
+    [[ "$program" != *:* ]] || place="${program#*:}"
+    program="${program%%:*}"
+    entrypoint="${entrypoint:-$place}"
+    install -D -m 0755 "$program" "$root$place"
     # The loader names libraries by where they are; a static program has none.
     ldd "$program" 2>/dev/null | grep -oE '/[^ ]+' | xargs -r cp -Lf --parents -t "$root"
   done

@@ -30,15 +30,16 @@ standin_obstacle() {
   fi
 }
 
-# Starts the stand-in, standin_start enter.sh|boot.sh [WORD]; its scratch folder and process id stay in
-# the environment of the file's tests.
+# Starts the stand-in, standin_start enter.sh|boot.sh [WORD [UNSHARE-FLAG…]]; its scratch folder and process id
+# stay in the environment of the file's tests.
 standin_start() {
-  local i script="$1"
+  local i script="$1" word="$2"
+  shift "$(($# < 2 ? $# : 2))"
   STANDIN="$(mktemp -d "${TMPDIR:-/tmp}/standin.XXXXXX")"
   chmod 0755 "$STANDIN"
   mkdir "$STANDIN/ns"
   setsid unshare --mount --pid --fork --kill-child --mount-proc --propagation private \
-    "$REPO/tests/dokku/standin/$script" "$STANDIN/ready" "$2" </dev/null >"$STANDIN/log" 2>&1 3>&- &
+    "$@" "$REPO/tests/dokku/standin/$script" "$STANDIN/ready" "$word" </dev/null >"$STANDIN/log" 2>&1 3>&- &
   STANDIN_UNSHARE="$!"
   # It will be killed; bash 5.1 would tell of it, as the demo's last word.
   disown "$STANDIN_UNSHARE"
@@ -68,7 +69,7 @@ enter_words() {
   # The first process of a machine that was booted in there (init.bash).
   [[ ! -s "$STANDIN/leader" ]] || target="$(cat "$STANDIN/leader")"
   ENTER=()
-  real_dokku || ENTER=(nsenter --target "$target" --mount --pid --root --wd --)
+  real_dokku || ENTER=(nsenter --target "$target" --mount --pid --net --root --wd --)
 }
 enter() {
   enter_words

@@ -11,7 +11,11 @@
 #   LITESTREAM_TEST_S3_BUCKET             a bucket that exists
 #   LITESTREAM_TEST_S3_GATEWAY_PIDFILE    radosgw's, for tests that stop or kill it
 # Path style and virtual-host style (BUCKET.localhost) both work. A second start of a running DIR
-# prints the same lines.
+# prints the same lines. In a network of the caller's own it can be another server than on loopback:
+#   S3_PORTS="80 443"           its ports for http and https
+#   CERTIFICATE_NAMES="…"       what its certificate is for besides
+#   S3_DOMAIN=s3.example.com    another radosgw answers at 127.0.0.2's port for https, for BUCKET.s3.example.com;
+#                               the first one knows path style only then, with every name for itself
 # Exit code 77: a program that is needed is not installed.
 set -eo pipefail
 HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -102,7 +106,7 @@ osd_scrub_during_recovery = false
 osd_heartbeat_grace = 60
 [client]
 rgw_data = $dir/rgw
-rgw_dns_name = localhost
+rgw_dns_name = $([[ -n "$S3_DOMAIN" ]] || echo localhost)
 rgw_frontends = beast endpoint=127.0.0.1:$http ssl_endpoint=127.0.0.1:$https ssl_certificate=$dir/tls/server.pem ssl_private_key=$dir/tls/server.key tcp_nodelay=1
 rgw_enable_apis = s3, admin
 rgw_enable_gc_threads = true
@@ -137,6 +141,16 @@ start_gateway() {
   wait_for 60 gateway_answers "$http"
 }
 
+# Whatever name it is called by that is not of its domain, it takes for a bucket's: so it is one of its own.
+start_domain() {
+  local dir="$1" https="$2"
+  mkdir -p "$dir/domain"
+  detach "$dir" "$dir/log/domain.out" radosgw -c "$dir/ceph.conf" -n client.domain -f --rgw_data "$dir/domain" \
+    --rgw_dns_name "$S3_DOMAIN" --rgw_frontends "beast ssl_endpoint=127.0.0.2:$https \
+ssl_certificate=$dir/tls/server.pem ssl_private_key=$dir/tls/server.key"
+  wait_for 60 curl -s -o /dev/null --insecure --max-time 5 "https://127.0.0.2:$https/"
+}
+
 # Keys in argv: they are of a server that lives for one test run.
 add_users() {
   local dir="$1"
@@ -168,6 +182,8 @@ ENV
 try_start() {
   local dir="$1" ports
   read -r -a ports < <(free_ports 5)
+  # shellcheck disable=SC2206 # two words
+  [[ -z "$S3_PORTS" ]] || ports=("${ports[@]:0:3}" $S3_PORTS)
   rm -rf "$dir/mon" "$dir/osd" "$dir/rgw" "$dir/run" "$dir/log" "$dir/monmap"
   mkdir -p "$dir/mon" "$dir/osd" "$dir/rgw" "$dir/run" "$dir/log"
   write_config "$dir" "${ports[@]}"
@@ -175,6 +191,7 @@ try_start() {
   add_users "$dir" >>"$dir/log/setup.log" 2>&1 || return 1
   start_gateway "$dir" "${ports[3]}" || return 1
   wait_for 20 make_bucket "${ports[3]}" || return 1
+  [[ -z "$S3_DOMAIN" ]] || start_domain "$dir" "${ports[4]}" || return 1
   all_alive "$dir" || return 1
   print_env "$dir" "${ports[3]}" "${ports[4]}" >"$dir/env"
 }

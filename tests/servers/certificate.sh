@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # certificate.sh DIR [wrong] - a certificate authority of its own for tests: DIR/ca.pem, and DIR/server.pem
 # with DIR/server.key, signed by it for localhost, litestream-test.localhost (the test bucket in
-# virtual-host style) and 127.0.0.1. What is there already stays.
+# virtual-host style) and 127.0.0.1, and for the words in CERTIFICATE_NAMES. What is there already stays.
 # wrong: also those that a client must refuse, each with its key: DIR/expired.pem, DIR/other-host.pem (for
 # another name) and DIR/self-signed.pem (for localhost, by nobody).
 set -eo pipefail
 
 NAMES="DNS:localhost,DNS:litestream-test.localhost,IP:127.0.0.1"
+for name in $CERTIFICATE_NAMES; do NAMES+=",DNS:$name"; done
 by_authority=(openssl x509 -req -CA ca.pem -CAkey ca.key -CAcreateserial -days 30)
 key=(-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes)
 
