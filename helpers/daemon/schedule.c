@@ -198,8 +198,10 @@ int schedule_remove(struct schedule *s, const char *id, int64_t timeout_ms, sche
 	}
 	en->leaving = true;
 	schedule_earlier(&en->leave_by, schedule_after(timeout_ms * 1000));
-	en->gone = fn;
-	en->gone_ctx = ctx;
+	if (fn) {
+		en->gone = fn;
+		en->gone_ctx = ctx;
+	}
 	schedule_ask_turn(en);
 	return ERR_OK;
 }
@@ -251,12 +253,20 @@ static bool may_leave(struct entry *en, int64_t now)
 	return now >= en->leave_by || replicator_sync_done(en->r, en->ticket, &e) != ERR_AGAIN;
 }
 
+static bool is_shipped(const struct entry *en)
+{
+	struct err e = ERR_INIT;
+	int rc = replicator_sync_done(en->r, en->ticket, &e);
+	return rc == ERR_OK || rc == ERR_NOT_FOUND;
+}
+
 static void close_entry(struct schedule *s, size_t i)
 {
 	struct entry *en = s->entries[i];
 	struct replicator_status last;
 	schedule_end_syncing_of(s, en);
 	replicator_get_status(en->r, &last);
+	bool shipped = is_shipped(en);
 	memmove(&s->entries[i], &s->entries[i + 1], (s->count - i - 1) * sizeof(*s->entries));
 	pthread_mutex_lock(&s->lock);
 	s->count--;
@@ -265,7 +275,7 @@ static void close_entry(struct schedule *s, size_t i)
 	replicator_close(en->r);
 	en->r = NULL;
 	if (en->gone)
-		en->gone(en->gone_ctx, en->id, &last);
+		en->gone(en->gone_ctx, en->id, &last, shipped);
 	entry_free(en);
 }
 
@@ -447,8 +457,7 @@ void schedule_stop(struct schedule *s, int64_t timeout_ms)
 	struct err e = ERR_INIT;
 	s->stopping = true;
 	for (size_t i = 0; i < s->count; i++)
-		schedule_remove(
-			s, s->entries[i]->id, timeout_ms, s->entries[i]->gone, s->entries[i]->gone_ctx, &e);
+		schedule_remove(s, s->entries[i]->id, timeout_ms, NULL, NULL, &e);
 	schedule_wake(s);
 }
 
@@ -459,8 +468,5 @@ bool schedule_stopping(const struct schedule *s)
 
 bool schedule_shipped(const struct schedule *s, size_t i)
 {
-	const struct entry *en = s->entries[i];
-	struct err e = ERR_INIT;
-	int rc = replicator_sync_done(en->r, en->ticket, &e);
-	return rc == ERR_OK || rc == ERR_NOT_FOUND;
+	return is_shipped(s->entries[i]);
 }

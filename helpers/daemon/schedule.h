@@ -37,11 +37,12 @@ int schedule_add(
 	struct schedule *s, const char *id, const struct replicator_config *cfg, struct err *e);
 
 /* What is told of a database that has left, and may be added again; `last` is its last status,
- * pending_bytes what was not shipped. */
-typedef void (*schedule_gone_fn)(void *ctx, const char *id, const struct replicator_status *last);
+ * `shipped` as schedule_shipped has it, of the moment when it was asked to leave. */
+typedef void (*schedule_gone_fn)(
+	void *ctx, const char *id, const struct replicator_status *last, bool shipped);
 
-/* Ships what is there, for at most timeout_ms, then closes it and calls fn (may be NULL).
- * ERR_NOT_FOUND. */
+/* Ships what is there, for at most timeout_ms, then closes it and calls fn (NULL = nothing, or what
+ * an earlier call named: a second one shortens the time). ERR_NOT_FOUND. */
 int schedule_remove(struct schedule *s, const char *id, int64_t timeout_ms, schedule_gone_fn fn,
 	void *ctx, struct err *e);
 
@@ -68,6 +69,11 @@ typedef void (*schedule_synced_fn)(void *ctx, int code, const char *why);
  * it never is. ERR_NOT_FOUND, ERR_NOMEM (fn is not called then). */
 int schedule_sync(struct schedule *s, const char *id, bool if_there, int64_t timeout_ms,
 	schedule_synced_fn fn, void *ctx, struct err *e);
+
+/* The same as soon as what was committed in a database has been read out of its WAL
+ * (replicator_sync_captured); its upload follows as always. */
+int schedule_capture(struct schedule *s, const char *id, int64_t timeout_ms, schedule_synced_fn fn,
+	void *ctx, struct err *e);
 
 /* ---- the loop ---- */
 

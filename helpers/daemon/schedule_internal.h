@@ -44,6 +44,7 @@ struct syncing {
 	struct request *list;
 	size_t count;
 	bool if_there; /* what the app has not made yet is no failure */
+	bool capture;  /* that it is read is enough */
 	int64_t deadline;
 	schedule_synced_fn fn;
 	void *ctx;

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-int schedule_sync(struct schedule *s, const char *id, bool if_there, int64_t timeout_ms,
-	schedule_synced_fn fn, void *ctx, struct err *e)
+static int ask(
+	struct schedule *s, const char *id, struct syncing what, int64_t timeout_ms, struct err *e)
 {
 	if (id && !schedule_find(s, id))
 		return err_set(e, ERR_NOT_FOUND, "%s is not replicated here", id);
@@ -17,8 +17,9 @@ int schedule_sync(struct schedule *s, const char *id, bool if_there, int64_t tim
 		free(list);
 		return err_nomem(e, "taking a sync request");
 	}
-	*y = (struct syncing){
-		.list = list, .if_there = !id || if_there, .fn = fn, .ctx = ctx, .next = s->syncing};
+	*y = what;
+	y->list = list;
+	y->next = s->syncing;
 	y->deadline = schedule_after(timeout_ms * 1000);
 	for (size_t i = 0; i < s->count; i++) {
 		struct entry *en = s->entries[i];
@@ -30,6 +31,20 @@ int schedule_sync(struct schedule *s, const char *id, bool if_there, int64_t tim
 	s->syncing = y;
 	schedule_wake(s);
 	return ERR_OK;
+}
+
+int schedule_sync(struct schedule *s, const char *id, bool if_there, int64_t timeout_ms,
+	schedule_synced_fn fn, void *ctx, struct err *e)
+{
+	const struct syncing what = {.if_there = !id || if_there, .fn = fn, .ctx = ctx};
+	return ask(s, id, what, timeout_ms, e);
+}
+
+int schedule_capture(struct schedule *s, const char *id, int64_t timeout_ms, schedule_synced_fn fn,
+	void *ctx, struct err *e)
+{
+	const struct syncing what = {.capture = true, .fn = fn, .ctx = ctx};
+	return ask(s, id, what, timeout_ms, e);
 }
 
 /* Which ones the app has not made yet: the first by name. */
@@ -54,7 +69,8 @@ static int sync_state(struct syncing *y, struct err *e)
 	struct err one = ERR_INIT;
 	for (size_t i = 0; i < y->count; i++) {
 		struct replicator *r = y->list[i].entry->r;
-		int code = replicator_sync_done(r, y->list[i].ticket, &one);
+		int code = y->capture ? replicator_sync_captured(r, y->list[i].ticket, &one)
+							  : replicator_sync_done(r, y->list[i].ticket, &one);
 		if (code == ERR_NOT_FOUND && y->if_there && replicator_unborn(r)) {
 			first = unborn++ ? first : i;
 		} else if (code && (!rc || rc == ERR_AGAIN)) {

@@ -95,12 +95,12 @@ static bool find_scheduled(const struct worker *w, const char *id, size_t *k)
 }
 
 /* It was let go: those behind it in the schedule have moved up, and it is opened anew. */
-static void on_let_go(void *ctx, const char *id, const struct replicator_status *last)
+static void on_let_go(void *ctx, const char *id, const struct replicator_status *last, bool shipped)
 {
 	struct worker *w = ctx;
 	size_t i = find_database(w, id);
 	struct decided d = w->decided[i];
-	(void)last;
+	(void)last, (void)shipped;
 	w->decided[i] = (struct decided){.what = DECISION_NONE};
 	for (size_t k = 0; k < schedule_count(w->schedule); k++)
 		w->index[k] = find_database(w, schedule_id(w->schedule, k));

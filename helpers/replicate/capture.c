@@ -158,6 +158,7 @@ static void note_tickets(struct replicator *r, uint64_t seq)
 		s->cut.seq = seq;
 	else
 		s->settled_seq = seq;
+	s->captured_seq = seq;
 	pthread_mutex_unlock(&r->lock);
 }
 

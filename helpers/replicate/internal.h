@@ -118,7 +118,7 @@ struct shared {
 	bool mark;      /* the work is to journal why we stopped */
 	bool disk_full; /* the work is to give back what can be had again */
 	bool had_state; /* when it was opened: something was shipped, or was about to be */
-	uint64_t sync_seq, settled_seq;
+	uint64_t sync_seq, captured_seq, settled_seq;
 
 	/* Status. */
 	uint64_t txid, uploads, open_bytes, flight_bytes, wal_bytes, db_bytes;

@@ -139,6 +139,10 @@ uint64_t replicator_sync(struct replicator *r);
 /* ERR_OK: done. ERR_AGAIN: not yet. Anything else: it won't be (fenced, denied, …), with why. */
 int replicator_sync_done(struct replicator *r, uint64_t ticket, struct err *e);
 
+/* The same as soon as it has been read out of the WAL, uploaded or not. What is staged does not
+ * outlive the process; the WAL holds it still, or the database file does. */
+int replicator_sync_captured(struct replicator *r, uint64_t ticket, struct err *e);
+
 /* There is no database file yet, and none was ever shipped from this state folder: there is nothing
  * that a sync could wait for. */
 bool replicator_unborn(struct replicator *r);

@@ -39,17 +39,28 @@ static int hopeless(enum replicator_state state)
 	return ERR_AGAIN;
 }
 
-int replicator_sync_done(struct replicator *r, uint64_t ticket, struct err *e)
+/* `seq` is one of `shared`: the last ticket that got so far. */
+static int reached(struct replicator *r, const uint64_t *seq, uint64_t ticket, struct err *e)
 {
 	const struct trouble *why;
 	pthread_mutex_lock(&r->lock);
 	int rc = ERR_OK;
-	if (r->shared.settled_seq < ticket) {
+	if (*seq < ticket && r->shared.settled_seq < ticket) {
 		rc = hopeless(health_get(&r->shared.health, &why));
 		err_set(e, (enum err_code)rc, "%s", why ? why->reason : "not uploaded yet");
 	}
 	pthread_mutex_unlock(&r->lock);
 	return rc;
+}
+
+int replicator_sync_done(struct replicator *r, uint64_t ticket, struct err *e)
+{
+	return reached(r, &r->shared.settled_seq, ticket, e);
+}
+
+int replicator_sync_captured(struct replicator *r, uint64_t ticket, struct err *e)
+{
+	return reached(r, &r->shared.captured_seq, ticket, e);
 }
 
 bool replicator_unborn(struct replicator *r)

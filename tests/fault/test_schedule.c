@@ -101,10 +101,11 @@ static void on_synced(void *ctx, int code, const char *why)
 		fprintf(stderr, "synced: %s\n", why);
 }
 
-static void on_gone(void *ctx, const char *id, const struct replicator_status *last)
+static void on_gone(void *ctx, const char *id, const struct replicator_status *last, bool shipped)
 {
 	struct bed *b = ctx;
 	(void)id;
+	assert_true(shipped);
 	b->gone++;
 	b->gone_pending = last->pending_bytes;
 }
