@@ -120,6 +120,15 @@ static int read_key(const char *path, char key[CONFIG_KEY_SIZE], struct err *e)
 	return rc;
 }
 
+/* What came over the command line or the control socket stands in no line. */
+static int at_line(
+	const struct config *c, const struct config_replica *replica, struct err *e, int rc)
+{
+	if (c->file && replica->line)
+		err_wrap(e, "%s:%u", c->file, replica->line);
+	return rc;
+}
+
 int config_store_options(const struct config *c, const struct config_replica *replica,
 	struct store_options *out, char key[CONFIG_KEY_SIZE], struct err *e)
 {
@@ -141,13 +150,13 @@ int config_store_options(const struct config *c, const struct config_replica *re
 		.sse_customer_key = s->sse_key,
 	};
 	if (s->sse_algorithm && strcmp(s->sse_algorithm, "AES256") != 0)
-		return err_set(e, ERR_USAGE, "%s:%u: sse-customer-algorithm can only be AES256", c->file,
-			replica->line);
+		return at_line(
+			c, replica, e, err_set(e, ERR_USAGE, "sse-customer-algorithm can only be AES256"));
 	if (!s->sse_key_path)
 		return ERR_OK;
 	int rc = read_key(s->sse_key_path, key, e);
 	if (rc)
-		return err_wrap(e, "%s:%u", c->file, replica->line), rc;
+		return at_line(c, replica, e, rc);
 	out->sse_customer_key = key;
 	return ERR_OK;
 }

@@ -1,4 +1,4 @@
-#include "cli/configured.h"
+#include "cli/configured_internal.h"
 
 #include "base/array.h"
 #include "base/clock.h"
@@ -16,36 +16,17 @@
 #define RETRY_US (INT64_C(10) * 1000000)
 #define LEAVE_MS 30000
 
-struct one {
-	struct wanted wanted;
-	bool added;
-	int64_t retry_us; /* when it is tried again, if not */
-	size_t folder;    /* number of the configuration's database it was found in … */
-	char *relative;   /* … and where there; NULL: it is in the configuration itself */
-	bool seen;        /* by the scan that is going on */
-};
-
-struct configured {
-	const struct config *config;
-	size_t index;
-	struct args *args;
-	struct schedule *schedule;
-	struct one **list;
-	size_t count, cap;
-	struct folders *folders;
-	size_t scanning; /* the folder that is */
-};
-
 /* ---- one database ---- */
 
-static void free_one(struct one *o)
+void configured_free_one(struct one *o)
 {
 	wanted_free(&o->wanted);
+	configured_free_registered(o);
 	free(o->relative);
 	free(o);
 }
 
-static int add_to_schedule(struct configured *g, struct one *o, struct err *e)
+int configured_add(struct configured *g, struct one *o, bool words, struct err *e)
 {
 	const struct wanted *w = &o->wanted;
 	struct options options = w->replica->settings.options;
@@ -54,6 +35,8 @@ static int add_to_schedule(struct configured *g, struct one *o, struct err *e)
 	if (rc)
 		return rc;
 	replicate_fill(g->args, &options, &cfg);
+	cfg.takeover = cfg.takeover && words;
+	cfg.accept = cfg.accept && words;
 	cfg.database = w->path;
 	cfg.replica = w->url;
 	cfg.state_dir = w->state_dir;
@@ -68,11 +51,22 @@ static int add_to_schedule(struct configured *g, struct one *o, struct err *e)
 /* Of several databases one that can't be opened holds up no other. */
 static int try_one(struct configured *g, struct one *o, struct err *e)
 {
-	int rc = add_to_schedule(g, o, e);
+	int rc = configured_add(g, o, true, e);
 	if (!rc || configured_alone(g->config) || rc == ERR_USAGE || rc == ERR_NOMEM)
 		return rc;
 	o->retry_us = clock_mono_us() + RETRY_US;
 	log_error("%s: %s: trying again in %d s", o->wanted.path, e->text, (int)(RETRY_US / 1000000));
+	return ERR_OK;
+}
+
+int configured_keep(struct configured *g, struct one *o, struct err *e)
+{
+	void *more = array_append(g->list, &g->count, &g->cap, sizeof(struct one *), &o);
+	if (!more) {
+		configured_free_one(o);
+		return err_nomem(e, "reading a configuration");
+	}
+	g->list = more;
 	return ERR_OK;
 }
 
@@ -88,16 +82,13 @@ static int list_one(
 	}
 	o->folder = folder;
 	int rc = wanted_make(&o->wanted, g->config, db, &db->replicas[g->index], relative, e);
-	void *more = rc ? NULL : array_append(g->list, &g->count, &g->cap, sizeof(struct one *), &o);
-	if (!rc && !more)
-		rc = err_nomem(e, "reading a configuration");
-	if (rc) {
-		free_one(o);
-		return rc;
-	}
-	g->list = more;
-	*out = o;
-	return ERR_OK;
+	if (rc)
+		configured_free_one(o);
+	else
+		rc = configured_keep(g, o, e);
+	if (!rc)
+		*out = o;
+	return rc;
 }
 
 /* ---- folders ---- */
@@ -152,10 +143,11 @@ static void leave_gone(struct configured *g, size_t folder)
 			i++;
 			continue;
 		}
-		log_info("%s: is gone, and not replicated any more", o->wanted.path);
-		if (o->added)
+		if (!o->off)
+			log_info("%s: is gone, and not replicated any more", o->wanted.path);
+		if (o->added && !o->off)
 			schedule_remove(g->schedule, o->wanted.path, LEAVE_MS, NULL, NULL, &e);
-		free_one(o);
+		configured_free_one(o);
 		g->list[i] = g->list[--g->count];
 	}
 }
@@ -187,7 +179,7 @@ static int scan(void *ctx, size_t folder, size_t *undecided, struct err *e)
 
 size_t configured_processes(const struct config *c)
 {
-	size_t most = 0;
+	size_t most = 1;
 	for (size_t i = 0; i < c->n_databases; i++)
 		if (c->databases[i].n_replicas > most)
 			most = c->databases[i].n_replicas;
@@ -223,7 +215,7 @@ void configured_free(struct configured *g)
 		return;
 	folders_free(g->folders, g->schedule);
 	for (size_t i = 0; i < g->count; i++)
-		free_one(g->list[i]);
+		configured_free_one(g->list[i]);
 	free(g->list);
 	free(g);
 }
@@ -264,10 +256,7 @@ int64_t configured_look(struct configured *g, int64_t now_us)
 	return next;
 }
 
-const char *configured_replica_of(const struct configured *g, const char *id)
+bool configured_has_registered(const struct configured *g)
 {
-	for (size_t i = 0; i < g->count; i++)
-		if (strcmp(g->list[i]->wanted.path, id) == 0)
-			return g->list[i]->wanted.url;
-	return NULL;
+	return g->registered;
 }

@@ -7,6 +7,7 @@
 
 #include "cli/config_file.h"
 #include "conf/options.h"
+#include "daemon/local.h"
 #include "daemon/schedule.h"
 
 #include <stdint.h>
@@ -35,8 +36,11 @@ int configured_start(struct configured *g, struct schedule *s, struct err *e);
  * called again at the latest (monotonic us). */
 int64_t configured_look(struct configured *g, int64_t now_us);
 
-/* The URL behind an id, which is the path; NULL. */
-const char *configured_replica_of(const struct configured *g, const char *id);
+/* For the control socket; borrowed. */
+const struct local_host *configured_host(struct configured *g);
+
+/* Did anything come over the control socket? */
+bool configured_has_registered(const struct configured *g);
 
 /* litestream databases without a URL: prints path and replicas of each. */
 int configured_list(struct args *a, bool json, struct err *e);

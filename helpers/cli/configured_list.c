@@ -3,14 +3,13 @@
 
 #include "base/fs.h"
 #include "base/json.h"
-#include "source/matching.h"
+#include "cli/states.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
+#include <string.h>
 
 struct listing {
-	const struct config *config;
 	const struct config_database *db;
 	json_t *all; /* NULL: a table */
 };
@@ -37,53 +36,23 @@ static int put_one(struct listing *l, const char *path, struct err *e)
 														  : err_nomem(e, "listing databases");
 }
 
-/* One that has an item of its own is listed there. */
-static bool has_own(void *ctx, const char *relative)
-{
-	const struct listing *l = ctx;
-	struct stat st, own;
-	char *path = fs_join(l->db->dir, relative);
-	bool known = !path || stat(path, &st) != 0;
-	free(path);
-	for (size_t i = 0; !known && i < l->config->n_databases; i++) {
-		const char *other = l->config->databases[i].path;
-		known =
-			other && stat(other, &own) == 0 && own.st_ino == st.st_ino && own.st_dev == st.st_dev;
-	}
-	return known;
-}
-
-static int put_found(void *ctx, const char *relative, struct err *e)
+static int put_database(
+	void *ctx, const struct config_database *db, const char *relative, struct err *e)
 {
 	struct listing *l = ctx;
-	char *path = fs_join(l->db->dir, relative);
+	char *path = relative ? fs_join(db->dir, relative) : strdup(db->path);
+	l->db = db;
 	int rc = path ? put_one(l, path, e) : err_nomem(e, "listing databases");
 	free(path);
 	return rc;
 }
 
-static int put_folder(struct listing *l, struct err *e)
-{
-	struct matching m = {.dir = l->db->dir,
-		.pattern = l->db->pattern,
-		.recursive = l->db->recursive,
-		.known = has_own,
-		.found = put_found,
-		.ctx = l,
-		.watch_fd = -1};
-	int rc = matching_scan(&m, e);
-	return rc == ERR_NOT_FOUND ? ERR_OK : rc;
-}
-
 static int put_all(const struct config *c, json_t *all, struct err *e)
 {
-	int rc = ERR_OK;
+	struct listing l = {.all = all};
 	if (!all)
 		printf("%-40s  %s\n", "path", "replica");
-	for (size_t i = 0; !rc && i < c->n_databases; i++) {
-		struct listing l = {c, &c->databases[i], all};
-		rc = l.db->path ? put_one(&l, l.db->path, e) : put_folder(&l, e);
-	}
+	int rc = states_databases(c, put_database, &l, e);
 	if (!rc && all && json_dumpf(all, stdout, JSON_INDENT(2)) == 0)
 		printf("\n");
 	return rc;

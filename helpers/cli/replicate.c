@@ -30,7 +30,7 @@ static const struct flag flags[] = {
 	{"takeover", FLAG_BOOL, NULL, "replace what another node wrote into the replica, this once"},
 	{"accept", FLAG_BOOL, NULL, "accept that another database has taken the file's place"},
 	{"meta-path", FLAG_STRING, "DIR", "state folder (default .<file>-litestream beside the file)"},
-	{"socket", FLAG_STRING, "PATH", "control socket for litestream sync and status"},
+	{"socket", FLAG_STRING, "PATH", "control socket for litestream list, sync, stop, …"},
 	CONFIG_FLAGS,
 	{"exec", FLAG_STRING, "COMMAND", "run this beside, and end when it ends, with its status"},
 	{"restore-if-db-not-exists", FLAG_BOOL, NULL,
@@ -109,7 +109,8 @@ static int read_what(struct args *a, struct config *c, struct err *e)
 {
 	if (a->argc == 0) {
 		int rc = config_file_need(a, c, e);
-		if (!rc && c->n_databases == 0)
+		bool may_come = c->socket_enabled || args_given(a, "socket"); /* litestream register */
+		if (!rc && c->n_databases == 0 && !may_come)
 			rc = err_set(e, ERR_USAGE, "%s: no databases specified in configuration", c->file);
 		return rc;
 	}

@@ -57,13 +57,6 @@ static int add_configured(struct replicate_run *run, struct args *a, struct err 
 	return rc;
 }
 
-/* For the control socket: the URL behind an id, which is the absolute path. */
-static const char *replica_of(void *ctx, const char *id)
-{
-	const struct replicate_run *run = ctx;
-	return configured_replica_of(run->configured, id);
-}
-
 /* Each process has its own. */
 static int open_socket(struct replicate_run *run, struct args *a, struct err *e)
 {
@@ -73,7 +66,11 @@ static int open_socket(struct replicate_run *run, struct args *a, struct err *e)
 	if (!path)
 		return ERR_OK;
 	snprintf(numbered, sizeof(numbered), run->index ? "%s.%zu" : "%s", path, run->index + 1);
-	return local_open(&run->local, run->schedule, numbered, replica_of, run, e);
+	const struct local_config cfg = {.schedule = run->schedule,
+		.socket = numbered,
+		.mode = (mode_t)c->socket_mode,
+		.host = configured_host(run->configured)};
+	return local_open(&run->local, &cfg, e);
 }
 
 /* ---- while it runs ---- */
@@ -162,7 +159,8 @@ static int64_t look(void *ctx, int64_t now_us)
 	int64_t next = INT64_MAX;
 	if (schedule_stopping(run->schedule))
 		return next;
-	if (run->alone && !run->code && schedule_count(run->schedule) == 1)
+	if (run->alone && !run->code && schedule_count(run->schedule) == 1 &&
+		!configured_has_registered(run->configured))
 		look_alone(run);
 	earlier(&next, configured_look(run->configured, now_us));
 	earlier(&next, look_app(run, now_us));

@@ -7,8 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Up to three texts of one printf, made harmless. */
-static const char *clean(const char *text)
+const char *show_clean(const char *text)
 {
 	static char ring[4][1200];
 	static unsigned next;
@@ -22,7 +21,7 @@ static const char *clean(const char *text)
 
 static const char *field(const json_t *object, const char *key)
 {
-	return clean(json_text(object, key));
+	return show_clean(json_text(object, key));
 }
 
 void show_info(const json_t *answer)
@@ -42,11 +41,12 @@ void show_list(const json_t *answer)
 		const json_t *d = json_array_get(databases, i);
 		const char *at = json_text(d, "last_sync_at");
 		printf("%-20s %-12s ", field(d, "app"), field(d, "status"));
-		printf("%-24s %s  →  %s\n", *at ? clean(at) : "-", field(d, "path"), field(d, "replica"));
+		printf(
+			"%-24s %s  →  %s\n", *at ? show_clean(at) : "-", field(d, "path"), field(d, "replica"));
 	}
 }
 
-static void show_database(const json_t *d)
+void show_database(const json_t *d)
 {
 	const char *reason = json_text(d, "reason"), *error = json_text(d, "last_error");
 	const char *at = json_text(d, "last_upload_at"), *from = json_text(d, "earliest_at");
@@ -55,20 +55,20 @@ static void show_database(const json_t *d)
 	printf("    replica:      %s\n", field(d, "replica"));
 	printf("    state:        %s\n", field(d, "state"));
 	if (*reason)
-		printf("    reason:       %s\n", clean(reason));
+		printf("    reason:       %s\n", show_clean(reason));
 	printf("    TXID:         %s\n", field(d, "txid"));
 	printf("    pending:      %" PRId64 " bytes, %" PRId64 " s behind\n",
 		json_int(d, "pending_bytes"), json_int(d, "lag_seconds"));
-	printf("    last upload:  %s\n", *at ? clean(at) : "never");
+	printf("    last upload:  %s\n", *at ? show_clean(at) : "never");
 	if (*error)
-		printf("    last error:   %s\n", clean(error));
+		printf("    last error:   %s\n", show_clean(error));
 	if (*from)
-		printf("    restorable:   %s to %s\n", clean(from), field(d, "latest_at"));
+		printf("    restorable:   %s to %s\n", show_clean(from), field(d, "latest_at"));
 	if (json_int(d, "replica_files"))
 		printf("    in replica:   %" PRId64 " files, %" PRId64 " bytes\n",
 			json_int(d, "replica_files"), json_int(d, "replica_bytes"));
 	if (*upkeep)
-		printf("    upkeep:       %s\n", clean(upkeep));
+		printf("    upkeep:       %s\n", show_clean(upkeep));
 	if (strcmp(json_text(d, "fencing"), "weak") == 0)
 		printf("    fencing:      weak (the store overwrites objects although told not to)\n");
 }
@@ -81,7 +81,7 @@ static void show_app(const json_t *app)
 		json_is_true(json_object_get(app, "running")) ? "replicated" : "stopped");
 	printf(", worker %s\n", field(app, "worker"));
 	if (*error)
-		printf("  error: %s\n", clean(error));
+		printf("  error: %s\n", show_clean(error));
 	for (size_t i = 0; i < json_array_size(databases); i++)
 		show_database(json_array_get(databases, i));
 }
@@ -101,7 +101,7 @@ static void show_live(const json_t *result)
 	else if (*live)
 		printf("the live database has moved on since, so it was not compared with it\n");
 	else if (*error)
-		printf("it could not be compared with the live database: %s\n", clean(error));
+		printf("it could not be compared with the live database: %s\n", show_clean(error));
 }
 
 static void show_restored(const json_t *result, const char *verb)
@@ -163,10 +163,10 @@ void show_job_line(const json_t *line, const char *verb, FILE *out)
 
 void show_error(const char *text)
 {
-	fprintf(stderr, "Error: %s\n", clean(text));
+	fprintf(stderr, "Error: %s\n", show_clean(text));
 }
 
 void show_line(const char *text)
 {
-	printf("%s\n", clean(text));
+	printf("%s\n", show_clean(text));
 }

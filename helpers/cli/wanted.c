@@ -30,7 +30,7 @@ static char *display_of(const struct config *c, const struct config_replica *rep
 	free(url);
 	if (rc == ERR_NOMEM)
 		err_nomem(e, "reading a configuration");
-	else if (rc && c->file)
+	else if (rc && c->file && replica->line)
 		err_wrap(e, "%s:%u", c->file, replica->line);
 	return display;
 }

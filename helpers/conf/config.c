@@ -334,6 +334,7 @@ void config_init(struct config *c)
 	*c = (struct config){.heartbeat_interval_ms = 5 * 60000, .shutdown_timeout_ms = 30000};
 	c->settings.options = (struct options)OPTIONS_DEFAULT;
 	c->socket_path = CONFIG_SOCKET_DEFAULT;
+	c->socket_mode = CONFIG_SOCKET_MODE;
 }
 
 int config_read(

@@ -18,6 +18,7 @@
 
 #define CONFIG_DEFAULT_PATH "/etc/litestream.yml"
 #define CONFIG_SOCKET_DEFAULT "/var/run/litestream.sock"
+#define CONFIG_SOCKET_MODE 0600
 
 /* What may stand in a replica, and above it as the default for all below. */
 struct config_settings {
@@ -73,6 +74,7 @@ struct config {
 	int64_t shutdown_timeout_ms;   /* default 30 s */
 	bool socket_enabled;
 	const char *socket_path;
+	unsigned socket_mode;  /* of its file; 0600 if not said */
 	const char *log_level; /* a level's name; NULL = not said */
 	bool log_json;
 	bool holds_secrets; /* written in the file itself, not taken from a variable */

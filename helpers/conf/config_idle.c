@@ -83,6 +83,8 @@ static int tell_of_top(struct config_reading *r, const struct tree_node *root)
 		rc = tell_of_key(r, root, NULL, "heartbeat-interval", "there is no heartbeat-url");
 	if (!rc && !c->socket_enabled)
 		rc = tell_of_key(r, root, "socket", "path", "socket.enabled is not true");
+	if (!rc && !c->socket_enabled)
+		rc = tell_of_key(r, root, "socket", "permissions", "socket.enabled is not true");
 	return rc;
 }
 

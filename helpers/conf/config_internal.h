@@ -63,6 +63,7 @@ config_take take_levels;
 config_take take_heartbeat_interval;
 config_take take_shutdown_timeout;
 config_take take_socket_enabled;
+config_take take_socket_mode;
 config_take take_log_level;
 config_take take_log_type;
 config_take take_log_stderr;

@@ -50,7 +50,7 @@ const struct config_key config_keys[] = {
 	{"socket", TOP, CONFIG_WORKS, take_map, 0, NULL, false, 0},
 	{"socket.enabled", TOP, CONFIG_WORKS, take_socket_enabled, 0, NULL, false, 0},
 	{"socket.path", TOP, CONFIG_WORKS, take_top_text, CONFIG(socket_path), NULL, false, 0},
-	NONE("socket.permissions", TOP, "the socket is for its owner and its group (0660)"),
+	{"socket.permissions", TOP, CONFIG_WORKS, take_socket_mode, 0, NULL, false, 0},
 	NONE("l0-retention-check-interval", TOP, upkeep),
 	NONE("verify-compaction", TOP, "every merged file is checked before it is uploaded"),
 	{"levels", TOP, CONFIG_WORKS, take_levels, 0, NULL, false, 0},

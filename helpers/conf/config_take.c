@@ -323,6 +323,26 @@ int take_socket_enabled(
 	return read_flag(r, v, &r->c->socket_enabled);
 }
 
+/* 0600, as YAML 1.1 and people write it, or 0o600. Litestream takes 600 for a decimal number, which
+ * is a mode that nobody means. */
+int take_socket_mode(
+	struct config_reading *r, const struct config_key *k, const struct tree_node *v)
+{
+	char *end = NULL;
+	(void)k;
+	int rc = need_scalar(r, v);
+	if (rc)
+		return rc;
+	const char *digits = v->text + (strncasecmp(v->text, "0o", 2) == 0 ? 2 : 0);
+	unsigned long mode =
+		strspn(digits, "01234567") == strlen(digits) ? strtoul(digits, &end, 8) : 0;
+	if (!end || end == digits || mode == 0 || mode > 0777)
+		return config_bad(
+			r, "it takes permissions in octal, as 0600 or 0660, not \"%.40s\"", v->text);
+	r->c->socket_mode = (unsigned)mode;
+	return ERR_OK;
+}
+
 int take_log_level(struct config_reading *r, const struct config_key *k, const struct tree_node *v)
 {
 	static const char *const levels[] = {"trace", "debug", "info", "warn", "error"};

@@ -4,6 +4,7 @@
  *   <dir>/lock            flock'd while in use
  *   <dir>/state.json      struct state, replaced whole (aside, fsync, rename, fsync)
  *   <dir>/pages           the page table at a named TXID (source/pagesums.h)
+ *   <dir>/inventory       what the replica holds (replicate/inventory_file.c)
  *   <dir>/ltx/0/<name>    our copies of L0 files: the frozen one and those after the page table
  *   <dir>/ltx/frozen      the frozen one, where it is small (replicate/slot.h)
  *   <dir>/ltx/1/<name> …  compacted files, until they are merged further

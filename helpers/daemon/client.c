@@ -13,6 +13,7 @@
 
 #define ANSWER_MAX ((size_t)32 * 1024 * 1024)
 #define CONNECT_TIMEOUT_MS 5000L
+#define CLIENT_DAEMON "litestreamd"
 
 struct answer {
 	struct buf text; /* all of it, or in a stream what is not yet a whole line */
@@ -20,18 +21,19 @@ struct answer {
 	CURL *curl;
 	int (*line)(void *ctx, json_t *object, struct err *e);
 	void *ctx;
+	const char *peer; /* who is asked, for messages */
 	bool exited;
 	int rc;
 	struct err *e;
 };
 
-static int check_protocol(const json_t *answer, struct err *e)
+static int check_protocol(const struct answer *a, const json_t *answer, struct err *e)
 {
 	int64_t protocol = json_int(answer, "protocol");
 	if (protocol == CONTROL_PROTOCOL)
 		return ERR_OK;
 	return err_set(e, ERR_FAIL,
-		"litestreamd speaks protocol %lld, this program %d: install both from the same version",
+		"%s speaks protocol %lld, this program %d: install both from the same version", a->peer,
 		(long long)protocol, CONTROL_PROTOCOL);
 }
 
@@ -82,7 +84,7 @@ static size_t on_data(char *data, size_t size, size_t n, void *ctx)
 	struct answer *a = ctx;
 	(void)size; /* always 1 */
 	if (buf_append(&a->text, data, n) != ERR_OK) {
-		a->rc = err_set(a->e, ERR_FAIL, "the answer of litestreamd is too large");
+		a->rc = err_set(a->e, ERR_FAIL, "the answer of %s is too large", a->peer);
 		return 0;
 	}
 	curl_easy_getinfo(a->curl, CURLINFO_RESPONSE_CODE, &a->status);
@@ -93,21 +95,33 @@ static size_t on_data(char *data, size_t size, size_t n, void *ctx)
 
 /* ---- one exchange ---- */
 
-static int curl_error(CURLcode code, const char *socket, struct err *e)
+/* Nobody is there, or doesn't let us in. */
+static int no_connection(const char *socket, const struct answer *a, struct err *e)
+{
+	bool there = access(socket, F_OK) == 0;
+	if (there && access(socket, R_OK | W_OK) != 0)
+		return err_set(e, ERR_DENIED, "no permission for %s: run it as root or as %s", socket,
+			strcmp(a->peer, CLIENT_DAEMON) == 0 ? "a member of its group" : "its user");
+	if (strcmp(a->peer, CLIENT_DAEMON) == 0)
+		return err_set(e, ERR_FAIL, "%s is not running: %s %s", a->peer,
+			there ? "nobody listens on" : "there is no socket", socket);
+	return err_set(e, ERR_FAIL,
+		"%s %s: start litestream replicate with -socket, or with \"socket: {enabled: true}\" in "
+		"its "
+		"configuration",
+		there ? "nobody listens on" : "there is no socket", socket);
+}
+
+static int curl_error(CURLcode code, const char *socket, const struct answer *a, struct err *e)
 {
 	if (code == CURLE_OPERATION_TIMEDOUT)
-		return err_set(e, ERR_UNREACHABLE, "litestreamd did not answer on %s in time", socket);
+		return err_set(e, ERR_UNREACHABLE, "%s did not answer on %s in time", a->peer, socket);
 	if (code == CURLE_OUT_OF_MEMORY)
-		return err_nomem(e, "asking litestreamd");
-	if (code == CURLE_COULDNT_CONNECT && access(socket, F_OK) != 0)
-		return err_set(e, ERR_FAIL, "litestreamd is not running: there is no socket %s", socket);
-	if (code == CURLE_COULDNT_CONNECT && access(socket, R_OK | W_OK) != 0)
-		return err_set(e, ERR_DENIED,
-			"no permission for %s: run it as root or as a member of its group", socket);
+		return err_nomem(e, "asking on a control socket");
 	if (code == CURLE_COULDNT_CONNECT)
-		return err_set(e, ERR_FAIL, "litestreamd is not running: nobody listens on %s", socket);
+		return no_connection(socket, a, e);
 	return err_set(
-		e, ERR_FAIL, "cannot ask litestreamd on %s: %s", socket, curl_easy_strerror(code));
+		e, ERR_FAIL, "cannot ask %s on %s: %s", a->peer, socket, curl_easy_strerror(code));
 }
 
 static void set_options(CURL *curl, const char *socket, const char *method, const char *url,
@@ -150,7 +164,7 @@ static int perform(CURL *curl, const char *socket, const char *method, const cha
 	buf_free(&text);
 	if (a->rc != ERR_OK)
 		return a->rc; /* its text is the better one */
-	return code == CURLE_OK ? ERR_OK : curl_error(code, socket, a->e);
+	return code == CURLE_OK ? ERR_OK : curl_error(code, socket, a, a->e);
 }
 
 static int exchange(const char *socket, const char *method, const char *path, const json_t *body,
@@ -160,7 +174,7 @@ static int exchange(const char *socket, const char *method, const char *path, co
 	buf_init(&a->text, ANSWER_MAX);
 	a->curl = curl_easy_init();
 	if (!a->curl)
-		return err_nomem(a->e, "asking litestreamd");
+		return err_nomem(a->e, "asking on a control socket");
 	int rc = perform(a->curl, socket, method, path, body, timeout_ms, a);
 	curl_easy_cleanup(a->curl);
 	return rc;
@@ -170,25 +184,25 @@ static int exchange(const char *socket, const char *method, const char *path, co
 static int read_answer(const struct answer *a, json_t **out, struct err *e)
 {
 	json_t *object;
-	int rc = json_parse_object(a->text.data, a->text.len, "the answer of litestreamd", &object, e);
+	int rc = json_parse_object(a->text.data, a->text.len, "the answer", &object, e);
 	if (rc != ERR_OK)
 		return err_set(
-			e, ERR_FAIL, "litestreamd answered HTTP %ld with something that isn't JSON", a->status);
-	rc = check_protocol(object, e);
+			e, ERR_FAIL, "%s answered HTTP %ld with something that isn't JSON", a->peer, a->status);
+	rc = check_protocol(a, object, e);
 	if (rc == ERR_OK && a->status != 200) {
 		int64_t code = json_int(object, "code");
 		const char *error = json_text(object, "error");
 		rc = err_set(e, (enum err_code)(code > 0 ? code : ERR_FAIL), "%s",
-			*error ? error : "litestreamd refused without a reason");
+			*error ? error : "it was refused without a reason");
 	}
 	*out = object;
 	return rc;
 }
 
-int client_request(const char *socket, const char *method, const char *path, const json_t *body,
-	int64_t timeout_ms, json_t **out, struct err *e)
+static int request(const char *peer, const char *socket, const char *method, const char *path,
+	const json_t *body, int64_t timeout_ms, json_t **out, struct err *e)
 {
-	struct answer a = {.e = e};
+	struct answer a = {.peer = peer, .e = e};
 	*out = NULL;
 	int rc = exchange(socket, method, path, body, timeout_ms, &a);
 	if (rc == ERR_OK)
@@ -197,10 +211,22 @@ int client_request(const char *socket, const char *method, const char *path, con
 	return rc;
 }
 
+int client_request(const char *socket, const char *method, const char *path, const json_t *body,
+	int64_t timeout_ms, json_t **out, struct err *e)
+{
+	return request(CLIENT_DAEMON, socket, method, path, body, timeout_ms, out, e);
+}
+
+int client_ask_replicate(const char *socket, const char *method, const char *path,
+	const json_t *body, int64_t timeout_ms, json_t **out, struct err *e)
+{
+	return request("litestream replicate", socket, method, path, body, timeout_ms, out, e);
+}
+
 int client_stream(const char *socket, const char *path, const json_t *body,
 	int (*line)(void *ctx, json_t *object, struct err *e), void *ctx, struct err *e)
 {
-	struct answer a = {.e = e, .line = line, .ctx = ctx};
+	struct answer a = {.peer = CLIENT_DAEMON, .e = e, .line = line, .ctx = ctx};
 	json_t *refusal = NULL;
 	int rc = exchange(socket, "POST", path, body, 0, &a);
 	if (rc == ERR_OK && a.status != 200)

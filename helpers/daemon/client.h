@@ -18,6 +18,10 @@
 int client_request(const char *socket, const char *method, const char *path, const json_t *body,
 	int64_t timeout_ms, json_t **out, struct err *e);
 
+/* The same of a stand-alone `litestream replicate`. */
+int client_ask_replicate(const char *socket, const char *method, const char *path,
+	const json_t *body, int64_t timeout_ms, json_t **out, struct err *e);
+
 /*
  * The same where the answer is a stream: `line` is called with each object, and ends it when it
  * doesn't return ERR_OK. A stream that breaks off without {"exit": …} is ERR_FAIL; one that ends

@@ -27,6 +27,8 @@ struct control {
 	struct MHD_Daemon *daemon;
 	struct control_config cfg;
 	char *socket;
+	struct control_socket_rule rule;
+	struct control_socket_file file;
 	int listen_fd;
 	int epoll_fd; /* MHD's own, and the connections of suspended requests, of which MHD hears
 					 nothing */
@@ -198,6 +200,12 @@ void control_fail(struct control_request *r, const struct err *e)
 
 void control_fail_with(struct control_request *r, const struct err *e, json_t *details)
 {
+	control_fail_as(r, http_status(e->code), e, details);
+}
+
+void control_fail_as(
+	struct control_request *r, unsigned status, const struct err *e, json_t *details)
+{
 	json_t *answer = details ? details : json_object();
 	int rc = answer ? ERR_OK : ERR_NOMEM;
 	if (rc == ERR_OK)
@@ -208,7 +216,7 @@ void control_fail_with(struct control_request *r, const struct err *e, json_t *d
 		json_decref(answer);
 		answer = NULL;
 	}
-	control_reply(r, http_status(e->code), answer);
+	control_reply(r, status, answer);
 }
 
 /* ---- streams ---- */
@@ -315,7 +323,7 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *connection, c
 		if (!r)
 			return MHD_NO;
 		struct err e = ERR_INIT;
-		if (control_socket_check_peer(socket_of(r), c->cfg.gid, &e) != ERR_OK) {
+		if (control_socket_check_peer(socket_of(r), &c->rule, &e) != ERR_OK) {
 			r->handled = true;
 			control_fail(r, &e);
 			return queue(r);
@@ -385,6 +393,7 @@ int control_open(struct control **out, const struct control_config *cfg, struct 
 	if (!c)
 		return err_nomem(e, "opening the control socket");
 	c->cfg = *cfg;
+	c->rule = (struct control_socket_rule){cfg->gid, cfg->mode};
 	c->listen_fd = -1;
 	c->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	c->socket = strdup(cfg->socket);
@@ -392,7 +401,7 @@ int control_open(struct control **out, const struct control_config *cfg, struct 
 	if (rc == ERR_OK && c->epoll_fd < 0)
 		rc = err_errno(e, ERR_IO, errno, "epoll");
 	if (rc == ERR_OK)
-		rc = control_socket_listen(cfg->socket, cfg->gid, &c->listen_fd, e);
+		rc = control_socket_listen(cfg->socket, &c->rule, &c->listen_fd, &c->file, e);
 	if (rc == ERR_OK)
 		rc = start_daemon(c, e);
 	if (rc != ERR_OK) {
@@ -435,7 +444,7 @@ void control_close(struct control *c)
 		for (int i = 0; i < 4; i++)
 			MHD_run(c->daemon);
 		MHD_stop_daemon(c->daemon);
-		unlink(c->socket);
+		control_socket_remove(c->socket, &c->file);
 	}
 	if (c->listen_fd >= 0)
 		close(c->listen_fd);

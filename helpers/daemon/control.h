@@ -3,7 +3,7 @@
  *
  * Nothing here blocks and there is no thread: the owner polls control_fd and calls control_run. A
  * handler may answer at once, later, or with a stream of lines. Who speaks is asked of the kernel
- * (SO_PEERCRED, SO_PEERGROUPS): root, the user that the program runs as, and members of the group.
+ * (SO_PEERCRED, SO_PEERGROUPS): root, the user that the program runs as, and whom the mode names.
  * Requests have at most CONTROL_BODY_MAX bytes of body and there are at most 64 at a time.
  */
 #ifndef DAEMON_CONTROL_H
@@ -23,14 +23,15 @@ struct control_request; /* lives until it is answered and its client has gone */
 
 struct control_config {
 	const char *socket; /* path; its folder must be there */
-	gid_t gid;          /* whose members may speak; also the socket's group */
+	gid_t gid;          /* the socket's group */
+	mode_t mode;        /* who may speak, as control_socket_rule has it */
 	void (*handle)(void *ctx, struct control_request *r);
 	void *ctx;
 };
 
 /*
  * Listens. A socket that nobody answers on is replaced, one that answers is ERR_AGAIN ("already
- * runs"). Mode 0660. ERR_IO, ERR_NOMEM, ERR_USAGE (path too long for a socket).
+ * runs"), anything else ERR_EXISTS. ERR_IO, ERR_NOMEM, ERR_USAGE (path too long for a socket).
  */
 int control_open(struct control **out, const struct control_config *cfg, struct err *e);
 
@@ -55,6 +56,11 @@ void control_reply(struct control_request *r, unsigned status, json_t *answer);
 void control_fail(struct control_request *r, const struct err *e);
 /* The same with more members: `details`, an object that is taken; NULL = none. */
 void control_fail_with(struct control_request *r, const struct err *e, json_t *details);
+/* The same with another HTTP status than the one that goes with the code. */
+#define CONTROL_WRONG_METHOD 405
+#define CONTROL_CONFLICT 409
+void control_fail_as(
+	struct control_request *r, unsigned status, const struct err *e, json_t *details);
 
 /* A stream of lines: begin, lines (each taken), end: then the request is over. A client that does
  * not read loses the stream, and `gone` is called. */

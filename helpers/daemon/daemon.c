@@ -169,7 +169,7 @@ static int start(struct daemon *d, const struct daemon_config *cfg, struct err *
 		return rc;
 	jobs_init(&d->jobs, &d->supervisor.cfg.child);
 	routes_init(&d->routes, &d->supervisor, &d->jobs);
-	const struct control_config control = {cfg->socket, cfg->gid, routes_handle, &d->routes};
+	const struct control_config control = {cfg->socket, cfg->gid, 0660, routes_handle, &d->routes};
 	return control_open(&d->control, &control, e);
 }
 

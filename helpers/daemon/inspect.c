@@ -74,7 +74,7 @@ static int check_header(int fd, const char *path, struct inspect_answer *out, st
 	return ERR_OK;
 }
 
-/* This process opens no database with SQLite, so closing fd drops nobody's locks. */
+/* This process has not opened that file with SQLite, so closing fd drops nobody's locks. */
 static int look_inside(int fd, const char *path, struct inspect_answer *out, struct err *e)
 {
 	struct stat st;
@@ -87,11 +87,10 @@ static int look_inside(int fd, const char *path, struct inspect_answer *out, str
 			e, ERR_DATABASE, errno, "uid %u can't write to %s", (unsigned)geteuid(), path);
 	out->exists = true;
 	out->empty = st.st_size == 0;
-	int rc = out->empty ? ERR_OK : check_header(fd, path, out, e);
-	return rc == ERR_OK ? check_exclusive(fd, path, e) : rc;
+	return out->empty ? ERR_OK : check_header(fd, path, out, e);
 }
 
-int inspect_database(const char *path, struct inspect_answer *out, struct err *e)
+static int inspect(const char *path, bool patient, struct inspect_answer *out, struct err *e)
 {
 	memset(out, 0, sizeof(*out));
 	out->journal_mode = "";
@@ -106,6 +105,18 @@ int inspect_database(const char *path, struct inspect_answer *out, struct err *e
 	if (fd < 0)
 		return err_errno(e, ERR_DATABASE, errno, "uid %u can't open %s", (unsigned)geteuid(), path);
 	rc = look_inside(fd, path, out, e);
+	if (rc == ERR_OK && patient)
+		rc = check_exclusive(fd, path, e);
 	fs_close(fd);
 	return rc;
+}
+
+int inspect_database(const char *path, struct inspect_answer *out, struct err *e)
+{
+	return inspect(path, true, out, e);
+}
+
+int inspect_at_once(const char *path, struct inspect_answer *out, struct err *e)
+{
+	return inspect(path, false, out, e);
 }

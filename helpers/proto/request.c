@@ -9,6 +9,8 @@
 
 #define COUNT_OF(a) (sizeof(a) / sizeof((a)[0]))
 #define TEXT_MAX 1000
+#define PATH_TEXT_MAX 4095
+#define URL_TEXT_MAX 4096
 
 static const struct member reload_members[] = {
 	{"app", JSON_FIELD_TEXT, false, offsetof(struct request_reload, app), 63},
@@ -23,6 +25,12 @@ static const struct member sync_members[] = {
 	{"database", JSON_FIELD_TEXT, true, offsetof(struct request_sync, database), TEXT_MAX + 130},
 	{"timeout", JSON_FIELD_COUNT, true, offsetof(struct request_sync, timeout),
 		REQUEST_TIMEOUT_MAX},
+};
+
+static const struct member database_members[] = {
+	{"path", JSON_FIELD_TEXT, false, offsetof(struct request_database, path), PATH_TEXT_MAX},
+	{"timeout", JSON_FIELD_COUNT, true, offsetof(struct request_database, timeout),
+		REQUEST_DATABASE_TIMEOUT_MAX},
 };
 
 static const struct member decide_members[] = {
@@ -90,6 +98,36 @@ int request_sync_decode(struct request_sync *r, const json_t *body, struct err *
 void request_sync_free(struct request_sync *r)
 {
 	members_free(sync_members, COUNT_OF(sync_members), r);
+}
+
+int request_database_decode(
+	struct request_database *r, enum request_verb verb, const json_t *body, struct err *e)
+{
+	memset(r, 0, sizeof(*r));
+	const struct json_field wait = {"wait", JSON_FIELD_FLAG, true, &r->wait, 0};
+	const struct json_field url = {
+		"replica_url", JSON_FIELD_TEXT, false, &r->replica_url, URL_TEXT_MAX};
+	int rc = need_body(body, e);
+	if (rc == ERR_OK)
+		rc = members_decode(database_members, COUNT_OF(database_members), r, body,
+			verb == REQUEST_SYNC ? &wait : &url, verb == REQUEST_START_STOP ? 0 : 1, "the request",
+			e);
+	if (rc == ERR_OK && !*r->path)
+		rc = err_set(e, ERR_USAGE, "the request: path is empty");
+	if (rc == ERR_OK && r->replica_url && !*r->replica_url)
+		rc = err_set(e, ERR_USAGE, "the request: replica_url is empty");
+	if (r->timeout == 0)
+		r->timeout = REQUEST_TIMEOUT_DEFAULT;
+	return rc;
+}
+
+void request_database_free(struct request_database *r)
+{
+	members_free(database_members, COUNT_OF(database_members), r);
+	if (r->replica_url)
+		explicit_bzero(r->replica_url, strlen(r->replica_url));
+	free(r->replica_url);
+	r->replica_url = NULL;
 }
 
 int request_decide_decode(struct request_decide *r, const json_t *body, struct err *e)

@@ -14,6 +14,7 @@
 
 #define REQUEST_TIMEOUT_DEFAULT 30
 #define REQUEST_TIMEOUT_MAX 3600
+#define REQUEST_DATABASE_TIMEOUT_MAX 86400
 
 struct request_reload {
 	char *app;
@@ -34,6 +35,20 @@ struct request_sync {
 };
 int request_sync_decode(struct request_sync *r, const json_t *body, struct err *e);
 void request_sync_free(struct request_sync *r);
+
+/* Of a stand-alone replicate, as Litestream's clients send them: each is about one database. */
+struct request_database {
+	char *path;
+	char *replica_url; /* register; NULL for the others */
+	bool wait;         /* sync */
+	uint64_t timeout;  /* seconds; 0 says the default */
+};
+
+enum request_verb { REQUEST_START_STOP, REQUEST_SYNC, REQUEST_REGISTER };
+
+int request_database_decode(
+	struct request_database *r, enum request_verb verb, const json_t *body, struct err *e);
+void request_database_free(struct request_database *r);
 
 struct request_decide {
 	char *app, *database; /* path or id */

@@ -111,6 +111,9 @@ class Worker(Ours):
             if target.kind == "file":
                 os.makedirs(target.place)
 
+    def databases(self):
+        return [app.db for app in self.apps]
+
     def command(self):
         pairs = [x for app, target in zip(self.apps, self.targets) for x in (app.db, target.url())]
         return [self.bench.program, "replicate", "-socket", self.socket, *pairs]

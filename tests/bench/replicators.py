@@ -175,8 +175,12 @@ class Ours(Replicator):
     def status(self):
         return self.ask("GET", "/status")["apps"][0]["databases"][0]
 
+    def databases(self):
+        return [self.db]
+
     def sync_now(self):
-        self.ask("POST", "/sync", {"timeout": PATIENCE})
+        for db in self.databases():
+            self.ask("POST", "/sync", {"path": db, "wait": True, "timeout": PATIENCE})
 
     def ready(self):
         """A stale socket of a killed one refuses connections."""

@@ -76,8 +76,10 @@ void config_dump(const struct config *c, struct buf *dump)
 		put_number(dump, "heartbeat-interval", c->heartbeat_interval_ms);
 	put_number(dump, "shutdown", c->shutdown_timeout_ms);
 	put_number(dump, "socket", c->socket_enabled);
-	if (c->socket_enabled)
+	if (c->socket_enabled) {
 		put(dump, "socket-path", c->socket_path);
+		put_number(dump, "socket-mode", c->socket_mode);
+	}
 	put(dump, "log-level", c->log_level);
 	put_number(dump, "log-json", c->log_json);
 	put_number(dump, "secrets", c->holds_secrets);

@@ -66,7 +66,7 @@ struck_more() { [[ "$(struck)" -ge $(($2 + $1)) ]]; }
 
 # ---- how it is ----
 
-of() { "$LITESTREAM" status -json -socket "$BATS_TEST_TMPDIR/ship.sock" | jq -r ".apps[0].databases[0].$1"; }
+of() { "$LITESTREAM" status -json -socket "$BATS_TEST_TMPDIR/ship.sock" | jq -r ".[0].$1"; }
 is() { [[ "$(of "$1")" == "$2" ]]; }
 says() { [[ "$(of reason)" == *"$1"* ]]; }
 

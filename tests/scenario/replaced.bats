@@ -6,7 +6,7 @@
 load ../lib/scenario
 
 state_is() {
-  [[ "$("$LITESTREAM" status -json -socket "$BATS_TEST_TMPDIR/ship.sock" | jq -r '.apps[0].databases[0].state')" == "$1" ]]
+  [[ "$("$LITESTREAM" status -json -socket "$BATS_TEST_TMPDIR/ship.sock" | jq -r '.[0].state')" == "$1" ]]
 }
 file() { sha256sum <app.db; }
 let_go() { [[ ! -e app.db-wal && ! -e app.db-shm ]]; }

@@ -24,8 +24,8 @@ both() {
   poll test -S "$PWD/r.sock.2"
 }
 
-sync_first() { "$LITESTREAM" sync -timeout "$PATIENCE" -socket "$PWD/r.sock" "$db"; }
-sync_second() { "$LITESTREAM" sync -timeout "$PATIENCE" -socket "$PWD/r.sock.2" "$db"; }
+sync_first() { "$LITESTREAM" sync -wait -timeout "$PATIENCE" -socket "$PWD/r.sock" "$db"; }
+sync_second() { "$LITESTREAM" sync -wait -timeout "$PATIENCE" -socket "$PWD/r.sock.2" "$db"; }
 children() { pgrep -P "$(pid_of r)"; }
 
 @test "replicas: both have all, each its own state folder, also when the order changes" {

@@ -64,7 +64,7 @@ teardown() {
   patiently is state behind
   says "cannot store $(sed 's/?.*//; s/:..litestream-test/&.127.0.0.1:'"${endpoint##*:}"'/' <<<"$url")"
   [[ "$(of code)" -eq 5 ]]
-  run "$LITESTREAM" sync -timeout 1s -socket "$PWD/ship.sock" "$db"
+  run "$LITESTREAM" sync -wait -timeout 1s -socket "$PWD/ship.sock" "$db"
   [[ "$status" -eq 5 ]]
   run "$LITESTREAM" restore -timeout 1s -o no.db "$url"
   [[ "$status" -eq 5 && ! -e no.db ]]
@@ -91,7 +91,7 @@ denied() {
   says "$1"
   [[ "$(of code)" -eq 6 ]]
   patiently wal_is_free
-  run "$LITESTREAM" sync -timeout 30s -socket "$PWD/ship.sock" "$db"
+  run "$LITESTREAM" sync -wait -timeout 30s -socket "$PWD/ship.sock" "$db"
   [[ "$status" -eq 6 && "$output" == *"$1"* ]]
   alive ship
 }
