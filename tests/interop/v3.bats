@@ -29,15 +29,19 @@ grow() {
   done | sqlite3 -cmd '.timeout 20000' "$db"
 }
 
-# grow_apart COUNT: the same, in a segment of their own or several: Litestream has shipped them before it returns.
+# grow_apart URL COUNT: the same, in a segment of their own or several: Litestream has shipped them before it
+# returns.
 grow_apart() {
   local before
-  before="$(segments)"
-  grow "$1"
-  poll more_segments_than "$before"
+  before="$(segments "$1")"
+  grow "$2"
+  poll more_segments_than "$1" "$before"
 }
-segments() { find "$replica" -name '*.wal.lz4' | wc -l; }
-more_segments_than() { [[ "$(segments)" -gt "$1" ]]; }
+segments() {
+  plan "$1"
+  jq '.files | length' plan.json
+}
+more_segments_than() { [[ "$(segments "$1")" -gt "$2" ]]; }
 
 # same_as_peer URL [FLAG…]: both restore it, with the same flags.
 same_as_peer() {
@@ -148,28 +152,49 @@ under_load() {
   done
 }
 
+@test "another database beside it: told, and nothing uploaded until somebody says so" {
+  need_peer
+  new_database
+  peer_replicate peer "$db" "$replica"
+  grow 5
+  end_of_peer "file://$replica"
+  mv "$db" old.db
+  rm -rf app.db-* .app.db-litestream
+  sqlite3 "$db" "PRAGMA journal_mode = WAL; CREATE TABLE fresh(a)" >/dev/null
+  run "$LITESTREAM" replicate "$db" "file://$replica"
+  [[ "$status" -eq 8 && ! -e replica/ltx ]]
+  [[ "$output" =~ [0-9]+\ of\ [0-9]+\ pages\ differ\ from\ the\ replica.s\ latest\ state\ \(Litestream\ 0.3.s,\ of ]]
+  [[ "$output" == *"nothing was uploaded"*-takeover* ]]
+  # The very file that Litestream followed needs nobody's word.
+  mv old.db "$db"
+  replicate ship "$db" "file://$replica"
+  sync_now ship "$db"
+  end ship
+  grep -q "the database is what Litestream 0.3 holds" ship.err
+  same_as_source "$db" "file://$replica" again.db
+}
+
 # times URL: the times of a plan's segments, one each, and a millisecond: 0.3 compares nanoseconds.
 times() {
   plan "$1"
   jq -r '.files[1:][].timestamp' plan.json
 }
 
-@test "by time: what Litestream 0.3.13 makes of the same time" {
-  need_peer
+# by_time URL TARGET
+by_time() {
+  local url="$1" i time count=0 rows before=0
   new_database
-  peer_replicate peer "$db" "$replica"
-  local i time count=0 rows before=0
+  peer_replicate peer "$db" "$2"
   for i in 1 2 3 4 5 6 7 8; do
-    grow_apart 2
+    grow_apart "$url" 2
   done
-  end_of_peer "file://$replica"
-  plan "file://$replica"
+  end_of_peer "$url"
   # Its own times are nanoseconds, and ours are cut to milliseconds.
-  find replica -type f | while read -r file; do
+  [[ ! -d replica ]] || find replica -type f | while read -r file; do
     touch -d "@$(stat -c %.3Y "$file")" "$file"
   done
-  for time in $(times "file://$replica"); do
-    same_as_peer "file://$replica" -timestamp "$time"
+  for time in $(times "$url"); do
+    same_as_peer "$url" -timestamp "$time"
     rows="$(sqlite3 "file:ours.db?immutable=1" 'SELECT count(*) FROM t')"
     [[ "$rows" -ge "$before" ]]
     before="$rows"
@@ -177,6 +202,17 @@ times() {
   done
   [[ "$count" -ge 4 ]]
   same_rows
+}
+
+@test "by time: what Litestream 0.3.13 makes of the same time, in a folder" {
+  need_peer
+  by_time "file://$replica" "$replica"
+}
+
+@test "by time: what Litestream 0.3.13 makes of the same time, on S3" {
+  need_peer
+  need_s3
+  by_time "s3://$LITESTREAM_TEST_S3_BUCKET/$$-time?endpoint=$LITESTREAM_TEST_S3_ENDPOINT" "s3:$$-time"
 }
 
 # refused CODE TEXT [FLAG…]: nothing is restored, and the error says that.
@@ -194,7 +230,7 @@ refused() {
   CHECKPOINT_PAGES=20 peer_replicate peer "$db" "$replica"
   local i files wal
   for i in 1 2 3 4 5 6; do
-    grow_apart 8
+    grow_apart "file://$replica" 8
   done
   end_of_peer "file://$replica"
   plan "file://$replica"

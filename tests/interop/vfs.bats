@@ -1,35 +1,15 @@
 #!/usr/bin/env bats
 # A replica that we wrote is read by Litestream's own SQLite extension (npm litestream-vfs), and by a
 # second decoder of ours that shares no code with the first (ltx.py).
+# plain
 
 load ../lib/scenario
 load ../lib/npm
+load ../lib/vfs
 
 setup_file() {
-  case "$(uname -m)" in
-    x86_64) machine=amd64 ;;
-    aarch64) machine=arm64 ;;
-    *) machine=unknown ;;
-  esac
-  local dir
-  if dir="$(npm_package "litestream-vfs-linux-$machine@0.5.17" 2>"$BATS_FILE_TMPDIR/npm")"; then
-    export VFS="$dir/litestream-vfs.so"
-  else
-    VFS_MISSING="$(cat "$BATS_FILE_TMPDIR/npm")"
-    export VFS_MISSING
-  fi
+  vfs_find
   s3_start
-}
-
-need_vfs() { [[ -z "$VFS_MISSING" ]] || skip "no litestream-vfs here: $VFS_MISSING"; }
-
-# through_vfs URL SQL: asked of the replica itself, in a process that opens it afresh. An extension that
-# is written in Go and loaded into a program built with ASan would be the test of something else: this
-# sqlite3 is the system's.
-through_vfs() {
-  env -u AWS_CA_BUNDLE AWS_ACCESS_KEY_ID="$LITESTREAM_ACCESS_KEY_ID" AWS_SECRET_ACCESS_KEY="$LITESTREAM_SECRET_ACCESS_KEY" \
-    LITESTREAM_REPLICA_URL="$1" timeout "$PATIENCE" \
-    sqlite3 -cmd ".load $VFS" -cmd ".open 'file:app.db?vfs=litestream'" :memory: "$2"
 }
 
 everything="SELECT count(*), sum(a), sum(length(b)), group_concat(substr(hex(b), 1, 8)) FROM t"
@@ -70,8 +50,8 @@ read_by_vfs() {
   read_by_vfs "$(s3_url vfs)"
 }
 
-# What compaction made of L0 must be the same database to others, without these L0s.
-read_compacted_by_vfs() {
+# ship_changes URL: TXID 1 to 7, with a shrink.
+ship_changes() {
   local url="$1" file
   sqlite3 "$db" "PRAGMA journal_mode = WAL; CREATE TABLE t(a INTEGER PRIMARY KEY, b BLOB);
     WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400)
@@ -87,6 +67,12 @@ read_compacted_by_vfs() {
   sqlite3 "$db" "INSERT INTO t(b) VALUES (randomblob(50000)), (zeroblob(9000))"
   sync_now ship "$db"
   end ship
+}
+
+# What compaction made of L0 must be the same database to others, without these L0s.
+read_compacted_by_vfs() {
+  local url="$1"
+  ship_changes "$url"
   "$TOOLS/compacter" "$url" "$BATS_TEST_TMPDIR/compacted" 1
   restore other.db "$url"
   [[ "$(sqlite3 other.db "$everything")" == "$(sqlite3 "$db" "$everything")" ]]
@@ -105,6 +91,91 @@ read_compacted_by_vfs() {
   need_vfs
   need_s3
   read_compacted_by_vfs "$(s3_url compacted)"
+}
+
+# only LEVEL…: of the replica's levels these alone.
+only() {
+  local level
+  for level in replica/ltx/*; do
+    [[ " $* " == *" ${level##*/} "* ]] || mv "$level" "aside-${level##*/}"
+  done
+}
+all_again() {
+  local level
+  for level in aside-*; do
+    mv "$level" "replica/ltx/${level#aside-}"
+  done
+}
+
+@test "Litestream's VFS reads each of our levels, and a snapshot with what came after it" {
+  need_vfs
+  local level
+  ship_changes "$url"
+  "$TOOLS/compacter" "$url" "$BATS_TEST_TMPDIR/compacted" 9
+  mkdir first
+  mv replica/ltx/0/0000000000000001-* first/
+  mv replica/ltx/0 aside-0
+  mkdir replica/ltx/0
+  cp first/* aside-0/0000000000000007-* replica/ltx/0/
+  for level in 1 2 3; do
+    only 0 "$level"
+    same_rows "$url"
+    all_again
+  done
+  # A person's word makes a snapshot; before it nothing is left.
+  rm -rf .app.db-litestream
+  replicate ship "$db" "$url" -takeover
+  sync_now ship "$db"
+  poll test -e replica/ltx/9/0000000000000001-0000000000000008.ltx
+  sqlite3 "$db" "INSERT INTO t(b) VALUES (randomblob(7000)); DELETE FROM t WHERE a = 7"
+  sync_now ship "$db"
+  end ship
+  rm -r replica/ltx/[123] replica/ltx/0/000000000000000[1-7]-*
+  same_rows "$url"
+}
+
+# What Litestream's VFS writes behind our files: it is restored; we notice that it was there.
+written_by_vfs() {
+  local url="$1" before
+  sqlite3 "$db" "PRAGMA journal_mode = WAL; CREATE TABLE t(a INTEGER PRIMARY KEY, b BLOB);
+    WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300)
+    INSERT INTO t SELECT i, randomblob(700) FROM n" >/dev/null
+  replicate ship "$db" "$url"
+  sync_now ship "$db"
+  write_through_vfs "$url" "INSERT INTO t(b) VALUES ('by the VFS'); UPDATE t SET b = randomblob(900) WHERE a % 5 = 0;
+    DELETE FROM t WHERE a % 9 = 0"
+  before="$(through_vfs "$url" "$everything")"
+  [[ "$before" != "$(sqlite3 "$db" "$everything")" ]]
+  restore other.db "$url"
+  [[ "$(sqlite3 other.db "$everything")" == "$before" ]]
+  [[ "$(sqlite3 other.db 'PRAGMA integrity_check')" == ok ]]
+  # Who still replicates there finds it at the next upload; who starts, at once: with the number.
+  sqlite3 "$db" "INSERT INTO t(b) VALUES ('too late')"
+  local code=0
+  finish ship 2>/dev/null || code="$?"
+  [[ "$code" -eq 8 ]]
+  run "$LITESTREAM" replicate "$db" "$url"
+  [[ "$status" -eq 8 && "$output" =~ [0-9]+\ of\ [0-9]+\ pages\ differ\ from\ the\ replica.s\ latest\ state\ \(TXID\ 0000000000000002 ]]
+  [[ "$(through_vfs "$url" "$everything")" == "$before" ]]
+  # What the VFS wrote is gone on with.
+  "$LITESTREAM" restore -force -o "$db" "$url"
+  sqlite3 "$db" "INSERT INTO t(b) VALUES ('after the VFS')"
+  replicate again "$db" "$url"
+  sync_now again "$db"
+  same_rows "$url"
+  end again
+  [[ "$(sqlite3 "$db" "SELECT group_concat(b) FROM t WHERE typeof(b) = 'text'")" == "by the VFS,after the VFS" ]]
+}
+
+@test "what Litestream's VFS writes behind ours is restored, and gone on with, in a folder" {
+  need_vfs
+  written_by_vfs "$url"
+}
+
+@test "what Litestream's VFS writes behind ours is restored, and gone on with, on S3" {
+  need_vfs
+  need_s3
+  written_by_vfs "$(s3_url written)"
 }
 
 @test "a second decoder makes the same database of our files, and agrees with every checksum" {
