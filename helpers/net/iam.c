@@ -105,9 +105,9 @@ static int keep_old(struct set *s, int rc, struct err *why)
 	/* Who was cancelled says nothing about the next one. */
 	if (rc == ERR_CANCELLED)
 		return rc;
-	if (left > 0)
+	if (left / 4 > PAUSE_MS)
 		pause = least(CALM_MS, left / 4);
-	else if (rc == ERR_NOT_FOUND)
+	else if (left == 0 && rc == ERR_NOT_FOUND)
 		pause = NOBODY_MS;
 	/* Nobody said where credentials are; but there were some. */
 	if (rc == ERR_NOT_FOUND)

@@ -243,6 +243,31 @@ everything() {
   [[ -s "$ROOT/seen" && -z "$(grep -aF -e "$key" -e hush "$ROOT/seen")" ]]
 }
 
+@test "a child has the credentials that it is told: none of the daemon's environment, none of a home" {
+  local confinement
+  app one $ALICE
+  mkdir -p "$ROOT/home/.aws"
+  printf '[default]\naws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = hush-HUSH-hush\n' >"$ROOT/home/.aws/credentials"
+  chmod -R a+rX "$ROOT/home"
+  export HOME="$ROOT/home" AWS_SHARED_CREDENTIALS_FILE="$ROOT/home/.aws/credentials" AWS_EC2_METADATA_DISABLED=true
+  export LITESTREAM_ACCESS_KEY_ID=AKIDEXAMPLE LITESTREAM_SECRET_ACCESS_KEY=hush-HUSH-hush
+  # A server that refuses everybody, and notes who came.
+  spawn server "$BATS_TEST_DIRNAME/../servers/metadata.py" "$ROOT/asked" key secret 60
+  poll test -s "$BATS_TEST_TMPDIR/server.out"
+  local url
+  url="s3://bucket/x?endpoint=http://127.0.0.1:$(<"$BATS_TEST_TMPDIR/server.out")"
+  run "$LITESTREAM" ltx "$url"
+  [[ "$status" -eq 6 && "$output" == *"the server answered 401"* ]]
+  rm "$ROOT/asked"
+  for confinement in none auto; do
+    daemon -confinement "$confinement"
+    run ctl check one "$ROOT/storage/one--db" app.db "$url"
+    [[ "$status" -eq 6 && "$output" == *"no credentials for s3://bucket.127.0.0.1:"*": there are none: set "* ]]
+    end litestreamd
+  done
+  [[ ! -e "$ROOT/asked" ]]
+}
+
 @test "no process can be looked into by its user, and none leaves a core" {
   local pid file
   app one $ALICE

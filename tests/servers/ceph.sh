@@ -10,7 +10,8 @@
 #                                         another user, who may not touch the bucket
 #   LITESTREAM_TEST_S3_BUCKET             a bucket that exists
 #   LITESTREAM_TEST_S3_GATEWAY_PIDFILE    radosgw's, for tests that stop or kill it
-# Path style and virtual-host style (BUCKET.localhost) both work. A second start of a running DIR
+# Path style and virtual-host style (BUCKET.localhost) both work. Roles can be assumed at the same address
+# (radosgw's STS), for seconds only if somebody wants to see them expire. A second start of a running DIR
 # prints the same lines. In a network of the caller's own it can be another server than on loopback:
 #   S3_PORTS="80 443"           its ports for http and https
 #   CERTIFICATE_NAMES="…"       what its certificate is for besides
@@ -108,7 +109,10 @@ osd_heartbeat_grace = 60
 rgw_data = $dir/rgw
 rgw_dns_name = $([[ -n "$S3_DOMAIN" ]] || echo localhost)
 rgw_frontends = beast endpoint=127.0.0.1:$http ssl_endpoint=127.0.0.1:$https ssl_certificate=$dir/tls/server.pem ssl_private_key=$dir/tls/server.key tcp_nodelay=1
-rgw_enable_apis = s3, admin
+rgw_enable_apis = s3, admin, sts
+rgw_s3_auth_use_sts = true
+rgw_sts_key = sixteen--letters
+rgw_sts_min_session_duration = 1
 rgw_enable_gc_threads = true
 rgw_run_sync_thread = false
 rgw_thread_pool_size = 32

@@ -14,6 +14,7 @@
   uploads BUCKET [PREFIX]      keys of unfinished uploads in parts, a line each
   begin-upload BUCKET KEY      begin one
   abort-uploads BUCKET PREFIX  give those up
+  assume-role ARN SECONDS      temporary credentials of the server's STS, as a credential_process prints them
 Environment: S3_ENDPOINT, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY (or the LITESTREAM_TEST_S3_… names
 that ceph.sh and swift.sh print), S3_REGION (us-east-1). Path style only. Not 2xx ends with 1 and the
 answer on stderr.
@@ -22,6 +23,7 @@ import datetime
 import hashlib
 import hmac
 import http.client
+import json
 import os
 import sys
 import urllib.parse
@@ -39,7 +41,7 @@ def hmac256(key, text):
     return hmac.new(key, text.encode(), hashlib.sha256).digest()
 
 
-def authorization(method, path, query, headers, payload_hash, now):
+def authorization(method, path, query, headers, payload_hash, now, service="s3"):
     region = setting("REGION", "us-east-1")
     names = ";".join(sorted(headers))
     canonical = "\n".join(
@@ -47,10 +49,10 @@ def authorization(method, path, query, headers, payload_hash, now):
         + [f"{name}:{headers[name]}" for name in sorted(headers)]
         + ["", names, payload_hash]
     )
-    scope = f"{now[:8]}/{region}/s3/aws4_request"
+    scope = f"{now[:8]}/{region}/{service}/aws4_request"
     to_sign = "\n".join(["AWS4-HMAC-SHA256", now, scope, hashlib.sha256(canonical.encode()).hexdigest()])
     key = hmac256(("AWS4" + setting("SECRET_ACCESS_KEY")).encode(), now[:8])
-    for part in (region, "s3", "aws4_request"):
+    for part in (region, service, "aws4_request"):
         key = hmac256(key, part)
     signature = hmac.new(key, to_sign.encode(), hashlib.sha256).hexdigest()
     return (
@@ -59,14 +61,17 @@ def authorization(method, path, query, headers, payload_hash, now):
     )
 
 
-def request(method, bucket, key="", query=(), body=b""):
+def request(method, bucket, key="", query=(), body=b"", service="s3"):
     endpoint = urllib.parse.urlsplit(setting("ENDPOINT"))
     path = "/" + urllib.parse.quote(bucket) + ("/" + urllib.parse.quote(key, safe="/-_.~") if key else "")
     query = urllib.parse.urlencode(sorted(query), quote_via=urllib.parse.quote, safe="")
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
     payload_hash = hashlib.sha256(body).hexdigest()
     headers = {"host": endpoint.netloc, "x-amz-content-sha256": payload_hash, "x-amz-date": now}
-    headers["authorization"] = authorization(method, path, query, headers, payload_hash, now)
+    token = os.environ.get("S3_SESSION_TOKEN")
+    if token:
+        headers["x-amz-security-token"] = token
+    headers["authorization"] = authorization(method, path, query, headers, payload_hash, now, service)
     connection = http.client.HTTPConnection(endpoint.hostname, endpoint.port or 80, timeout=60)
     connection.request(method, path + ("?" + query if query else ""), body, headers)
     answer = connection.getresponse()
@@ -89,6 +94,15 @@ def list_keys(bucket, prefix="", field="Size"):
         token = tree.findtext(space + "NextContinuationToken")
         if not token:
             return
+
+
+def assume_role(arn, seconds):
+    """Access key ID, secret, session token and time of expiry."""
+    form = {"Action": "AssumeRole", "Version": "2011-06-15", "RoleArn": arn, "RoleSessionName": "of-a-test"}
+    body = urllib.parse.urlencode({**form, "DurationSeconds": seconds}).encode()
+    tree = ET.fromstring(request("POST", "", body=body, service="sts")[1])
+    words = {item.tag.split("}")[-1]: item.text for item in tree.iter()}
+    return [words[name] for name in ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")]
 
 
 def children(tree, name):
@@ -131,6 +145,9 @@ def main(verb, *arguments):
     elif verb == "abort-uploads":
         for upload in unfinished(*arguments):
             request("DELETE", arguments[0], upload["Key"], query=[("uploadId", upload["UploadId"])])
+    elif verb == "assume-role":
+        names = ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")
+        print(json.dumps({"Version": 1, **dict(zip(names, assume_role(*arguments)))}))
     elif verb == "get":
         sys.stdout.buffer.write(request("GET", *arguments)[1])
     elif verb == "put":
