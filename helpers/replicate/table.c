@@ -49,7 +49,10 @@ static int fetch(
 /* A file of the replica. An L0 stays in the folder: it is a copy like the others. */
 static int fold_fetched(const struct folding *g, const struct replica_file *f, struct err *e)
 {
-	char *path = frozen_path(g->folder, f->max_txid), *tmp = NULL;
+	/* staging-*: what a crash leaves is deleted. */
+	char *path =
+		g->theirs ? fs_join(g->folder, "staging-latest") : frozen_path(g->folder, f->max_txid);
+	char *tmp = NULL;
 	bool keep = f->level == 0 && !g->theirs;
 	int rc = ERR_OK;
 	if (!path || asprintf(&tmp, "%s.tmp", path) < 0) {

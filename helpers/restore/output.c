@@ -157,6 +157,11 @@ static int open_named(struct output *o, struct err *e)
 
 int output_open(struct output *o, struct err *e)
 {
+	if (o->options->sums) { /* it never gets a name */
+		o->fd = folder_create_scratch(&o->folder);
+		return o->fd >= 0 ? ERR_OK
+						  : err_errno(e, ERR_IO, errno, "cannot make a file in %s", o->folder.path);
+	}
 	o->fd = folder_create_unnamed(&o->folder);
 	if (o->fd >= 0 && can_link(o->fd))
 		return ERR_OK;

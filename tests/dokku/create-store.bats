@@ -81,6 +81,29 @@ create() { run dokku litestream:create store-app "$DIR" "$@"; }
   host rm -r "$old"
 }
 
+@test "a replica of Litestream 0.5: how many pages differ, and on from it after a restore" {
+  local replica="$LIB_ROOT/replicas/lit"
+  host mkdir -p "$replica"
+  host cp -r "$REPO/tests/data/litestream-0.5/0.5.18/ltx" "$replica/"
+  host chown -R 32767:32767 "$replica"
+  as 32767 "$TOOLS/writer" -n 3 "$DIR/lit.db"
+  create lit.db "file://$replica"
+  assert_success
+  assert_contains "The replica holds a database already (by an unknown writer)"
+  run dokku litestream:start store-app
+  assert_status 8
+  assert_contains "pages differ from the replica's latest state (TXID 000000000000001f of "
+  assert_contains "nothing was uploaded"
+  run dokku litestream:takeover store-app </dev/null
+  assert_contains "It holds TXID 000000000000001f of "
+  run dokku litestream:restore store-app lit.db --force
+  assert_success
+  wait_until 60 host test -e "$replica/ltx/0/0000000000000020-0000000000000020.ltx"
+  wait_until 60 state_is store-app replicating
+  dokku litestream:stop store-app
+  host rm -r "$replica"
+}
+
 @test "a replica that holds a database: whose, what start does, how to go on" {
   local replica="file://$LIB_ROOT/replicas/one"
   dokku litestream:create store-app "$DIR" one.db "$replica"

@@ -133,7 +133,7 @@ static void test_random_replicas(void **state)
 		for (int i = 0; i < 12; i++) {
 			uint64_t min = 1 + (uint64_t)rand() % last,
 					 max = min + (uint64_t)rand() % (last - min + 1);
-			replica_put(&b.r, 1 + rand() % 3, min, max);
+			replica_put(&b.r, 1 + rand() % 8, min, max);
 		}
 		if (rand() % 2)
 			replica_put(&b.r, 9, 1, 1 + (uint64_t)rand() % last);
