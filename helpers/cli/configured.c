@@ -48,12 +48,25 @@ int configured_add(struct configured *g, struct one *o, bool words, struct err *
 	return rc;
 }
 
+static void note_failed(struct configured *g, const char *path, struct err *e)
+{
+	err_wrap(e, "%s", path);
+	log_error("%s", e->text);
+	if (!g->failed.code || err_worse(e->code, g->failed.code))
+		g->failed = *e;
+}
+
 /* Of several databases one that can't be opened holds up no other. */
 static int try_one(struct configured *g, struct one *o, struct err *e)
 {
 	int rc = configured_add(g, o, true, e);
 	if (!rc || configured_alone(g->config) || rc == ERR_USAGE || rc == ERR_NOMEM)
 		return rc;
+	if (g->once) {
+		o->retry_us = INT64_MAX;
+		note_failed(g, o->wanted.path, e);
+		return ERR_OK;
+	}
 	o->retry_us = clock_mono_us() + RETRY_US;
 	log_error("%s: %s: trying again in %d s", o->wanted.path, e->text, (int)(RETRY_US / 1000000));
 	return ERR_OK;
@@ -200,6 +213,7 @@ int configured_new(
 	g->config = c;
 	g->index = index;
 	g->args = a;
+	g->once = args_bool(a, "once");
 	int rc = folders_new(&g->folders, c, scan, g, e);
 	if (rc) {
 		configured_free(g);
@@ -254,6 +268,11 @@ int64_t configured_look(struct configured *g, int64_t now_us)
 			next = o->retry_us;
 	}
 	return next;
+}
+
+const struct err *configured_failed(const struct configured *g)
+{
+	return &g->failed;
 }
 
 bool configured_has_registered(const struct configured *g)

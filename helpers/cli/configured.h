@@ -28,7 +28,8 @@ void configured_free(struct configured *g); /* NULL is fine; before the schedule
 
 /*
  * Adds all databases to the schedule. One that can't be opened (its state folder is in use, …) is
- * tried again every 10 s, where it isn't the only one. ERR_USAGE, ERR_NOMEM.
+ * tried again every 10 s, where it isn't the only one; with -once it is noted. ERR_USAGE,
+ * ERR_NOMEM.
  */
 int configured_start(struct configured *g, struct schedule *s, struct err *e);
 
@@ -41,6 +42,9 @@ const struct local_host *configured_host(struct configured *g);
 
 /* Did anything come over the control socket? */
 bool configured_has_registered(const struct configured *g);
+
+/* With -once: the worst of what could not be added; code ERR_OK: all were. */
+const struct err *configured_failed(const struct configured *g);
 
 /* litestream databases without a URL: prints path and replicas of each. */
 int configured_list(struct args *a, bool json, struct err *e);

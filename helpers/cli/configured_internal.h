@@ -33,8 +33,10 @@ struct configured {
 	struct one **list;
 	size_t count, cap;
 	struct folders *folders;
-	size_t scanning; /* the folder that is */
-	bool registered; /* something came over the control socket */
+	size_t scanning;   /* the folder that is */
+	bool once;         /* nothing is tried again */
+	struct err failed; /* then: the worst of what could not be added */
+	bool registered;   /* something came over the control socket */
 	struct local_host host;
 };
 

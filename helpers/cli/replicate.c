@@ -33,6 +33,9 @@ static const struct flag flags[] = {
 	{"socket", FLAG_STRING, "PATH", "control socket for litestream list, sync, stop, …"},
 	CONFIG_FLAGS,
 	{"exec", FLAG_STRING, "COMMAND", "run this beside, and end when it ends, with its status"},
+	{"once", FLAG_BOOL, NULL, "ship what is committed now, then end"},
+	{"force-snapshot", FLAG_BOOL, NULL, "with -once: upload a snapshot, due or not"},
+	{"enforce-retention", FLAG_BOOL, NULL, "with -once: delete what no promise needs now"},
 	{"restore-if-db-not-exists", FLAG_BOOL, NULL,
 		"first restore a database that is not there, if there is a backup"},
 	{"worker-fd", FLAG_INT, "N", "for litestreamd: take everything from this stream socket"},
@@ -150,11 +153,13 @@ const struct command command_replicate = {
 		"when another node owns the replica, 9 when the database is unusable, 6 when the\n"
 		"store refuses it.\n"
 		"-exec: signals are passed on to the command; when it ends, what is left is shipped,\n"
-		"and its status is returned (docs/REPLICATE.md).\n",
+		"and its status is returned. -once: ends with 0 when all is shipped, else with the\n"
+		"code of what failed (docs/REPLICATE.md).\n",
 	.examples = "    litestream replicate\n"
 				"    litestream replicate /data/app.db s3://bucket/app\n"
 				"    litestream replicate -sync-interval 10s app.db file:///backup/app\n"
 				"    litestream replicate app.db s3://bucket/app file:///backup/app\n"
+				"    litestream replicate -once -force-snapshot app.db s3://bucket/app\n"
 				"    litestream replicate -exec \"npm start\" app.db s3://bucket/app\n",
 	.flags = flags,
 	.min_args = 0,

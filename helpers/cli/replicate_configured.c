@@ -47,6 +47,27 @@ static int check_words(struct args *a, const struct config *c, struct err *e)
 	return ERR_OK;
 }
 
+/* As Litestream has it, "" is not a command, on the command line neither. */
+static const char *command_of(struct args *a, const struct config *c)
+{
+	const char *flag = args_string(a, "exec", NULL);
+	return flag && *flag ? flag : c->exec;
+}
+
+/* Flags that need or exclude each other. */
+static int check_once(struct args *a, const char *command, struct err *e)
+{
+	static const char *const with[] = {"force-snapshot", "enforce-retention"};
+	bool once = args_bool(a, "once");
+	if (once && command && *command)
+		return args_usage(a, e, NULL, "cannot specify -once flag with -exec%s",
+			args_given(a, "exec") ? "" : ", and the configuration has exec");
+	for (size_t i = 0; !once && i < sizeof(with) / sizeof(with[0]); i++)
+		if (args_bool(a, with[i]))
+			return args_usage(a, e, NULL, "cannot specify -%s flag without -once", with[i]);
+	return ERR_OK;
+}
+
 /* What a flag says for all databases. */
 static int apply_flags(struct args *a, struct config *c, struct err *e)
 {
@@ -90,7 +111,9 @@ static bool are_ready(void *ctx)
 
 static int run_several(struct configured_run *r, struct err *e)
 {
-	struct replicas_how first = {.once = true}, how = {.app = r->app, .ready = are_ready};
+	struct replicas_how first = {.once = true},
+						how = {
+							.once = args_bool(r->args, "once"), .app = r->app, .ready = are_ready};
 	recover_all(r->config);
 	int rc = missing_wanted(r->config) ? replicas_run(1, restore_all, r, &first, e) : ERR_OK;
 	if (rc)
@@ -111,13 +134,6 @@ static int run_single(struct configured_run *r, struct err *e)
 	return rc ? rc : run_one(r, 0, e);
 }
 
-/* As Litestream has it, "" is not a command, on the command line neither. */
-static const char *command_of(struct args *a, const struct config *c)
-{
-	const char *flag = args_string(a, "exec", NULL);
-	return flag && *flag ? flag : c->exec;
-}
-
 int replicate_configured(struct args *a, struct config *c, struct err *e)
 {
 	struct configured_run r = {.args = a, .config = c, .n = configured_processes(c)};
@@ -127,8 +143,10 @@ int replicate_configured(struct args *a, struct config *c, struct err *e)
 	if (!rc)
 		rc = check_words(a, c, e);
 	if (!rc)
+		rc = check_once(a, command_of(a, c), e);
+	if (!rc)
 		rc = wanted_check(c, e);
-	if (!rc && c->heartbeat_url)
+	if (!rc && c->heartbeat_url && !args_bool(a, "once"))
 		rc = heartbeat_notes_new(&r.notes, r.n, e);
 	if (!rc)
 		rc = app_new(&r.app, command_of(a, c), e);

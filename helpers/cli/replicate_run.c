@@ -75,6 +75,18 @@ static int open_socket(struct replicate_run *run, struct args *a, struct err *e)
 
 /* ---- while it runs ---- */
 
+/* Nothing more can be done here. An app must not go on writing what nobody replicates. */
+static void give_up(struct replicate_run *run, int code, const char *why)
+{
+	run->code = code;
+	snprintf(run->why, sizeof(run->why), "%s", why);
+	if (app_running(run->app))
+		log_error("%s", why);
+	app_end(run->app, run->shutdown_ms);
+	if (!app_running(run->app))
+		schedule_stop(run->schedule, 0);
+}
+
 static void on_signal(void *ctx)
 {
 	struct replicate_run *run = ctx;
@@ -90,21 +102,13 @@ static void on_signal(void *ctx)
 	if (wish == APP_NOTHING)
 		return;
 	bool now = wish == APP_NOW;
+	if (run->once) {
+		give_up(run, ERR_CANCELLED, "interrupted: not all may be shipped");
+		return;
+	}
 	log_info(
 		"%s: %s", strsignal(sig), now ? "ending at once" : "shipping what is left, then ending");
 	schedule_stop(run->schedule, now ? 0 : run->shutdown_ms);
-}
-
-/* Nothing more can be done here. An app must not go on writing what nobody replicates. */
-static void give_up(struct replicate_run *run, int code, const char *why)
-{
-	run->code = code;
-	snprintf(run->why, sizeof(run->why), "%s", why);
-	if (app_running(run->app))
-		log_error("%s", why);
-	app_end(run->app, run->shutdown_ms);
-	if (!app_running(run->app))
-		schedule_stop(run->schedule, 0);
 }
 
 /* One database alone ends with the reason, so that whoever started us can restore or tell. */
@@ -159,10 +163,13 @@ static int64_t look(void *ctx, int64_t now_us)
 	int64_t next = INT64_MAX;
 	if (schedule_stopping(run->schedule))
 		return next;
+	if (run->once && once_look(run->once, now_us, &next))
+		schedule_stop(run->schedule, 0);
 	if (run->alone && !run->code && schedule_count(run->schedule) == 1 &&
 		!configured_has_registered(run->configured))
 		look_alone(run);
-	earlier(&next, configured_look(run->configured, now_us));
+	if (!run->once) /* it knows databases by their number */
+		earlier(&next, configured_look(run->configured, now_us));
 	earlier(&next, look_app(run, now_us));
 	if (run->heartbeat)
 		earlier(&next, heartbeat_look(run->heartbeat, now_us));
@@ -190,7 +197,7 @@ static void tell_one(const char *path, const struct replicator_status *st, bool 
 
 static void tell_unshipped(struct replicate_run *run)
 {
-	if (run->why[0]) /* the last line tells it */
+	if (run->why[0] || run->once) /* the last line tells it, or each one has */
 		return;
 	for (size_t i = 0; i < schedule_count(run->schedule); i++) {
 		struct replicator_status st;
@@ -217,6 +224,22 @@ static int take_signals(struct replicate_run *run, struct err *e)
 	return ERR_OK;
 }
 
+static int begin_once(struct replicate_run *run, struct args *a, struct err *e)
+{
+	return once_new(&run->once, run->schedule, args_bool(a, "force-snapshot"),
+		args_bool(a, "enforce-retention"), run->shutdown_ms, e);
+}
+
+/* Those that could not even be opened count, too. */
+static int once_result(struct replicate_run *run, struct err *e)
+{
+	const struct err *failed = configured_failed(run->configured);
+	int rc = once_outcome(run->once, e);
+	if (failed->code && (!rc || err_worse(failed->code, rc)))
+		*e = *failed;
+	return failed->code || rc ? (int)e->code : ERR_OK;
+}
+
 static int run_loop(struct replicate_run *run, struct args *a, struct err *e)
 {
 	run->shutdown_ms = args_ms(a, "shutdown-timeout", run->config->shutdown_timeout_ms);
@@ -228,7 +251,7 @@ static int run_loop(struct replicate_run *run, struct args *a, struct err *e)
 	if (!rc)
 		rc = add_configured(run, a, e);
 	if (!rc)
-		rc = open_socket(run, a, e);
+		rc = args_bool(a, "once") ? begin_once(run, a, e) : open_socket(run, a, e);
 	if (rc)
 		return rc;
 	schedule_set_hook(run->schedule, look, run);
@@ -236,7 +259,9 @@ static int run_loop(struct replicate_run *run, struct args *a, struct err *e)
 	app_finish(run->app);
 	tell_unshipped(run);
 	a->exit_code = app_exit_code(run->app);
-	return run->code ? err_set(e, (enum err_code)run->code, "%s", run->why) : ERR_OK;
+	if (run->code)
+		return err_set(e, (enum err_code)run->code, "%s", run->why);
+	return run->once ? once_result(run, e) : ERR_OK;
 }
 
 int replicate_run(struct replicate_run *run, struct args *a, struct err *e)
@@ -253,6 +278,7 @@ int replicate_run(struct replicate_run *run, struct args *a, struct err *e)
 	heartbeat_free(run->heartbeat);
 	configured_free(run->configured);
 	schedule_free(run->schedule);
+	once_free(run->once);
 	if (run->signal_fd >= 0)
 		close(run->signal_fd);
 	return rc;

@@ -5,6 +5,7 @@
 #include "cli/app.h"
 #include "cli/args.h"
 #include "conf/config.h"
+#include "cli/once.h"
 #include "daemon/heartbeat.h"
 
 struct replicate_run {
@@ -21,6 +22,7 @@ struct replicate_run {
 	struct local *local; /* the control socket, NULL without -socket */
 	int signal_fd;
 	bool was_ready;
+	struct once *once; /* with -once */
 	int64_t shutdown_ms;
 	int code; /* why it ended by itself */
 	char why[1024];

@@ -75,6 +75,10 @@ int schedule_sync(struct schedule *s, const char *id, bool if_there, int64_t tim
 int schedule_capture(struct schedule *s, const char *id, int64_t timeout_ms, schedule_synced_fn fn,
 	void *ctx, struct err *e);
 
+/* As replicator_ask and replicator_asked, of database i. */
+void schedule_ask(struct schedule *s, size_t i, unsigned what);
+int schedule_asked(struct schedule *s, size_t i, struct err *e);
+
 /* ---- the loop ---- */
 
 /* Calls fn whenever fd is readable, closed or broken. The descriptor stays the caller's. ERR_NOMEM.

@@ -47,6 +47,17 @@ int schedule_capture(struct schedule *s, const char *id, int64_t timeout_ms, sch
 	return ask(s, id, what, timeout_ms, e);
 }
 
+void schedule_ask(struct schedule *s, size_t i, unsigned what)
+{
+	replicator_ask(s->entries[i]->r, what);
+	schedule_ask_turn(s->entries[i]);
+}
+
+int schedule_asked(struct schedule *s, size_t i, struct err *e)
+{
+	return replicator_asked(s->entries[i]->r, e);
+}
+
 /* Which ones the app has not made yet: the first by name. */
 static void say_unborn(const struct syncing *y, size_t first, size_t n, struct err *e)
 {

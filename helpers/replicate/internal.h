@@ -143,6 +143,10 @@ struct shared {
 	bool renewing;                /* the claim that is due is the renewal of what is ours */
 	char upkeep_error[512];       /* of its last run; "" = it went well */
 	int64_t upkeep_error_ms;
+	unsigned asked;      /* REPLICATOR_…, by a person; done ones are taken out */
+	uint64_t asked_txid; /* settled when it was */
+	int asked_code;      /* why nothing comes of it, with its sentence */
+	char asked_why[512];
 };
 
 #define AUDIT_PAGES 2048 /* in a slice of 1 MiB, at most */
@@ -236,6 +240,7 @@ struct making {
 	int64_t wanted_us;  /* monotonic time at which a copy was asked for */
 	int64_t next_us, delay_us;
 	char fault[512]; /* why there is none; "" = nothing is wrong */
+	int code;        /* behind it */
 	unsigned uploaded, failures;
 	unsigned mismatches; /* of the failures: copies that were not what was recorded */
 };

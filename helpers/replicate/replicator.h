@@ -79,6 +79,7 @@ enum replicator_state {
 
 struct replicator_status {
 	enum replicator_state state;
+	bool late;                     /* behind, but only because an upload takes long */
 	int code;                      /* err_code behind a state that is not well, else ERR_OK */
 	char reason[512];              /* its sentence */
 	uint64_t txid;                 /* last settled */
@@ -142,6 +143,19 @@ int replicator_sync_done(struct replicator *r, uint64_t ticket, struct err *e);
 /* The same as soon as it has been read out of the WAL, uploaded or not. What is staged does not
  * outlive the process; the WAL holds it still, or the database file does. */
 int replicator_sync_captured(struct replicator *r, uint64_t ticket, struct err *e);
+
+/*
+ * What a person can ask the upkeep for. Both in one go: the snapshot comes first. A turn must
+ * follow. Where retention is off REPLICATOR_RETAIN is told and left.
+ */
+#define REPLICATOR_TIDY 1     /* what is due anyway, if anything is: before a short life ends */
+#define REPLICATOR_SNAPSHOT 2 /* a snapshot of what is settled now, unless there is one */
+#define REPLICATOR_RETAIN 4   /* to delete what no promise needs, however little that is */
+void replicator_ask(struct replicator *r, unsigned what);
+
+/* ERR_OK: all that was asked for is done. ERR_AGAIN: not yet. Anything else: it won't be, with why.
+ * A state that nothing leads out of (fenced, denied, …) is status' to tell. */
+int replicator_asked(struct replicator *r, struct err *e);
 
 /* There is no database file yet, and none was ever shipped from this state folder: there is nothing
  * that a sync could wait for. */

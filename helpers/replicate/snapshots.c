@@ -49,8 +49,10 @@ static void put_off(struct replicator *r, int code, const char *why)
 		m->delay_us = DELAY_MAX_US;
 	pause_for(m, code == ERR_FULL ? FULL_US : m->delay_us);
 	m->failures++;
-	if (why)
+	if (why) {
 		snprintf(m->fault, sizeof(m->fault), "no snapshot: %.480s", why);
+		m->code = code;
+	}
 }
 
 /* The spool is upkeep's: away with it. */

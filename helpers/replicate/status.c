@@ -101,6 +101,7 @@ static void fill_late(const struct shared *s, struct replicator_status *out)
 	if (out->state != REPLICATOR_REPLICATING || us < LATE_US)
 		return;
 	out->state = REPLICATOR_BEHIND;
+	out->late = true;
 	out->code = ERR_UNREACHABLE;
 	snprintf(out->reason, sizeof(out->reason),
 		"an upload has been on its way for %" PRId64

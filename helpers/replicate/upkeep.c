@@ -283,5 +283,6 @@ void replicator_upkeep(struct replicator *r, int64_t *wait_us)
 	if (rc && rc != ERR_CANCELLED && rc != ERR_FENCED && r->levels.renew_ms && *wait_us > again_us)
 		*wait_us = again_us;
 	finish(r, rc, &e);
+	upkeep_answer(r, rc, &e, wait_us);
 	keep_inventory(r, false);
 }

@@ -63,6 +63,21 @@ void upkeep_unfit(struct replicator *r, const struct replica_file *f, struct err
 /* Is it one of those? */
 bool upkeep_is_apart(const struct replicator *r, const struct replica_file *f);
 
+/* ---- upkeep_asked.c: what a person has asked for ---- */
+
+/* Is a snapshot asked for that is not among these files? */
+bool upkeep_snapshot_asked(struct replicator *r, const struct replica_file *files, size_t n);
+
+/* Is it time for the look at what may go that was asked for? */
+bool upkeep_retain_asked(struct replicator *r);
+
+/* Takes what is done out of what was asked for (REPLICATOR_…). */
+void upkeep_done(struct replicator *r, unsigned what);
+
+/* After a run that ended with rc: what can't be is told; *wait_us is less when something is still
+ * to be done. */
+void upkeep_answer(struct replicator *r, int rc, const struct err *e, int64_t *wait_us);
+
 /* Says what is wrong, in the log (once for the same sentence) and in status; "" = all is well. */
 void upkeep_say(struct replicator *r, const char *text);
 

@@ -174,7 +174,7 @@ static int look_for_due(struct replicator *r, bool *due, int64_t *at_ms, struct 
 	if (!rc)
 		rc = levels_snapshot_due(files, n, &r->levels, 0, clock_wall_ms(), &s, e);
 	if (!rc) {
-		*due = s.due != LEVELS_NOT_DUE;
+		*due = s.due != LEVELS_NOT_DUE || upkeep_snapshot_asked(r, files, n);
 		*at_ms = s.at_ms;
 		if (s.due == LEVELS_BROKEN)
 			tell_broken(r);

@@ -173,13 +173,13 @@ static bool is_worth(const struct replica_file *files, const bool *keep, size_t 
 }
 
 static int decide(struct replicator *r, struct replica_file *files, size_t n, bool audited,
-	size_t *going, struct err *e)
+	bool asked, size_t *going, struct err *e)
 {
 	bool *keep = malloc(n * sizeof(*keep));
 	if (!keep)
 		return err_nomem(e, "looking for what may go");
 	int rc = retain_decide(files, n, &r->retain, clock_wall_ms(), keep, e);
-	bool worth = !rc && is_worth(files, keep, n, audited);
+	bool worth = !rc && (asked || is_worth(files, keep, n, audited));
 	if (worth && !audited)
 		rc = check_cover(r, newest_full(files, keep, n), e);
 	*going = worth && !rc ? pick(files, keep, n) : 0;
@@ -187,13 +187,13 @@ static int decide(struct replicator *r, struct replica_file *files, size_t n, bo
 	return rc;
 }
 
-static int retain_now(struct replicator *r, bool audited, struct err *e)
+static int retain_now(struct replicator *r, bool audited, bool asked, struct err *e)
 {
 	struct replica_file *files;
 	size_t n, going = 0;
 	int rc = inventory_copy(&r->inventory, &files, &n, e);
 	if (!rc && n)
-		rc = decide(r, files, n, audited, &going, e);
+		rc = decide(r, files, n, audited, asked, &going, e);
 	if (!rc && going)
 		rc = delete_all(r, files, going, e);
 	free(files);
@@ -217,10 +217,13 @@ int upkeep_retain(struct replicator *r, bool audited, struct err *e)
 	struct inventory_totals t;
 	int64_t now = clock_wall_ms();
 	inventory_get_totals(&r->inventory, &t);
-	if (!is_due(r, now, t.files, audited))
+	bool asked = upkeep_retain_asked(r) && !r->upkeep.denied[0];
+	if (!asked && !is_due(r, now, t.files, audited))
 		return ERR_OK;
-	int rc = retain_now(r, audited, e);
+	int rc = retain_now(r, audited, asked, e);
 	if (!rc)
 		r->upkeep.retained_ms = now;
+	if (!rc && asked && !r->upkeep.denied[0])
+		upkeep_done(r, REPLICATOR_RETAIN);
 	return rc;
 }

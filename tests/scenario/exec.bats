@@ -180,6 +180,19 @@ gone() { ! kill -0 "$1" 2>/dev/null; }
   said 'all shipped' r.err
 }
 
+childless() { ! pgrep -P "$1" >/dev/null; }
+
+@test "as process 1 without an app, too" {
+  unshare --user --map-root-user --pid --fork --mount-proc true 2>/dev/null || skip "no pid namespaces here"
+  new_db
+  spawn r unshare --user --map-root-user --pid --fork --mount-proc \
+    sh -c '( sleep 0.2 & ); exec "$@"' sh "$LITESTREAM" replicate "$db" "$url"
+  poll said 'app.db: replicating' r.err
+  poll childless "$(pgrep -P "$(pid_of r)")"
+  kill -TERM "$(pgrep -P "$(pid_of r)")"
+  ends_with 0 r
+}
+
 @test "exec: with several replicas the app runs once, beside all of them" {
   new_db
   app 'echo begun >>runs' 'sqlite3 "$db" "CREATE TABLE extra(x); INSERT INTO extra VALUES (1)"' \
