@@ -19,6 +19,7 @@
 
 #define START_US INT64_C(5000000)
 #define LOOK_US 20000
+#define ORPHANS_US 1000000 /* longer than who starts a program (net/process.h) takes to look */
 #define SAME_WISH_US 1000000
 
 struct app {
@@ -29,6 +30,7 @@ struct app {
 	bool stop;           /* somebody wants an end: it is not started any more */
 	int status;          /* as wait gives it */
 	int64_t start_by_us, kill_at_us, wished_us;
+	int64_t orphans_us; /* when others that have ended are reaped; 0 = none has */
 };
 
 /* ---- its program ---- */
@@ -203,9 +205,20 @@ void app_reaped(struct app *a, pid_t pid, int status)
 void app_reap(struct app *a)
 {
 	int status;
+	if (app_running(a) && waitpid(a->pid, &status, WNOHANG) == a->pid)
+		app_reaped(a, a->pid, status);
+	if (!a->orphans_us)
+		a->orphans_us = clock_mono_us() + ORPHANS_US;
+}
+
+/* Whoever is left now has nobody else who waits for him. */
+static void reap_orphans(struct app *a)
+{
+	int status;
 	pid_t pid;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
 		app_reaped(a, pid, status);
+	a->orphans_us = 0;
 }
 
 /* ---- its life ---- */
@@ -226,7 +239,7 @@ static enum app_news start_when_due(
 	return APP_FAILED;
 }
 
-enum app_news app_look(struct app *a, bool ready, int64_t now_us, int64_t *next, struct err *e)
+static enum app_news look(struct app *a, bool ready, int64_t now_us, int64_t *next, struct err *e)
 {
 	*next = INT64_MAX;
 	if (a->ended) {
@@ -245,6 +258,16 @@ enum app_news app_look(struct app *a, bool ready, int64_t now_us, int64_t *next,
 		*next = INT64_MAX;
 	}
 	return APP_SAME;
+}
+
+enum app_news app_look(struct app *a, bool ready, int64_t now_us, int64_t *next, struct err *e)
+{
+	if (a->orphans_us && now_us >= a->orphans_us)
+		reap_orphans(a);
+	enum app_news news = look(a, ready, now_us, next, e);
+	if (a->orphans_us && a->orphans_us < *next)
+		*next = a->orphans_us;
+	return news;
 }
 
 void app_end(struct app *a, int64_t patience_ms)

@@ -6,8 +6,8 @@
  * killed it gets SIGTERM (PR_SET_PDEATHSIG), because what it commits from then on is replicated by
  * nobody.
  *
- * As process 1 of a container we inherit orphans: whoever ends is reaped. So no other part of the
- * process may start children and wait for them.
+ * As process 1 of a container we inherit orphans: whoever ends is reaped, a second later, so that
+ * another part of the process may start programs and look after them itself.
  *
  * All functions are called by one thread. Without a command there is nothing to run, and what is
  * here still says what a signal means.
@@ -49,10 +49,10 @@ enum app_wish {
  */
 enum app_wish app_take(struct app *a, int sig, int code);
 
-/* After SIGCHLD, for who has no other children: reaps whoever has ended. */
+/* After SIGCHLD: reaps the app, and lets app_look reap others. */
 void app_reap(struct app *a);
 
-/* The same for a caller who reaps by himself. */
+/* For a caller who reaps everybody himself. */
 void app_reaped(struct app *a, pid_t pid, int status);
 
 /* ---- its life ---- */
