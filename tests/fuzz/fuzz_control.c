@@ -62,6 +62,17 @@ static void try_requests(const json_t *m)
 	struct request_target target;
 	struct request_discover discover;
 	struct request_forget forget;
+	struct request_database database;
+	static const enum request_verb verbs[] = {REQUEST_START_STOP, REQUEST_SYNC, REQUEST_REGISTER};
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+		/* What was taken is about a database, and ends. */
+		if (request_database_decode(&database, verbs[i], m, &e) == ERR_OK &&
+			(!database.path[0] || database.timeout == 0 ||
+				database.timeout > REQUEST_DATABASE_TIMEOUT_MAX ||
+				(verbs[i] == REQUEST_REGISTER && !database.replica_url[0])))
+			abort();
+		request_database_free(&database);
+	}
 	request_forget_decode(&forget, m, &e);
 	request_forget_free(&forget);
 	request_discover_decode(&discover, m, &e);

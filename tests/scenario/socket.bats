@@ -147,6 +147,32 @@ descriptors() { find "/proc/$(pid_of r)/fd" -lname "$1*" | wc -l; }
   same_as_source "$db" "$url" back.db
 }
 
+@test "under load: stopped, started, beside others that come and go, and nothing is lost" {
+  local n
+  "$TOOLS/writer" -w 1 -n 1 -a "$PWD/ack" "$db" >/dev/null
+  make_db two.db
+  replicate r "$db" "$url" -sync-interval 10ms
+  spawn app "$TOOLS/writer" -w 1 -n 100000000 -a "$PWD/ack" "$db"
+  for n in 1 2 3 4; do
+    ask register -replica "two" two.db >/dev/null
+    ask stop app.db >/dev/null
+    insert two.db "$n"
+    ask unregister two.db >/dev/null
+    ask start app.db >/dev/null
+  done
+  sync_now r "$db"
+  n="$(acked ack)"
+  alive app
+  sync_now r "$db"
+  kill -TERM "$(pid_of app)"
+  finish app 2>/dev/null || true
+  end r
+  restore back.db "$url"
+  "$TOOLS/checker" back.db "1:$n"
+  same_as_source "$db" "$url" same.db
+  same_as_source two.db "file://$PWD/two" two.back
+}
+
 @test "register: what can't be replicated is refused, and nothing of it is left" {
   begin
   refused() {
@@ -170,6 +196,13 @@ descriptors() { find "/proc/$(pid_of r)/fd" -lname "$1*" | wc -l; }
   refused 4 'already' -replica y soft.db
   [[ ! -e nowhere && ! -e y && ! -e .text.db-litestream ]]
   ask info | grep -q 'Databases:  1'
+  # What a URL holds is told to nobody.
+  make_db secret.db
+  ask register -json -replica 's3://bucket/x?endpoint=http://127.0.0.1:9&sse-customer-key=R0VIRUlNR0VIRUlNR0VIRUlNR0VIRUlNR0VIRUlNMTI=' secret.db >said
+  { ask list -json && ask status -json && ask unregister -timeout 1ms secret.db; } >>said 2>&1 || true
+  run grep -c 'R0VIR' said r.err
+  [[ "$output" == $'said:0\nr.err:0' ]]
+  grep -q 'sse-customer-key=\*\*\*' r.err
   # One that the app has not made yet is waited for.
   ask register -replica late late.db >/dev/null
   ask list | grep -q 'late.db \[open\] (last sync: never) waiting'
@@ -283,6 +316,41 @@ descriptors() { find "/proc/$(pid_of r)/fd" -lname "$1*" | wc -l; }
   echo precious >"$sock"
   end r
   [[ "$(cat "$sock")" == precious ]]
+}
+
+@test "the socket: of two that start at once one gets it, and a busy one counts as living" {
+  make_db "$db"
+  make_db other.db
+  python3 -c 'import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])' "$sock"
+  spawn one "$LITESTREAM" replicate -socket "$sock" "$db" "$url"
+  spawn two "$LITESTREAM" replicate -socket "$sock" other.db "file://$PWD/other"
+  poll eval '! alive one || ! alive two'
+  local winner=one loser=two code=0
+  alive one || winner=two loser=one
+  finish "$loser" 2>/dev/null || code=$?
+  [[ "$code" -eq 1 ]]
+  grep -q "another litestream listens on $sock already" "$loser.err"
+  [[ "$(ask info -json | jq .pid)" == "$(pid_of "$winner")" ]]
+  end "$winner"
+  # A program that accepts nobody for a while, and whose queue is full.
+  spawn full python3 -uc 'import socket, sys, time
+s = socket.socket(socket.AF_UNIX)
+s.bind(sys.argv[1])
+s.listen(0)
+held = []
+while True:
+    c = socket.socket(socket.AF_UNIX)
+    c.setblocking(False)
+    held.append(c)
+    try:
+        c.connect(sys.argv[1])
+    except BlockingIOError:
+        break
+print("full")
+time.sleep(600)' "$sock"
+  poll grep -q full full.out
+  run timeout "$PATIENCE" "$LITESTREAM" replicate -socket "$sock" "$db" "$url"
+  [[ "$status" -eq 1 && "$output" == *"another litestream listens on $sock already"* && -S "$sock" ]]
 }
 
 @test "the socket: permissions of the configuration, and who may speak by them" {

@@ -253,6 +253,52 @@ static void test_requests(void **state)
 				 request_parse_txid("ffffffffffffffff", &txid));
 }
 
+static void database_request(
+	enum request_verb verb, const char *text, enum err_code code, const char *why)
+{
+	struct request_database r;
+	struct err e = ERR_INIT;
+	json_t *m = text ? parse(text) : NULL;
+	assert_int_equal(request_database_decode(&r, verb, m, &e), code);
+	if (code != ERR_OK && !strstr(e.text, why))
+		fail_msg("%s: %s", text, e.text);
+	if (code == ERR_OK) {
+		assert_string_equal(r.path, "/a.db");
+		assert_int_equal(r.timeout, atoi(why));
+		assert_int_equal(r.wait, verb == REQUEST_SYNC);
+		assert_int_equal(r.replica_url != NULL, verb == REQUEST_REGISTER);
+	}
+	request_database_free(&r);
+	json_decref(m);
+}
+
+static void test_database_requests(void **state)
+{
+	(void)state;
+	database_request(REQUEST_START_STOP, "{\"path\":\"/a.db\"}", ERR_OK, "30");
+	database_request(REQUEST_START_STOP, "{\"path\":\"/a.db\",\"timeout\":0}", ERR_OK, "30");
+	database_request(
+		REQUEST_SYNC, "{\"path\":\"/a.db\",\"wait\":true,\"timeout\":86400}", ERR_OK, "86400");
+	database_request(REQUEST_REGISTER, "{\"path\":\"/a.db\",\"replica_url\":\"/r\"}", ERR_OK, "30");
+	database_request(REQUEST_SYNC, NULL, ERR_USAGE, "JSON object");
+	database_request(REQUEST_SYNC, "{}", ERR_USAGE, "\"path\" is missing");
+	database_request(REQUEST_START_STOP, "{\"path\":\"\"}", ERR_USAGE, "path is empty");
+	database_request(REQUEST_REGISTER, "{\"path\":\"/a.db\"}", ERR_USAGE, "replica_url");
+	database_request(REQUEST_REGISTER, "{\"path\":\"/a.db\",\"replica_url\":\"\"}", ERR_USAGE,
+		"replica_url is empty");
+	database_request(REQUEST_SYNC, "{\"path\":\"/a.db\",\"timeout\":86401}", ERR_USAGE, "timeout");
+	database_request(
+		REQUEST_START_STOP, "{\"path\":\"/a.db\",\"wait\":true}", ERR_USAGE, "unknown key");
+	/* What may be a secret is in no message. */
+	struct request_database r;
+	struct err e = ERR_INIT;
+	json_t *m = json_pack("{s:s,s:s,s:i}", "path", "/a.db", "replica_url", "s3://GEHEIM", "x", 1);
+	assert_int_equal(request_database_decode(&r, REQUEST_REGISTER, m, &e), ERR_USAGE);
+	assert_null(strstr(e.text, "GEHEIM"));
+	request_database_free(&r);
+	json_decref(m);
+}
+
 /* ---- channels ---- */
 
 static void make_pair(struct channel *a, struct channel *b)
@@ -368,6 +414,7 @@ int main(void)
 		cmocka_unit_test(test_small_ones),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_requests),
+		cmocka_unit_test(test_database_requests),
 		cmocka_unit_test(test_lines),
 		cmocka_unit_test(test_slow_reader),
 		cmocka_unit_test(test_endless_line),
