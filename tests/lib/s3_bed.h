@@ -103,6 +103,16 @@ static inline int put(const char *body, bool only_if_absent)
 		s, "0000/name", &b, &(struct store_put_opts){.only_if_absent = only_if_absent}, &e);
 }
 
+/* One that takes two parts. */
+static inline int put_two_parts(bool only_if_absent)
+{
+	static char large[6 * 1024 * 1024];
+	struct store_body b = {.data = large, .fd = -1, .size = sizeof(large)};
+	e = (struct err)ERR_INIT;
+	return store_put(
+		s, "0009/large", &b, &(struct store_put_opts){.only_if_absent = only_if_absent}, &e);
+}
+
 static inline int collect(void *ctx, const void *p, size_t n, struct err *err)
 {
 	(void)err;
@@ -142,6 +152,14 @@ static inline void assert_says(const char *words)
 #define HTML(status)                                                             \
 	"{'status': " #status ", 'headers': {'Content-Type': 'text/html'}, 'body': " \
 	"'<!DOCTYPE html><html><body>Please log in</body></html>'}"
+
+/* Of an upload in parts. */
+#define PARTS_BEGUN                                                  \
+	"{'body': "                                                      \
+	"'<InitiateMultipartUploadResult><UploadId>an/id+1</UploadId></" \
+	"InitiateMultipartUploadResult>'}"
+#define PARTS_ENDED \
+	"{'body': '<CompleteMultipartUploadResult><ETag>x</ETag></CompleteMultipartUploadResult>'}"
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 

@@ -89,6 +89,25 @@ static void test_renewal_in_time(void **state)
 	check_signed(3, "ASIATWO");
 }
 
+/* Between the parts of an upload, too: what was begun with the old ones goes on with the new. */
+static void test_renewal_within_an_upload(void **state)
+{
+	(void)state;
+	struct store_options o = options();
+	o.use_iam = STORE_ON;
+	open_store("/db", "&concurrency=1", o);
+	char later[] = "{'status': 503, 'headers': {'Retry-After': '30'}}", second[800];
+	snprintf(second, sizeof(second), "%s", keys_for("ASIATWO", 6 * HOUR_MS));
+	ANSWERS(SESSION, ROLE, keys_for("ASIAONE", 100000), PARTS_BEGUN, later, later, later, SESSION,
+		ROLE, second, OK_PUT, OK_PUT, PARTS_ENDED);
+	assert_code(put_two_parts(false), ERR_OK);
+	assert_int_equal(scripted_count(&server), 13);
+	for (size_t i = 3; i <= 6; i++)
+		check_signed(i, "ASIAONE");
+	for (size_t i = 10; i <= 12; i++)
+		check_signed(i, "ASIATWO");
+}
+
 /* What has expired is not sent, whatever the metadata service says. */
 static void test_expired(void **state)
 {
@@ -273,6 +292,7 @@ int main(void)
 		IAM_TEST(test_ec2),
 		IAM_TEST(test_renewal),
 		IAM_TEST(test_renewal_in_time),
+		IAM_TEST(test_renewal_within_an_upload),
 		IAM_TEST(test_expired),
 		IAM_TEST(test_server_says_expired),
 		IAM_TEST(test_none),

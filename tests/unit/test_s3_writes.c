@@ -46,31 +46,16 @@ static void deletes_singly_where_there_are_no_batches(void **state)
 	assert_int_equal(scripted_count(&server), 5); /* the batch is not tried again */
 }
 
-#define CREATED                                                      \
-	"{'body': "                                                      \
-	"'<InitiateMultipartUploadResult><UploadId>an/id+1</UploadId></" \
-	"InitiateMultipartUploadResult>'}"
-#define COMPLETED \
-	"{'body': '<CompleteMultipartUploadResult><ETag>x</ETag></CompleteMultipartUploadResult>'}"
 #define IN_200(code) \
 	"{'body': '<?xml version=\\\"1.0\\\"?>\\n<Error><Code>" code "</Code></Error>'}"
-
-static int put_large(bool only_if_absent)
-{
-	static char large[6 * 1024 * 1024];
-	struct store_body b = {.data = large, .fd = -1, .size = sizeof(large)};
-	e = (struct err)ERR_INIT;
-	return store_put(
-		s, "0009/large", &b, &(struct store_put_opts){.only_if_absent = only_if_absent}, &e);
-}
 
 static void upload_in_parts(void **state)
 {
 	(void)state;
 	open_store("/db", "&concurrency=1", options());
-	scripted_answers(
-		&server, "[" CREATED "," OK_PUT "," OK_PUT "," IN_200("InternalError") "," COMPLETED "]");
-	assert_code(put_large(false), ERR_OK);
+	scripted_answers(&server,
+		"[" PARTS_BEGUN "," OK_PUT "," OK_PUT "," IN_200("InternalError") "," PARTS_ENDED "]");
+	assert_code(put_two_parts(false), ERR_OK);
 	assert_int_equal(scripted_count(&server), 5);
 	assert_string_equal(scripted_path(&server, 0), "/bucket/db/0009/large?uploads=");
 	assert_string_equal(
@@ -89,15 +74,16 @@ static void upload_that_fails_is_aborted(void **state)
 		int code;
 		size_t requests;
 	} cases[] = {
-		{"[" CREATED "," OK_PUT "," ERROR(403, "AccessDenied") ",{'status': 204}]", ERR_DENIED, 4},
-		{"[" CREATED "," OK_PUT ",{},{'status': 204}]", ERR_DAMAGED, 4},
-		{"[" CREATED "," OK_PUT "," OK_PUT "," IN_200("AccessDenied") ",{'status': 204}]",
+		{"[" PARTS_BEGUN "," OK_PUT "," ERROR(403, "AccessDenied") ",{'status': 204}]", ERR_DENIED,
+			4},
+		{"[" PARTS_BEGUN "," OK_PUT ",{},{'status': 204}]", ERR_DAMAGED, 4},
+		{"[" PARTS_BEGUN "," OK_PUT "," OK_PUT "," IN_200("AccessDenied") ",{'status': 204}]",
 			ERR_UNREACHABLE, 0},
-		{"[" CREATED "," OK_PUT "," OK_PUT "," HTML(200) ",{'status': 204}]", ERR_DAMAGED, 5},
+		{"[" PARTS_BEGUN "," OK_PUT "," OK_PUT "," HTML(200) ",{'status': 204}]", ERR_DAMAGED, 5},
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		scripted_answers(&server, cases[i].answers);
-		int rc = put_large(false);
+		int rc = put_two_parts(false);
 		size_t n = scripted_count(&server);
 		if (cases[i].requests && (rc != cases[i].code || n != cases[i].requests))
 			fail_msg("case %zu: %d after %zu requests: %s", i, rc, n, e.text);
@@ -105,7 +91,7 @@ static void upload_that_fails_is_aborted(void **state)
 		assert_string_equal(scripted_method(&server, n - 1), "DELETE");
 	}
 	scripted_answers(&server, "[" HTML(200) "]");
-	assert_code(put_large(false), ERR_DAMAGED);
+	assert_code(put_two_parts(false), ERR_DAMAGED);
 	assert_int_equal(scripted_count(&server), 1);
 }
 
@@ -114,32 +100,32 @@ static void upload_looks_before_it_completes(void **state)
 	(void)state;
 	open_store("/db", "&concurrency=1", options());
 	/* Another one came while the parts were sent. */
-	scripted_answers(
-		&server, "[{'status': 404}," CREATED "," OK_PUT "," OK_PUT "," OK_PUT ",{'status': 204}]");
-	assert_code(put_large(true), ERR_CONDITION);
+	scripted_answers(&server,
+		"[{'status': 404}," PARTS_BEGUN "," OK_PUT "," OK_PUT "," OK_PUT ",{'status': 204}]");
+	assert_code(put_two_parts(true), ERR_CONDITION);
 	assert_string_equal(scripted_method(&server, 4), "HEAD");
 	assert_string_equal(scripted_method(&server, 5), "DELETE");
 	/* The server honours the condition itself. */
 	scripted_answers(&server,
-		"[{'status': 404}," CREATED "," OK_PUT "," OK_PUT
+		"[{'status': 404}," PARTS_BEGUN "," OK_PUT "," OK_PUT
 		",{'status': 404}," ERROR(412, "PreconditionFailed") ",{'status': 204}]");
-	assert_code(put_large(true), ERR_CONDITION);
+	assert_code(put_two_parts(true), ERR_CONDITION);
 	assert_string_equal(scripted_header(&server, 5, "if-none-match"), "*");
 	assert_null(scripted_header(&server, 1, "if-none-match"));
 	/* Completed, the answer lost, the upload unknown: the object is there. */
 	scripted_answers(&server,
-		"[" CREATED "," OK_PUT "," OK_PUT ",{'reset': true}," ERROR(
+		"[" PARTS_BEGUN "," OK_PUT "," OK_PUT ",{'reset': true}," ERROR(
 			404, "NoSuchUpload") ","
 								 "{'headers': {'ETag': '1', 'Content-Length': '6291456', "
 								 "'Last-Modified': 'Fri, 01 Jan 2100 00:00:00 GMT'}}]");
-	assert_code(put_large(false), ERR_OK);
+	assert_code(put_two_parts(false), ERR_OK);
 	/* Or an older one of this size is, and somebody aborted the upload. */
 	scripted_answers(&server,
-		"[" CREATED "," OK_PUT "," OK_PUT "," ERROR(404,
+		"[" PARTS_BEGUN "," OK_PUT "," OK_PUT "," ERROR(404,
 			"NoSuchUpload") ","
 							"{'headers': {'ETag': '1', 'Content-Length': '6291456', "
 							"'Last-Modified': 'Fri, 01 Jan 2010 00:00:00 GMT'}},{'status': 204}]");
-	assert_code(put_large(false), ERR_FAIL);
+	assert_code(put_two_parts(false), ERR_FAIL);
 	assert_string_equal(scripted_method(&server, 5), "DELETE");
 }
 
