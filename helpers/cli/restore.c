@@ -10,6 +10,7 @@
 #include "cli/restore_flags.h"
 #include "cli/restore_show.h"
 #include "cli/stop.h"
+#include "restore/follow.h"
 #include "store/store.h"
 
 #include <stdio.h>
@@ -84,6 +85,22 @@ static int parse_integrity(struct args *a, enum integrity_mode *mode, struct err
 		"invalid -integrity-check value: %s (none, quick or full)", text);
 }
 
+/* What can't be had together with -f. */
+static int check_follow(struct args *a, struct err *e)
+{
+	static const char *const others[] = {"txid", "timestamp", "generation", "index", "state-dir"};
+	if (!args_bool(a, "f"))
+		return args_given(a, "follow-interval")
+				   ? args_usage(a, e, NULL, "-follow-interval goes with -f")
+				   : ERR_OK;
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		if (args_given(a, others[i]))
+			return args_usage(a, e, NULL, "cannot use follow mode with -%s", others[i]);
+	if (args_bool(a, "dry-run"))
+		return args_usage(a, e, NULL, "cannot use -dry-run with -f");
+	return ERR_OK;
+}
+
 static int parse(struct args *a, const struct place *p, struct restore_options *o, struct err *e)
 {
 	int64_t parallelism = args_int(a, "parallelism", 0);
@@ -94,7 +111,9 @@ static int parse(struct args *a, const struct place *p, struct restore_options *
 	if (args_given(a, "parallelism") && (parallelism < 1 || parallelism > 64))
 		return args_usage(a, e, NULL, "-parallelism is a number from 1 to 64");
 	o->parallelism = (int)parallelism;
-	int rc = parse_integrity(a, &o->integrity, e);
+	int rc = check_follow(a, e);
+	if (!rc)
+		rc = parse_integrity(a, &o->integrity, e);
 	if (!rc)
 		rc = parse_output(a, p, o, e);
 	return rc ? rc : restore_flags_target(a, &o->target, e);
@@ -146,31 +165,66 @@ static int restore_once(struct args *a, struct store *s, struct restore_options 
 	return rc;
 }
 
-static int restore(struct args *a, struct store *s, const struct restore_options *o, struct err *e)
+/* What restore_run is to do, and what is said of it. *none: there was no backup, which is fine. */
+static int restore_and_show(
+	struct args *a, struct store *s, const struct restore_options *o, bool *none, struct err *e)
 {
 	struct restore_options options = *o;
 	struct restore_result r;
 	int64_t start = clock_mono_us();
-	int rc = stop_begin(s, e);
-	if (rc)
-		return rc;
 	options.cancelled = stop_flag();
-	rc = restore_once(a, s, &options, &r, e);
-	bool none = rc == ERR_NO_BACKUP && r.empty_replica && args_bool(a, "if-replica-exists");
-	if (none)
+	int rc = restore_once(a, s, &options, &r, e);
+	*none = rc == ERR_NO_BACKUP && r.empty_replica && args_bool(a, "if-replica-exists");
+	if (*none)
 		rc = forgive(s, e);
 	else if (rc == ERR_NO_BACKUP)
 		err_wrap(e, "no matching backup files available");
-	stop_end();
 	const struct restore_shown shown = {.options = &options,
 		.store = s,
 		.result = &r,
 		.source = strstr(a->argv[0], "://") ? store_url(s) : a->argv[0],
 		.duration_us = clock_mono_us() - start,
 		.json = args_bool(a, "json")};
-	if (!rc && !none && (shown.json || options.dry_run || !args_bool(a, "quiet")))
+	if (!rc && !*none && (shown.json || options.dry_run || !args_bool(a, "quiet")))
 		rc = restore_show(&shown, e);
 	restore_plan_free(&r.plan);
+	return rc;
+}
+
+/* A database that is there is followed from where it is; -force restores it anew. */
+static int follow(
+	struct args *a, struct store *s, const struct restore_options *o, bool *none, struct err *e)
+{
+	struct stat st;
+	struct restore_options options = *o;
+	struct follow_begin begin = {o->output, store_url(s)};
+	int64_t interval = args_ms(a, "follow-interval", 0);
+	const struct follow_options how = {.output = o->output,
+		.interval_ms = interval > 0 ? interval : FOLLOW_INTERVAL_MS,
+		.parallelism = o->parallelism,
+		.wait = stop_wait};
+	options.target.only_ltx = true;
+	options.state_dir = "";
+	options.ready = follow_ready;
+	options.ready_ctx = &begin;
+	int rc = ERR_OK;
+	if (o->in_place || lstat(o->output, &st))
+		rc = restore_and_show(a, s, &options, none, e);
+	fflush(stdout);
+	return rc || *none ? rc : follow_run(s, &how, e);
+}
+
+static int restore(struct args *a, struct store *s, const struct restore_options *o, struct err *e)
+{
+	bool none = false;
+	int rc = stop_begin(s, e);
+	if (rc)
+		return rc;
+	if (args_bool(a, "f"))
+		rc = follow(a, s, o, &none, e);
+	else
+		rc = restore_and_show(a, s, o, &none, e);
+	stop_end();
 	return rc;
 }
 
@@ -227,6 +281,8 @@ static const struct flag flags[] = {
 	{"if-replica-exists", FLAG_BOOL, NULL, "exit 0 when the replica is empty"},
 	{"integrity-check", FLAG_STRING, "MODE",
 		"SQLite's check before the file is in place: none, quick or full (none)"},
+	{"f", FLAG_BOOL, NULL, "follow: then keep it up to date, for apps that only read it"},
+	{"follow-interval", FLAG_DURATION, "TIME", "how often to look for more (1s)"},
 	{"dry-run", FLAG_BOOL, NULL, "only show which files would be read"},
 	{"json", FLAG_BOOL, NULL, "print the result as JSON"},
 	{"state-dir", FLAG_STRING, "DIR", "where replicate is to find its state (.<name>-litestream)"},
@@ -247,6 +303,9 @@ const struct command command_restore = {
 		"of a replica's URL, to another place.\n"
 		"The file appears whole and verified, or not at all. Nothing is overwritten: with -force,\n"
 		"what is there is renamed to PATH.before-<time>, with its -wal, -shm and -journal.\n"
+		"With -f it goes on: a read replica, until SIGINT or SIGTERM. Started again it goes on "
+		"from\n"
+		"where it was.\n"
 		"Backups that Litestream 0.3 wrote are read as well; where those of 0.5 are beside them, "
 		"the\n"
 		"newer ones are restored, and that is told.\n",
@@ -254,7 +313,8 @@ const struct command command_restore = {
 		"    litestream restore production.sqlite3\n"
 		"    litestream restore -o fruits.db s3://mybkt/fruits.db\n"
 		"    litestream restore -o fruits.db -timestamp 2026-01-31T12:00:00Z /backup/fruits\n"
-		"    litestream restore -if-db-not-exists -o /data/app.db s3://mybkt/app.db\n",
+		"    litestream restore -if-db-not-exists -o /data/app.db s3://mybkt/app.db\n"
+		"    litestream restore -f -o /data/copy.db s3://mybkt/app.db\n",
 	.flags = flags,
 	.min_args = 1,
 	.max_args = 1,

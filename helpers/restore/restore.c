@@ -6,6 +6,7 @@
 
 #include "base/fs.h"
 #include "base/log.h"
+#include "conf/followed.h"
 #include "restore/attempt.h"
 #include "restore/header.h"
 #include "restore/sums.h"
@@ -126,6 +127,8 @@ static int finish(struct run *r, struct err *e)
 	if (rc)
 		return rc;
 	memcpy(r->result->before, r->output.stamp, sizeof(r->result->before));
+	if (!o->target.only_ltx)
+		followed_forget(&r->output.folder, r->output.name);
 	if (leave_settle(&r->leave, &why))
 		log_warn("the database is restored, but its state is not settled yet: %s", why.text);
 	leave_end(&r->leave);

@@ -2,6 +2,7 @@
 
 #include "base/fs.h"
 #include "base/log.h"
+#include "conf/followed.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -113,6 +114,8 @@ int identity_check_path(const char *path, bool any, struct err *e)
 			"%s has %lu hard links: an app that opens another name would have another -wal", path,
 			(unsigned long)st.st_nlink);
 	int rc = check_companions(path, e);
+	if (!rc)
+		rc = followed_refuse(path, e);
 	return rc ? rc : check_filesystem(path, any, e);
 }
 

@@ -41,8 +41,9 @@ void identity_paths_free(struct identity_paths *p);
 /*
  * Is this a file that we may follow? A regular file with one link, not reached through a symbolic
  * link as its last part, on a file system with working locks and shared memory: NFS, SMB, FUSE, 9p
- * and the like are refused (ERR_DATABASE) unless any_filesystem; an overlay is warned of. A missing
- * file is ERR_NOT_FOUND; its folder's file system is checked then too.
+ * and the like are refused (ERR_DATABASE) unless any_filesystem; an overlay is warned of. So is
+ * what restore -f follows (conf/followed.h). A missing file is ERR_NOT_FOUND; its folder's file
+ * system is checked then too.
  */
 int identity_check_path(const char *path, bool any_filesystem, struct err *e);
 

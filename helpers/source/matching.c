@@ -24,7 +24,7 @@ static bool ends_with(const char *name, const char *end)
 bool matching_is_companion(const char *name)
 {
 	return ends_with(name, "-wal") || ends_with(name, "-shm") || ends_with(name, "-journal") ||
-		   strstr(name, ".before-");
+		   ends_with(name, "-txid") || strstr(name, ".before-");
 }
 
 /* Has it SQLite's header? A pipe that has taken the name must not hold us. */
