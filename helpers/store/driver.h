@@ -2,8 +2,8 @@
  * What a kind of store implements. Only store.c and the drivers include this.
  *
  * store.c has checked names and prefixes, has refused the call when the store is cancelled, and
- * gives `opts` that are never NULL. A driver counts its requests with store_count, looks at
- * store_is_cancelled while it waits, and otherwise keeps the contract of store.h.
+ * gives `opts` that are never NULL. A driver counts its requests with store_begin and store_end,
+ * looks at store_is_cancelled while it waits, and otherwise keeps the contract of store.h.
  */
 #ifndef STORE_DRIVER_H
 #define STORE_DRIVER_H
@@ -40,6 +40,7 @@ struct store_driver {
 	void (*cancel)(struct store *s);  /* may be NULL: the flag is enough */
 };
 
+/* The first ones are those of enum store_operation. */
 enum store_counter {
 	STORE_N_PUT,
 	STORE_N_GET,
@@ -65,6 +66,17 @@ extern const struct store_driver store_file_driver, store_mem_driver, store_faul
 	store_s3_driver;
 
 void store_count(struct store *s, enum store_counter which, uint64_t n);
+
+/* One request of the kind `which` (STORE_N_PUT … STORE_N_DELETE) begins; when. */
+int64_t store_begin(struct store *s, enum store_counter which);
+/* It ended with rc, which is returned. An error is counted by the server's word for it, `code`
+ * (NULL or "" = it said none), or by rc. */
+int store_end(
+	struct store *s, enum store_counter which, int64_t began_us, const char *code, int rc);
+/* An error within a request that did not fail itself. */
+void store_count_error(struct store *s, enum store_counter which, const char *code, int rc);
+/* Bytes that a request of this kind sent (PUT, DELETE) or received. */
+void store_count_bytes(struct store *s, enum store_counter which, uint64_t n);
 
 bool store_is_cancelled(struct store *s);
 

@@ -231,13 +231,13 @@ static int file_put(struct store *s, const char *name, const struct store_body *
 	if (!e)
 		e = &own;
 	char *path = fs_join(root_of(s), name), *dir = path ? fs_dirname(path) : NULL;
+	int64_t began = store_begin(s, STORE_N_PUT);
 	int rc = dir ? put_path(s, path, dir, body, opts, e) : err_nomem(e, "writing a file");
-	store_count(s, STORE_N_PUT, 1);
 	if (!rc)
-		store_count(s, STORE_N_BYTES_OUT, body->size);
+		store_count_bytes(s, STORE_N_PUT, body->size);
 	free(dir);
 	free(path);
-	return rc;
+	return store_end(s, STORE_N_PUT, began, NULL, rc);
 }
 
 static int send_range(struct store *s, int fd, const char *path, uint64_t offset, uint64_t length,
@@ -261,7 +261,7 @@ static int send_range(struct store *s, int fd, const char *path, uint64_t offset
 	}
 	free(copy);
 	if (!rc)
-		store_count(s, STORE_N_BYTES_IN, length);
+		store_count_bytes(s, STORE_N_GET, length);
 	return rc;
 }
 
@@ -292,10 +292,10 @@ static int file_get(struct store *s, const char *name, uint64_t offset, uint64_t
 	char *path = fs_join(root_of(s), name);
 	if (!path)
 		return err_nomem(e, "reading a file");
-	store_count(s, STORE_N_GET, 1);
+	int64_t began = store_begin(s, STORE_N_GET);
 	int rc = get_path(s, path, offset, length, sink, ctx, e);
 	free(path);
-	return rc;
+	return store_end(s, STORE_N_GET, began, NULL, rc);
 }
 
 static int file_head(struct store *s, const char *name, struct store_object *out, struct err *e)
@@ -303,7 +303,7 @@ static int file_head(struct store *s, const char *name, struct store_object *out
 	char *path = fs_join(root_of(s), name);
 	if (!path)
 		return err_nomem(e, "looking for a file");
-	store_count(s, STORE_N_HEAD, 1);
+	int64_t began = store_begin(s, STORE_N_HEAD);
 	struct stat st;
 	int rc = ERR_OK;
 	if (stat(path, &st))
@@ -315,7 +315,7 @@ static int file_head(struct store *s, const char *name, struct store_object *out
 	free(path);
 	if (!rc)
 		out->timestamp_ms = out->modified_ms;
-	return rc;
+	return store_end(s, STORE_N_HEAD, began, NULL, rc);
 }
 
 static int file_list(struct store *s, const char *prefix, const char *after, size_t max,
@@ -324,12 +324,12 @@ static int file_list(struct store *s, const char *prefix, const char *after, siz
 	char *dir = fs_join(root_of(s), prefix);
 	if (!dir)
 		return err_nomem(e, "listing a folder");
-	store_count(s, STORE_N_LIST, 1);
+	int64_t began = store_begin(s, STORE_N_LIST);
 	if (*prefix) /* what a put of litestream.json left is in a folder that nobody lists */
 		file_remove_old_temporaries(root_of(s));
 	int rc = file_list_tree(s, dir, after, max, fn, ctx, e);
 	free(dir);
-	return rc;
+	return store_end(s, STORE_N_LIST, began, NULL, rc);
 }
 
 static int file_list_one(
@@ -338,10 +338,10 @@ static int file_list_one(
 	char *dir = fs_join(root_of(s), prefix);
 	if (!dir)
 		return err_nomem(e, "listing a folder");
-	store_count(s, STORE_N_LIST, 1);
+	int64_t began = store_begin(s, STORE_N_LIST);
 	int rc = file_list_flat(s, dir, max, fn, ctx, e);
 	free(dir);
-	return rc;
+	return store_end(s, STORE_N_LIST, began, NULL, rc);
 }
 
 static int delete_one(struct store *s, const char *name, struct err *e)
@@ -350,11 +350,11 @@ static int delete_one(struct store *s, const char *name, struct err *e)
 	if (!path)
 		return err_nomem(e, "deleting a file");
 	int rc = ERR_OK;
-	store_count(s, STORE_N_DELETE, 1);
+	int64_t began = store_begin(s, STORE_N_DELETE);
 	if (fs_unlink(path) && errno != ENOENT && errno != ENOTDIR)
 		rc = errno_error(errno, "delete", path, e);
 	free(path);
-	return rc;
+	return store_end(s, STORE_N_DELETE, began, NULL, rc);
 }
 
 /* Not fsynced: a deleted file that a crash brings back is deleted again by who wanted it gone. */

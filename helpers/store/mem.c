@@ -152,7 +152,7 @@ static int mem_put(struct store *s, const char *name, const struct store_body *b
 	struct err own;
 	if (!e)
 		e = &own;
-	store_count(s, STORE_N_PUT, 1);
+	store_begin(s, STORE_N_PUT);
 	struct object *o = new_object(name, body, opts, e);
 	if (!o)
 		return e->code;
@@ -172,7 +172,7 @@ static int mem_put(struct store *s, const char *name, const struct store_body *b
 		free_object(old);
 	pthread_mutex_unlock(&lock);
 	if (!rc)
-		store_count(s, STORE_N_BYTES_OUT, body->size);
+		store_count_bytes(s, STORE_N_PUT, body->size);
 	return rc;
 }
 
@@ -200,21 +200,21 @@ static int mem_get(struct store *s, const char *name, uint64_t offset, uint64_t 
 {
 	void *copy = NULL;
 	uint64_t n = 0;
-	store_count(s, STORE_N_GET, 1);
+	store_begin(s, STORE_N_GET);
 	pthread_mutex_lock(&lock);
 	int rc = copy_range(s, name, offset, length, &copy, &n, e);
 	pthread_mutex_unlock(&lock);
 	if (!rc && n)
 		rc = sink(ctx, copy, n, e);
 	if (!rc)
-		store_count(s, STORE_N_BYTES_IN, n);
+		store_count_bytes(s, STORE_N_GET, n);
 	free(copy);
 	return rc;
 }
 
 static int mem_head(struct store *s, const char *name, struct store_object *out, struct err *e)
 {
-	store_count(s, STORE_N_HEAD, 1);
+	store_begin(s, STORE_N_HEAD);
 	pthread_mutex_lock(&lock);
 	struct object *o = find_object(s->impl, name);
 	if (o) {
@@ -248,7 +248,7 @@ static int mem_list(struct store *s, const char *prefix, const char *after, size
 {
 	char last[513], name[513];
 	int rc = ERR_OK;
-	store_count(s, STORE_N_LIST, 1);
+	store_begin(s, STORE_N_LIST);
 	snprintf(last, sizeof(last), "%s", after);
 	for (size_t given = 0; !rc && (!max || given < max); given++) {
 		struct store_object o;
@@ -265,7 +265,7 @@ static int mem_list_folder(
 {
 	char last[514] = "", name[513];
 	int rc = ERR_OK;
-	store_count(s, STORE_N_LIST, 1);
+	store_begin(s, STORE_N_LIST);
 	for (size_t given = 0; !rc && given < max; given++) {
 		struct store_object o;
 		if (!next_object(s->impl, prefix, last, &o, name))
@@ -286,7 +286,7 @@ static int mem_del(struct store *s, const char *const *names, size_t n,
 	struct store_delete_result *results, struct err *e)
 {
 	(void)e;
-	store_count(s, STORE_N_DELETE, 1);
+	store_begin(s, STORE_N_DELETE);
 	pthread_mutex_lock(&lock);
 	for (size_t i = 0; i < n; i++) {
 		struct object **slot = find_slot(s->impl, names[i]), *o = *slot;

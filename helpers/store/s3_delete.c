@@ -68,6 +68,7 @@ static void note(struct batch *b, bool failed)
 			r->text[0] = '\0';
 			return;
 		}
+		store_count_error(b->s, STORE_N_DELETE, b->code, ERR_FAIL);
 		r->code = !strcmp(b->code, "AccessDenied") ? ERR_DENIED : ERR_FAIL;
 		if (!strcmp(b->code, "InternalError") || !strcmp(b->code, "SlowDown"))
 			r->code = ERR_UNREACHABLE;

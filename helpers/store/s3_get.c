@@ -99,6 +99,7 @@ static int download_once(
 	int rc = s3_attempt(d->s, c, retry, again, after_ms, e);
 	if (!rc && d->done < d->length) {
 		*again = true;
+		store_count_error(d->s, STORE_N_GET, NULL, ERR_UNREACHABLE);
 		rc = err_set(
 			e, ERR_UNREACHABLE, "cannot read %s/%s: the answer ended early", d->s->url, c->name);
 	}
@@ -141,7 +142,7 @@ int s3_get(struct store *s, const char *name, uint64_t offset, uint64_t length, 
 		}
 		store_count(s, STORE_N_RETRIES, 1);
 	}
-	store_count(s, STORE_N_BYTES_IN, d.done);
+	store_count_bytes(s, STORE_N_GET, d.done);
 	rc = s3_denied_or_absent(s, &c, rc, e);
 	s3_call_free(&c);
 	return rc;

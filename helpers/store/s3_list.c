@@ -283,7 +283,7 @@ static int list_page(struct listing *l, struct buf *q, struct err *e)
 	if (!rc)
 		rc = parse_page(l, e);
 	if (!rc)
-		store_count(l->s, STORE_N_BYTES_IN, c->r.body.len);
+		store_count_bytes(l->s, STORE_N_LIST, c->r.body.len);
 	s3_call_free(c);
 	return rc;
 }

@@ -244,10 +244,9 @@ static int send_request(struct store *s, struct s3_call *c, const struct address
 		.ctx = c->ctx,
 		.ignore_cancel = c->last_words,
 	};
-	store_count(s, c->counter, 1);
 	int rc = http_perform(s3->http, &q, &c->r, again, e);
 	if (!rc && c->r.status / 100 == 2 && c->body)
-		store_count(s, STORE_N_BYTES_OUT, c->body->size);
+		store_count_bytes(s, c->counter, c->body->size);
 	return rc;
 }
 
@@ -323,6 +322,7 @@ int s3_attempt(struct store *s, struct s3_call *c, const struct retry *retry, bo
 		rc = sign(&h, &keys, t, c, &a, now, e);
 	}
 	if (!rc) {
+		int64_t began = store_begin(s, c->counter);
 		rc = send_request(s, c, &a, &h, left, again, e);
 		if (c->r.status)
 			atomic_store(&s3->answered, true);
@@ -339,6 +339,7 @@ int s3_attempt(struct store *s, struct s3_call *c, const struct retry *retry, bo
 		} else if (rc == ERR_CANCELLED) {
 			store_cancelled_error(s, e);
 		}
+		store_end(s, c->counter, began, c->r.status ? c->refusal.code : NULL, rc);
 	}
 	header_set_free(&h);
 	address_free(&a);
