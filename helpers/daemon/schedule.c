@@ -232,6 +232,11 @@ void schedule_status(struct schedule *s, size_t i, struct replicator_status *out
 	replicator_get_status(s->entries[i]->r, out);
 }
 
+void schedule_measure(struct schedule *s, size_t i, struct replicator_measures *out)
+{
+	replicator_measure(s->entries[i]->r, out);
+}
+
 const char *schedule_database(struct schedule *s, size_t i)
 {
 	return replicator_database(s->entries[i]->r);

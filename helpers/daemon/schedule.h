@@ -50,6 +50,7 @@ size_t schedule_count(const struct schedule *s);
 /* The id of database i (0 … count − 1), in the order in which they were added; borrowed. */
 const char *schedule_id(const struct schedule *s, size_t i);
 void schedule_status(struct schedule *s, size_t i, struct replicator_status *out);
+void schedule_measure(struct schedule *s, size_t i, struct replicator_measures *out);
 /* Has anything run for it since this was asked last, or is running? If not, its status is the same.
  */
 bool schedule_ran(struct schedule *s, size_t i);

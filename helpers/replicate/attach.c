@@ -30,6 +30,7 @@
 void detach_and_drop(struct replicator *r, int64_t delay_us)
 {
 	struct turn *t = &r->turn;
+	lag_unsure(r);
 	spool_lost(r, "the database was let go");
 	if (t->source)
 		source_detach(t->source);
@@ -175,6 +176,7 @@ static int64_t attach_failed(struct replicator *r, int rc, const struct err *e)
 	}
 	if (rc == ERR_NOT_FOUND) {
 		detach_and_drop(r, 0);
+		lag_no_database(r);
 		replicator_trouble(r, HEALTH_SOURCE, REPLICATOR_WAITING, e);
 		return MISSING_US;
 	}

@@ -77,6 +77,9 @@ static void failed(struct replicator *r, int rc, const struct err *e)
 {
 	enum replicator_state state = rc == ERR_DATABASE ? REPLICATOR_UNUSABLE : REPLICATOR_BEHIND;
 	bool bound = rc == ERR_FULL && staging_at_max(r->turn.open);
+	pthread_mutex_lock(&r->lock);
+	r->shared.no_space = false; /* until note_full_disk knows better */
+	pthread_mutex_unlock(&r->lock);
 	if (rc == ERR_FULL)
 		note_lineage(r);
 	if (rc == ERR_FULL && !bound) {
@@ -100,6 +103,7 @@ static void replaced(struct replicator *r, const char *reason)
 static void lost(struct replicator *r, const char *reason)
 {
 	log_warn("%s: comparing all pages: %s", r->cfg.database, reason);
+	lag_unsure(r);
 	staging_reset(r->turn.open, source_page_size(r->turn.source), source_n_page(r->turn.source));
 	r->turn.have_point = r->turn.known = false;
 	memset(r->turn.lineage, 0, sizeof(r->turn.lineage));
@@ -118,6 +122,7 @@ static void released(struct replicator *r, bool doubt)
 		memset(&r->turn.released, 0, sizeof(r->turn.released));
 	r->turn.audit = r->turn.known = false;
 	memset(r->turn.lineage, 0, sizeof(r->turn.lineage));
+	lag_caught_up(r);
 	replicator_set_phase(r, PHASE_RELEASED);
 }
 
@@ -162,6 +167,21 @@ static void note_tickets(struct replicator *r, uint64_t seq)
 	pthread_mutex_unlock(&r->lock);
 }
 
+/* Those that found nothing are no news. */
+static int timed_turn(struct replicator *r, struct source_result *res, struct err *e)
+{
+	struct replicator_turns *turns = &r->turn.turns;
+	int64_t began_us = clock_mono_us();
+	int rc = source_turn(r->turn.source, res, e);
+	bool failed = rc && rc != ERR_AGAIN;
+	if (!res->captured && !failed)
+		return rc;
+	turns->n++;
+	turns->failed += failed;
+	turns->us += (uint64_t)(clock_mono_us() - began_us);
+	return rc;
+}
+
 bool capture(struct replicator *r, struct source_result *res)
 {
 	struct err e = ERR_INIT;
@@ -179,7 +199,7 @@ bool capture(struct replicator *r, struct source_result *res)
 		memset(&r->turn.released, 0, sizeof(r->turn.released));
 	staging_set_max(r->turn.open, r->turn.unbounded ? 0 : r->cfg.staging_max);
 	memset(res, 0, sizeof(*res));
-	int rc = source_turn(r->turn.source, res, &e);
+	int rc = timed_turn(r, res, &e);
 	if (rc == ERR_AGAIN && staging_clean(r->turn.open) && source_attached(r->turn.source)) {
 		*res = (struct source_result){.wait_us = BUSY_US, .wal_bytes = r->turn.wal_bytes};
 		return true;
@@ -195,8 +215,10 @@ bool capture(struct replicator *r, struct source_result *res)
 		r->turn.unproven = false;
 		if (r->turn.spooling)
 			spool_caught_up(r->spool);
-		if (phase == PHASE_RUN)
+		if (phase == PHASE_RUN) {
 			note_tickets(r, seq);
+			lag_caught_up(r);
+		}
 	}
 	return true;
 }

@@ -93,6 +93,7 @@ static void seal(struct replicator *r, bool whole, uint64_t dev, uint64_t ino)
 		.seq = t->seq,
 		.since_ms = t->since_ms,
 		.commits = t->commits,
+		.lag_ms = lag_of_open(t),
 	};
 	s->flight_bytes = staging_bytes(t->open);
 	s->flight = FLIGHT_SEALED;
@@ -102,7 +103,7 @@ static void seal(struct replicator *r, bool whole, uint64_t dev, uint64_t ino)
 	staging_reset(t->open, source_page_size(t->source), t->point.n_page);
 	source_point_taken(t->source);
 	t->last_cut_us = clock_mono_us();
-	t->since_ms = 0;
+	t->since_ms = t->lag_ms = 0;
 	t->commits = 0;
 	t->unbounded = false;
 	t->delay_us = 0;

@@ -74,6 +74,7 @@ struct cut {
 	uint64_t seq;      /* sync tickets that it settles */
 	int64_t since_ms;  /* wall time of the oldest capture in it */
 	uint64_t commits;  /* transactions in it, as far as they were followed one by one */
+	int64_t lag_ms;    /* as turn.lag_ms */
 };
 
 struct shared {
@@ -117,6 +118,7 @@ struct shared {
 
 	bool mark;      /* the work is to journal why we stopped */
 	bool disk_full; /* the work is to give back what can be had again */
+	bool no_space;  /* what was full last was a disk, not the staging's bound */
 	bool had_state; /* when it was opened: something was shipped, or was about to be */
 	uint64_t sync_seq, captured_seq, settled_seq;
 
@@ -125,6 +127,12 @@ struct shared {
 	uint64_t open_commits;
 	int64_t open_since_ms, last_upload_ms;
 	bool weak;
+
+	/* For metrics (measure.c). */
+	struct source_counts counts;
+	struct replicator_turns turns;
+	int64_t unsure_ms;   /* since when commits may be nowhere with us; 0 = none are */
+	int64_t open_lag_ms; /* of the open staging; 0 = it is empty */
 
 	/* For the upkeep. `txid` and these are of the same settled upload. */
 	int64_t txid_ms;        /* its timestamp */
@@ -156,7 +164,10 @@ struct turn {
 	struct staging *open;
 	int64_t since_ms; /* wall time of the first page in `open` */
 	uint64_t commits; /* captured since the last cut, or since `open` was empty */
-	bool listing;     /* PHASE_LIST: the work was told that there is a database */
+	int64_t lag_ms; /* wall time from which on commits may be in `open` and nowhere else, where that
+					   is before since_ms; else 0 */
+	struct replicator_turns turns;
+	bool listing; /* PHASE_LIST: the work was told that there is a database */
 	bool have_point;
 	struct source_point point;
 	uint64_t seq; /* tickets whose commits are in `open` */
@@ -331,6 +342,18 @@ bool spool_ends(struct replicator *r);
 
 /* cut.c: makes a cut when one is due. When to look again; *work is set when there is one. */
 int64_t cut_when_due(struct replicator *r, bool caught_up, bool *work);
+
+/* ---- measure.c: how far the replica is behind ---- */
+
+/* turn: what is staged is about to be dropped, or the database is let go. */
+void lag_unsure(struct replicator *r);
+void lag_no_database(struct replicator *r);
+/* turn: all that was committed is in the open staging, in flight or settled. */
+void lag_caught_up(struct replicator *r);
+/* turn: since when commits are in the open staging and nowhere else; 0 = none are. */
+int64_t lag_of_open(const struct turn *t);
+/* The cut comes to nothing. Lock held. */
+void lag_cut_lost(struct shared *s);
 
 /* ---- work ---- */
 

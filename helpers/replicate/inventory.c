@@ -152,6 +152,23 @@ bool inventory_known(struct inventory *inv)
 	return known;
 }
 
+void inventory_count_l0(struct inventory *inv, int64_t young_ms, struct inventory_l0 *out)
+{
+	uint64_t merged = 0;
+	*out = (struct inventory_l0){0};
+	pthread_mutex_lock(&inv->lock);
+	for (size_t i = inv->count; i > 0 && inv->files[i - 1].level > 0; i--)
+		if (inv->files[i - 1].level == 1 && inv->files[i - 1].max_txid > merged)
+			merged = inv->files[i - 1].max_txid;
+	for (size_t i = 0; i < inv->count && inv->files[i].level == 0; i++) {
+		const struct replica_file *f = &inv->files[i];
+		out->too_recent += f->uploaded_ms > young_ms;
+		out->not_compacted += f->uploaded_ms <= young_ms && f->max_txid > merged;
+		out->eligible += f->uploaded_ms <= young_ms && f->max_txid <= merged;
+	}
+	pthread_mutex_unlock(&inv->lock);
+}
+
 uint64_t inventory_changes(struct inventory *inv)
 {
 	pthread_mutex_lock(&inv->lock);

@@ -43,6 +43,11 @@ struct inventory_totals {
 	int64_t snapshot_made_ms; /* when it came into the replica */
 };
 
+/* L0 files: too young to go, not merged into L1 yet, and the others. */
+struct inventory_l0 {
+	uint64_t too_recent, not_compacted, eligible;
+};
+
 struct inventory {
 	pthread_mutex_t lock;
 	struct replica_file *files; /* sorted by level, min_txid, max_txid; no doubles */
@@ -81,6 +86,8 @@ void inventory_clock_set(struct inventory *inv, int64_t now_ms, int64_t by_ms);
 
 bool inventory_known(struct inventory *inv);
 void inventory_get_totals(struct inventory *inv, struct inventory_totals *out);
+/* Those that came in after young_ms are too recent. */
+void inventory_count_l0(struct inventory *inv, int64_t young_ms, struct inventory_l0 *out);
 uint64_t inventory_changes(struct inventory *inv);
 
 /* Writes <dir>/inventory durably. *changes (may be NULL) is what it holds. */

@@ -80,7 +80,7 @@ static void keep_table_and_copies(struct replicator *r)
 void note_full_disk(struct replicator *r)
 {
 	pthread_mutex_lock(&r->lock);
-	r->shared.disk_full = true;
+	r->shared.disk_full = r->shared.no_space = true;
 	pthread_mutex_unlock(&r->lock);
 }
 

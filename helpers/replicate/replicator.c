@@ -175,6 +175,7 @@ int replicator_open(struct replicator **out, const struct replicator_config *cfg
 	r->shared.seen_dev = cfg->seen_dev;
 	r->shared.seen_ino = cfg->seen_ino;
 	r->shared.had_state = state_exists(r->dir);
+	r->shared.unsure_ms = clock_wall_ms();
 	state_dir_rest(r->dir);
 	*out = r;
 	return ERR_OK;
@@ -278,6 +279,7 @@ static int64_t wait_for_file(struct replicator *r, bool *work)
 		return MISSING_US;
 	}
 	err_set(&e, ERR_NOT_FOUND, "there is no database at %s yet", r->cfg.database);
+	lag_no_database(r);
 	replicator_trouble(r, HEALTH_SOURCE, REPLICATOR_WAITING, &e);
 	return MISSING_US;
 }
@@ -326,6 +328,10 @@ static void note_turn(struct replicator *r)
 	r->shared.open_commits = t->commits;
 	r->shared.open_since_ms = staging_empty(t->open) ? 0 : t->since_ms;
 	r->shared.wal_bytes = t->wal_bytes;
+	r->shared.open_lag_ms = lag_of_open(t);
+	r->shared.turns = t->turns;
+	if (t->source)
+		source_get_counts(t->source, &r->shared.counts);
 	if (attached)
 		r->shared.db_bytes = (uint64_t)source_n_page(t->source) * source_page_size(t->source);
 	pthread_mutex_unlock(&r->lock);

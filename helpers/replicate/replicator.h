@@ -12,6 +12,7 @@
 #define REPLICATE_REPLICATOR_H
 
 #include "base/err.h"
+#include "replicate/inventory.h"
 #include "source/source.h"
 #include "store/store.h"
 
@@ -105,6 +106,22 @@ struct replicator_status {
 	int64_t upkeep_error_ms;
 };
 
+/* What metrics tell beyond the status. What is counted is counted since replicator_open, and only
+ * grows. */
+struct replicator_measures {
+	const char *kind; /* of the store: "s3" */
+	/* Wall time of the oldest commit that is not known to be in the store. While the database isn't
+	 * followed: since when that is so. 0: all of it is there, or there is no database. */
+	int64_t lag_since_ms;
+	int64_t confirmed_ms; /* wall time at which the store last answered as it should; 0 = never */
+	bool disk_full;       /* it is behind because of that */
+	struct source_counts source;
+	struct replicator_turns {
+		uint64_t n, failed, us; /* looks at the WAL that took what was new; time that they took */
+	} turns;
+	struct inventory_l0 l0;
+};
+
 /* Opens state folder and store, starts nothing. ERR_USAGE, ERR_AGAIN (state folder in use), … */
 int replicator_open(struct replicator **out, const struct replicator_config *cfg, struct err *e);
 
@@ -168,6 +185,8 @@ bool replicator_drained(struct replicator *r);
 void replicator_cancel(struct replicator *r);
 
 void replicator_get_status(struct replicator *r, struct replicator_status *out);
+/* Looks at every L0 file that is known: to be called when somebody asks. */
+void replicator_measure(struct replicator *r, struct replicator_measures *out);
 const char *replicator_state_name(enum replicator_state s);  /* "replicating" */
 const char *replicator_database(const struct replicator *r); /* borrowed */
 

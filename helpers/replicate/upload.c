@@ -212,6 +212,7 @@ static int empty_table(struct replicator *r, uint32_t page_size, struct err *e)
 static void end_flight(struct replicator *r)
 {
 	pthread_mutex_lock(&r->lock);
+	lag_cut_lost(&r->shared);
 	r->shared.flight = FLIGHT_NONE;
 	r->shared.flight_bytes = 0;
 	memset(&r->shared.cut, 0, sizeof(r->shared.cut));

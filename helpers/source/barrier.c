@@ -135,7 +135,7 @@ static void backfill_all(struct source *s)
 		if (checkpoint_mark_is_old(s) &&
 			(!shm_look(&s->shm, &v) || pin_renew(&s->pin, v.h.salt, NULL)))
 			break;
-		rc = connection_checkpoint(s->pin.spare);
+		rc = checkpoint_passive(s, s->pin.spare);
 		if (rc == SQLITE_OK && shm_look(&s->shm, &v) && checkpoint_backfilled(s, &v)) {
 			s->counts.checkpoints++;
 			checkpoint_to_mark_zero(s, &v);

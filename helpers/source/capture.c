@@ -34,6 +34,7 @@ static int take_frame(void *ctx, const struct wal_frame_header *fh, const void *
 	struct capture *c = ctx;
 	struct source *s = c->s;
 	s->counts.frames++;
+	s->counts.bytes += WAL_FRAME_HEADER_SIZE + (uint64_t)s->page_size;
 	int rc = ERR_OK;
 	if (fh->pgno != c->lock_page)
 		rc = s->sink.page(s->sink.ctx, fh->pgno, page, e);

@@ -138,6 +138,18 @@ uint64_t checkpoint_wal_bytes(const struct source *s)
 	return (uint64_t)s->chain.frame * (s->page_size + (uint64_t)WAL_FRAME_HEADER_SIZE);
 }
 
+int checkpoint_passive(struct source *s, struct connection *c)
+{
+	int64_t began_us = clock_mono_us();
+	int rc = connection_checkpoint(c);
+	if (rc == SQLITE_BUSY)
+		return rc;
+	s->counts.passives++;
+	s->counts.passives_lost += rc != SQLITE_OK;
+	s->counts.passives_us += (uint64_t)(clock_mono_us() - began_us);
+	return rc;
+}
+
 static uint32_t patience(const struct source *s)
 {
 	bool emptied = s->plan.emptied_us != 0 && clock_mono_us() - s->plan.emptied_us < EMPTIED_US;
@@ -305,7 +317,7 @@ static int checkpoint(struct source *s, bool *captured, struct err *e)
 		note_duration(s, clock_mono_us() - began_us);
 		return held;
 	}
-	int rc = connection_checkpoint(s->pin.helper);
+	int rc = checkpoint_passive(s, s->pin.helper);
 	if (rc == SQLITE_BUSY)
 		return busy(s, captured, e);
 	if (rc != SQLITE_OK) {

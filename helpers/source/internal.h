@@ -121,7 +121,7 @@ int checkpoint_outrun(
 int checkpoint_turn(
 	struct source *s, const struct shm_view *v, int64_t now_us, bool *captured, struct err *e);
 
-/* ---- checkpoint.c, for barrier.c ---- */
+/* ---- checkpoint.c, for barrier.c and release.c ---- */
 
 #define URGENT_BYTES (UINT64_C(20) << 20) /* from here on we insist */
 #define BUSY_PAUSE_US 20000
@@ -132,6 +132,9 @@ int checkpoint_turn(
 bool checkpoint_backfilled(const struct source *s, const struct shm_view *v);
 bool checkpoint_mark_is_old(const struct source *s); /* our pin's mark is before the position */
 void checkpoint_to_mark_zero(struct source *s, const struct shm_view *v);
+/* A PASSIVE checkpoint on this connection, counted where nobody else's was in the way. SQLite's
+ * code. */
+int checkpoint_passive(struct source *s, struct connection *c);
 uint64_t checkpoint_wal_bytes(const struct source *s);
 uint64_t checkpoint_barrier_bytes(const struct source *s); /* a WAL of so many calls for one */
 bool checkpoint_files_are_ours(struct source *s);

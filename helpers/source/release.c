@@ -117,7 +117,7 @@ bool release_if_alone(struct source *s, const struct shm_view *v, int64_t now_us
 	if (fstat(dbfile_fd(s->kept), &st))
 		return false;
 	if (v->backfill < v->h.mx_frame) {
-		connection_checkpoint(s->pin.helper);
+		checkpoint_passive(s, s->pin.helper);
 		s->counts.checkpoints++;
 		wake_within(&s->wake, 10000);
 		return false;

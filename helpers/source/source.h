@@ -159,6 +159,9 @@ int source_scan(struct source *s, uint32_t first, uint32_t count,
 /* What status shows. */
 struct source_counts {
 	uint64_t frames, restarts, renewals, checkpoints, barriers, unverified, recoveries;
+	uint64_t bytes;                   /* of the frames, with their headers */
+	uint64_t passives, passives_lost; /* PASSIVE checkpoints that ran; of them, those that failed */
+	uint64_t passives_us;             /* that they took */
 };
 void source_get_counts(const struct source *s, struct source_counts *out);
 
