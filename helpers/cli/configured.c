@@ -279,3 +279,12 @@ bool configured_has_registered(const struct configured *g)
 {
 	return g->registered;
 }
+
+const char *configured_replica_name(void *g, const char *id)
+{
+	const struct configured *c = g;
+	for (size_t i = 0; i < c->count; i++)
+		if (strcmp(c->list[i]->wanted.path, id) == 0)
+			return c->list[i]->wanted.replica->name;
+	return NULL;
+}

@@ -46,6 +46,10 @@ bool configured_has_registered(const struct configured *g);
 /* With -once: the worst of what could not be added; code ERR_OK: all were. */
 const struct err *configured_failed(const struct configured *g);
 
+/* The name of the replica of a database by its id, which is the path; NULL. The first argument is a
+ * struct configured. */
+const char *configured_replica_name(void *g, const char *id);
+
 /* litestream databases without a URL: prints path and replicas of each. */
 int configured_list(struct args *a, bool json, struct err *e);
 

@@ -20,6 +20,7 @@ struct configured_run {
 	struct app *app;               /* what -exec names */
 	size_t n;                      /* of the processes */
 	bool *ready;                   /* of each, in memory that they share; NULL with one process */
+	struct metrics_base *metrics;  /* NULL: none */
 };
 
 static int run_one(void *ctx, size_t index, struct err *e)
@@ -30,6 +31,7 @@ static int run_one(void *ctx, size_t index, struct err *e)
 		.notes = r->notes,
 		.app = r->ready ? NULL : r->app,
 		.ready = r->ready ? &r->ready[index] : NULL,
+		.metrics_base = r->metrics,
 		.alone = configured_alone(r->config)};
 	return replicate_run(&run, r->args, e);
 }
@@ -148,6 +150,8 @@ int replicate_configured(struct args *a, struct config *c, struct err *e)
 		rc = wanted_check(c, e);
 	if (!rc && c->heartbeat_url && !args_bool(a, "once"))
 		rc = heartbeat_notes_new(&r.notes, r.n, e);
+	if (!rc && c->addr && *c->addr)
+		rc = metrics_base_new(&r.metrics, c->addr, r.n, e);
 	if (!rc)
 		rc = app_new(&r.app, command_of(a, c), e);
 	if (!rc) {
@@ -156,6 +160,7 @@ int replicate_configured(struct args *a, struct config *c, struct err *e)
 	}
 	app_free(r.app);
 	heartbeat_notes_free(r.notes);
+	metrics_base_free(r.metrics);
 	config_free(c);
 	return rc;
 }

@@ -54,6 +54,9 @@ static int add_configured(struct replicate_run *run, struct args *a, struct err 
 	if (!rc && run->notes)
 		rc = heartbeat_new(&run->heartbeat, c->heartbeat_url, c->heartbeat_interval_ms, run->notes,
 			run->index, run->schedule, e);
+	if (!rc && run->metrics_base)
+		rc = metrics_new(&run->metrics, run->metrics_base, run->index, run->schedule,
+			configured_replica_name, run->configured, e);
 	return rc;
 }
 
@@ -160,7 +163,7 @@ static void earlier(int64_t *next, int64_t due)
 static int64_t look(void *ctx, int64_t now_us)
 {
 	struct replicate_run *run = ctx;
-	int64_t next = INT64_MAX;
+	int64_t next = run->metrics ? metrics_look(run->metrics, now_us) : INT64_MAX;
 	if (schedule_stopping(run->schedule))
 		return next;
 	if (run->once && once_look(run->once, now_us, &next))
@@ -275,6 +278,7 @@ int replicate_run(struct replicate_run *run, struct args *a, struct err *e)
 		rc = run_loop(run, a, e);
 	app_free(none);
 	local_close(run->local);
+	metrics_free(run->metrics);
 	heartbeat_free(run->heartbeat);
 	configured_free(run->configured);
 	schedule_free(run->schedule);

@@ -7,15 +7,17 @@
 #include "conf/config.h"
 #include "cli/once.h"
 #include "daemon/heartbeat.h"
+#include "daemon/metrics.h"
 
 struct replicate_run {
 	/* Set by the caller: */
 	const struct config *config;
 	size_t index; /* of the replica that this process has of each database */
 	bool alone;   /* one database with one replica: what can't go on ends the program */
-	struct heartbeat_notes *notes; /* NULL: no heartbeat */
-	struct app *app;               /* what is run beside; NULL: nothing is */
-	bool *ready;                   /* set when an app may begin; NULL: nobody asks */
+	struct heartbeat_notes *notes;     /* NULL: no heartbeat */
+	struct app *app;                   /* what is run beside; NULL: nothing is */
+	bool *ready;                       /* set when an app may begin; NULL: nobody asks */
+	struct metrics_base *metrics_base; /* NULL: no metrics */
 
 	/* Its own: */
 	struct schedule *schedule;
@@ -28,6 +30,7 @@ struct replicate_run {
 	char why[1024];
 	struct configured *configured;
 	struct heartbeat *heartbeat; /* NULL: nobody wants to hear */
+	struct metrics *metrics;
 };
 /* Replicates until it is told to stop, or until one database alone can't go on: its error. */
 int replicate_run(struct replicate_run *run, struct args *a, struct err *e);

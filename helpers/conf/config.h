@@ -72,6 +72,7 @@ struct config {
 	const char *heartbeat_url;     /* NULL = none */
 	int64_t heartbeat_interval_ms; /* at least a minute, default 5 */
 	int64_t shutdown_timeout_ms;   /* default 30 s */
+	const char *addr;              /* where metrics are served; NULL or "" = nowhere */
 	bool socket_enabled;
 	const char *socket_path;
 	unsigned socket_mode;  /* of its file; 0600 if not said */

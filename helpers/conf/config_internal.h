@@ -62,6 +62,7 @@ config_take take_map; /* a map of keys with this one's name before theirs */
 config_take take_levels;
 config_take take_heartbeat_interval;
 config_take take_shutdown_timeout;
+config_take take_addr;
 config_take take_socket_enabled;
 config_take take_socket_mode;
 config_take take_log_level;

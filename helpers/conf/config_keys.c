@@ -35,7 +35,7 @@ static const char upkeep[] = "the replica is tidied up when there is something t
 const struct config_key config_keys[] = {
 	/* for the program */
 	{"dbs", TOP, CONFIG_WORKS, take_databases, 0, NULL, false, 2},
-	NONE("addr", TOP, "metrics are not served yet"),
+	{"addr", TOP, CONFIG_WORKS, take_addr, CONFIG(addr), NULL, false, 0},
 	NONE("mcp-addr", TOP, "there is no MCP server"),
 	{"exec", TOP, CONFIG_WORKS, take_top_text, CONFIG(exec), NULL, false, 0},
 	{"heartbeat-url", TOP, CONFIG_WORKS, take_top_text, CONFIG(heartbeat_url), NULL, true, 0},

@@ -2,6 +2,7 @@
 #include "conf/config_internal.h"
 
 #include "base/amount.h"
+#include "conf/address.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -306,6 +307,16 @@ int take_heartbeat_interval(
 	int rc = read_duration(r, v, &r->c->heartbeat_interval_ms);
 	if (!rc && r->c->heartbeat_interval_ms < HEARTBEAT_MIN_MS)
 		rc = config_bad(r, "it takes a minute or more");
+	return rc;
+}
+
+int take_addr(struct config_reading *r, const struct config_key *k, const struct tree_node *v)
+{
+	struct address a;
+	int rc = take_top_text(r, k, v);
+	if (!rc && *v->text && !address_parse(&a, v->text))
+		rc = config_bad(
+			r, "it takes an address as \":9090\" or \"127.0.0.1:9090\", not \"%.80s\"", v->text);
 	return rc;
 }
 

@@ -75,6 +75,7 @@ void config_dump(const struct config *c, struct buf *dump)
 	if (c->heartbeat_url)
 		put_number(dump, "heartbeat-interval", c->heartbeat_interval_ms);
 	put_number(dump, "shutdown", c->shutdown_timeout_ms);
+	put(dump, "addr", c->addr);
 	put_number(dump, "socket", c->socket_enabled);
 	if (c->socket_enabled) {
 		put(dump, "socket-path", c->socket_path);

@@ -62,7 +62,13 @@ static const struct {
 	const char *key, *where, *line, *gives;
 } cases[] = {
 	{"dbs", T, "", "database=/data/app.db"},
-	{"addr", T, "addr: ':9090'", "addr has no effect"},
+	{"addr", T, "addr: ':9090'", "addr=:9090"},
+	{"addr", T, "addr: 127.0.0.1:9090", "addr=127.0.0.1:9090"},
+	{"addr", T, "addr: '[::1]:9090'", "addr=[::1]:9090"},
+	{"addr", T, "addr: ''", ""},
+	{"addr", T, "addr: 9090", "!\":9090\""},
+	{"addr", T, "addr: ':65536'", "!\":9090\""},
+	{"addr", T, "addr: 'http://localhost:9090'", "!\":9090\""},
 	{"mcp-addr", T, "mcp-addr: ':3001'", "mcp-addr has no effect"},
 	{"exec", T, "exec: ./app", "exec=./app"},
 	{"heartbeat-url", T, "heartbeat-url: https://x.example/1", "heartbeat-url=https://x.example/1"},
