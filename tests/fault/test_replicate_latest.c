@@ -4,6 +4,7 @@
  * pages differ, nothing is written, and no later start reads again what was read.
  */
 #include "lib/fence_bed.h"
+#include "lib/no_memory.h"
 #include "lib/v3_build.h"
 
 #include "base/buf.h"
@@ -248,6 +249,68 @@ static void test_unreachable_is_no_verdict(void **state)
 	is_same(b, &b->a);
 }
 
+/* B's database is another one, and nobody has compared it yet. */
+static void is_another(struct bed *b)
+{
+	litestream_was_here(b);
+	copy_database(b);
+	app_sql(b->b.db, "UPDATE t SET b = zeroblob(400) WHERE a = 700");
+}
+
+/* B ends as fenced, whatever is in the way, and forgets that it was here. */
+static void ends_fenced(struct bed *b)
+{
+	assert_true(ship_until(&b->b.s, REPLICATOR_FENCED));
+	struct replicator_status st = ship_status(&b->b.s);
+	if (!strstr(st.reason, "pages differ from"))
+		fail_msg("%s", st.reason);
+	ship_close(&b->b.s);
+	assert_int_equal(fs_remove_tree(b->b.meta), 0);
+	assert_int_equal(ship_max_txid(URL), 4);
+}
+
+/* Each request fails once, or finds a file gone that is there a moment later. */
+static void test_requests_fail(void **state)
+{
+	static const int codes[] = {ERR_UNREACHABLE, ERR_AGAIN, ERR_NOT_FOUND};
+	struct bed *b = *state;
+	is_another(b);
+	for (unsigned nth = 1; nth <= 7; nth++) {
+		fault(STORE_OP_GET, "0/", nth, 1, codes[nth % 3]);
+		start(&b->b);
+		ends_fenced(b);
+		store_fault_heal("f");
+	}
+}
+
+#if NO_MEMORY_POSSIBLE
+static void test_allocations_fail(void **state)
+{
+	struct bed *b = *state;
+	unsigned struck = 0;
+	is_another(b);
+	for (unsigned at = 1;; at += 1 + at / 8) {
+		calls = 0;
+		fail_at = at;
+		armed = true;
+		int rc = ship_open(&b->b.s, &b->b.cfg);
+		bool fenced = !rc && ship_until(&b->b.s, REPLICATOR_FENCED);
+		armed = false;
+		if (rc) { /* the ship has nothing but its watch */
+			source_watch_free(b->b.s.watch);
+			memset(&b->b.s, 0, sizeof(b->b.s));
+			continue;
+		}
+		assert_true(fenced);
+		ends_fenced(b);
+		struck++;
+		if (calls < at)
+			break;
+	}
+	assert_true(struck > 20);
+}
+#endif
+
 /* ---- 0.3's ---- */
 
 static void put_snapshot(struct bed *b, const char *db, uint32_t index)
@@ -349,6 +412,10 @@ int main(void)
 		TEST(test_claim_survives),
 		TEST(test_a_gap_is_named),
 		TEST(test_unreachable_is_no_verdict),
+		TEST(test_requests_fail),
+#if NO_MEMORY_POSSIBLE
+		TEST(test_allocations_fail),
+#endif
 		TEST(test_legacy_the_same),
 		TEST(test_legacy_another),
 		TEST(test_legacy_restored),
