@@ -60,11 +60,17 @@ static int add_configured(struct replicate_run *run, struct args *a, struct err 
 	return rc;
 }
 
+static const char *socket_path(const struct replicate_run *run, const struct args *a)
+{
+	const struct config *c = run->config;
+	return args_string(a, "socket", c->socket_enabled ? c->socket_path : NULL);
+}
+
 /* Each process has its own. */
 static int open_socket(struct replicate_run *run, struct args *a, struct err *e)
 {
 	const struct config *c = run->config;
-	const char *path = args_string(a, "socket", c->socket_enabled ? c->socket_path : NULL);
+	const char *path = socket_path(run, a);
 	char numbered[PATH_MAX];
 	if (!path)
 		return ERR_OK;
@@ -245,10 +251,12 @@ static int once_result(struct replicate_run *run, struct err *e)
 
 static int run_loop(struct replicate_run *run, struct args *a, struct err *e)
 {
+	/* Others may come over the socket, and a store that doesn't answer holds up no other. */
+	size_t threads = run->alone && !socket_path(run, a) ? 1 : 0;
 	run->shutdown_ms = args_ms(a, "shutdown-timeout", run->config->shutdown_timeout_ms);
 	int rc = take_signals(run, e);
 	if (!rc)
-		rc = schedule_new(&run->schedule, run->alone ? 1 : 0, run->alone ? 1 : 0, e);
+		rc = schedule_new(&run->schedule, threads, threads, e);
 	if (!rc)
 		rc = schedule_add_fd(run->schedule, run->signal_fd, on_signal, run, e);
 	if (!rc)

@@ -158,14 +158,15 @@ static int rows_of_process(struct args *a, json_t *rows, struct err *e)
 
 /* The socket of the configuration: the first process has its name, the others a number behind it. A
  * process that doesn't answer leaves the rows as they are. */
-static int ask_number(const struct config *c, json_t *rows, int64_t number, struct err *e)
+static int ask_number(
+	const struct config *c, json_t *rows, int64_t number, int64_t timeout_ms, struct err *e)
 {
 	char socket[PATH_MAX];
 	struct err why;
 	json_t *answer = NULL;
 	int rc = ERR_OK;
 	snprintf(socket, sizeof(socket), number > 1 ? "%s.%" PRId64 : "%s", c->socket_path, number);
-	int asked = client_ask_replicate(socket, "GET", "/status", NULL, ASK_MS, &answer, &why);
+	int asked = client_ask_replicate(socket, "GET", "/status", NULL, timeout_ms, &answer, &why);
 	json_t *list = asked == ERR_OK ? databases_of(answer) : NULL;
 	for (size_t i = 0; !rc && i < json_array_size(rows); i++) {
 		json_t *row = json_array_get(rows, i);
@@ -183,7 +184,11 @@ static int rows_of_machine(struct args *a, json_t *rows, struct err *e)
 {
 	struct config c;
 	bool there;
-	int rc = a->argc ? config_file_load(a, &c, &there, e) : config_file_need(a, &c, e);
+	int64_t ms;
+	int rc = asking_timeout(a, ASK_MS, &ms, e);
+	if (rc)
+		return rc;
+	rc = a->argc ? config_file_load(a, &c, &there, e) : config_file_need(a, &c, e);
 	if (!rc)
 		rc = a->argc ? states_of(a, a->argv[0], add_local, rows, e)
 					 : states_all(&c, add_local, rows, e);
@@ -193,7 +198,7 @@ static int rows_of_machine(struct args *a, json_t *rows, struct err *e)
 		most = number > most ? number : most;
 	}
 	for (int64_t n = 1; !rc && n <= most; n++)
-		rc = ask_number(&c, rows, n, e);
+		rc = ask_number(&c, rows, n, ms, e);
 	config_free(&c);
 	return rc;
 }

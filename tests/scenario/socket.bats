@@ -93,6 +93,10 @@ descriptors() { find "/proc/$(pid_of r)/fd" -lname "$1*" | wc -l; }
   [[ "$status" -eq 1 && "$output" == *"is stopped"* ]]
   [[ "$(http POST /sync '{"path":"'"$db"'"}')" == *' 409' ]]
   insert "$db" three
+  # The folder of its state is free: another command may do what it likes meanwhile.
+  "$LITESTREAM" restore -force -o "$db" "$url"
+  [[ "$(value_of "$db")" == one,two ]]
+  insert "$db" three
   ask start -json app.db | jq -e '.status == "started" and .state == "running" and .db_path == "'"$db"'"'
   ask start app.db | grep -q '^status: already_running$'
   sync_now r "$db"
