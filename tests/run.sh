@@ -110,22 +110,22 @@ programs() {
 }
 
 # Files that say "# alone" measure the machine, too: nothing else runs beside them. Those that say
-# "# long" begin before the others, so that nothing waits for them at the end.
-is_alone() { grep -qx '# alone' "$1"; }
-is_long() { grep -qx '# long' "$1"; }
-
-# Files that say "# plain" test the plugin's bash more than the programs, or go ways that other files go
-# too: of a sanitised build they are left out, which is told, unless EVERYTHING=1.
-is_left_out() { [[ -n "$SANITISED" && -z "$EVERYTHING" ]] && grep -qx '# plain' "$1"; }
+# "# long" begin before the others, so that nothing waits for them at the end. Files that say "# plain" test
+# the plugin's bash more than the programs, or go ways that other files go too: of a sanitised build they are
+# left out, which is told, unless EVERYTHING=1. What a file is called in the end counts.
+declare -A kinds
+call() {
+  local file
+  while read -r file; do kinds["$file"]="$2"; done < <(grep -lx "# $1" tests/*/*.bats)
+}
+call long long
+call alone alone
+[[ -z "$SANITISED" || -n "$EVERYTHING" ]] || call plain left-out
 
 bats_files() {
-  local file kind
+  local file
   for file in tests/*/*.bats; do
-    kind=together
-    ! is_long "$file" || kind=long
-    ! is_alone "$file" || kind=alone
-    ! is_left_out "$file" || kind=left-out
-    [[ "$1" != "$kind" ]] || echo "run_bats $file"
+    [[ "${kinds["$file"]:-together}" != "$1" ]] || echo "run_bats $file"
   done
 }
 
@@ -151,7 +151,7 @@ main() {
     done
     number=$((number + 1))
     one "$number" "$runner" "$file" &
-    [[ "$file" != *.bats ]] || ! is_alone "$file" || wait
+    [[ "${kinds["$file"]}" != alone ]] || wait
   done < <(chosen "$kind" | grep -F -- "$word")
   wait
   [[ "$number" -eq "$(cat "$WORK"/*.counts 2>/dev/null | wc -l)" ]] || echo "1 1 0 the test runner itself" >"$WORK/0.counts"
