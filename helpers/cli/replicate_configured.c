@@ -150,7 +150,7 @@ int replicate_configured(struct args *a, struct config *c, struct err *e)
 		rc = wanted_check(c, e);
 	if (!rc && c->heartbeat_url && !args_bool(a, "once"))
 		rc = heartbeat_notes_new(&r.notes, r.n, e);
-	if (!rc && c->addr && *c->addr)
+	if (!rc && c->addr && *c->addr && !args_bool(a, "once"))
 		rc = metrics_base_new(&r.metrics, c->addr, r.n, e);
 	if (!rc)
 		rc = app_new(&r.app, command_of(a, c), e);

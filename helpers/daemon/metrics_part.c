@@ -65,11 +65,11 @@ static void fill_status(struct metrics_database *d, const struct replicator_stat
 	d->retries = st->requests.retries;
 	d->replica_files = st->replica_files;
 	d->replica_bytes = st->replica_bytes;
-	d->requests[STORE_OP_PUT] = st->requests.put;
-	d->requests[STORE_OP_GET] = st->requests.get;
-	d->requests[STORE_OP_HEAD] = st->requests.head;
-	d->requests[STORE_OP_LIST] = st->requests.list;
-	d->requests[STORE_OP_DELETE] = st->requests.del;
+	d->requests[STORE_OPERATION_PUT] = st->requests.put;
+	d->requests[STORE_OPERATION_GET] = st->requests.get;
+	d->requests[STORE_OPERATION_HEAD] = st->requests.head;
+	d->requests[STORE_OPERATION_LIST] = st->requests.list;
+	d->requests[STORE_OPERATION_DELETE] = st->requests.del;
 	d->weak_fencing = st->weak_fencing;
 	d->upkeep_failing = st->upkeep_error[0] != '\0';
 	d->upload_ms = st->last_upload_ms;

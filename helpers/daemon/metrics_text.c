@@ -275,7 +275,7 @@ static void put_total(
 static void put_bytes(
 	struct page *p, const char *name, size_t process, const struct metrics_operations *o, int op)
 {
-	if (op == STORE_OP_HEAD)
+	if (op == STORE_OPERATION_HEAD)
 		return;
 	begin_operation(p, name, process, o->kind, op);
 	put(p, "} %" PRIu64 "\n", o->of[op].bytes);

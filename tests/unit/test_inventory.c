@@ -306,6 +306,29 @@ static void test_guesses(void **state)
 	assert_int_equal(get(b, 3, 1, 2).timestamp_ms, 0);
 }
 
+/* Age comes first, then whether L1 has it. */
+static void test_l0_by_status(void **state)
+{
+	struct bed *b = *state;
+	struct inventory_l0 l0;
+	inventory_count_l0(&b->inv, NOW, &l0);
+	assert_int_equal(l0.too_recent + l0.not_compacted + l0.eligible, 0);
+	for (int i = 1; i <= 10; i++)
+		add(b, 0, (uint64_t)i, (uint64_t)i, NOW + i * 1000 - 7000); /* came in 7 s later */
+	add(b, 1, 1, 2, NOW - 7000);
+	add(b, 1, 3, 4, NOW - 7000);
+	add(b, 2, 1, 9, NOW - 7000);
+	add(b, 9, 1, 10, NOW - 7000);
+	inventory_count_l0(&b->inv, NOW + 6000, &l0);
+	assert_int_equal(l0.too_recent, 4);
+	assert_int_equal(l0.not_compacted, 2);
+	assert_int_equal(l0.eligible, 4);
+	inventory_count_l0(&b->inv, NOW + 3000, &l0);
+	assert_int_equal(l0.too_recent, 7);
+	assert_int_equal(l0.not_compacted, 0);
+	assert_int_equal(l0.eligible, 3);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -320,6 +343,7 @@ int main(void)
 		TEST(test_damaged),
 		TEST(test_size),
 		TEST(test_guesses),
+		TEST(test_l0_by_status),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

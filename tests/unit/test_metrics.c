@@ -88,9 +88,9 @@ static void test_page(void **state)
 {
 	struct metrics_database d = one_database();
 	struct metrics_operations o = {.kind = "s3"};
-	o.of[STORE_OP_GET] = (struct store_total){
+	o.of[STORE_OPERATION_GET] = (struct store_total){
 		.requests = 4, .bytes = 99, .us = 2500001, .took = {1, 1, 0, 0, 0, 0, 0, 0, 0, 1}};
-	o.of[STORE_OP_GET].errors[1] = 3;
+	o.of[STORE_OPERATION_GET].errors[1] = 3;
 	const struct metrics_part part = {.process = {INT64_C(1700000000000), 1000001, 4096},
 		.operations = &o,
 		.n_operations = 1,
@@ -349,12 +349,13 @@ static void test_totals(void **state)
 		assert_int_equal(asked[op], expected[op]);
 		assert_int_equal(t.requests, expected[op]);
 		assert_int_equal(took_of(&t), expected[op]);
-		assert_int_equal(errors_of(&t), op == STORE_OP_GET);
+		assert_int_equal(errors_of(&t), op == STORE_OPERATION_GET);
 	}
-	assert_int_equal(total_of(STORE_OP_PUT).bytes, 5);
-	assert_int_equal(total_of(STORE_OP_GET).bytes, 3);
+	assert_int_equal(total_of(STORE_OPERATION_PUT).bytes, 5);
+	assert_int_equal(total_of(STORE_OPERATION_GET).bytes, 3);
 	for (size_t i = 0; i < STORE_ERROR_CODES; i++)
-		assert_int_equal(total_of(STORE_OP_GET).errors[i], !strcmp(store_error_code(i), "damaged"));
+		assert_int_equal(
+			total_of(STORE_OPERATION_GET).errors[i], !strcmp(store_error_code(i), "damaged"));
 	tmpdir_free(dir);
 }
 
