@@ -7,9 +7,8 @@
 
 #include <string.h>
 
-#define ADVICE                                                                          \
-	"set LITESTREAM_ACCESS_KEY_ID and LITESTREAM_SECRET_ACCESS_KEY (with Dokku: dokku " \
-	"litestream:auth)"
+#define ADVICE \
+	"set LITESTREAM_ACCESS_KEY_ID and LITESTREAM_SECRET_ACCESS_KEY (with Dokku: litestream:auth)"
 
 static int ask_origin(
 	struct http_pool *pool, const struct chain_plan *p, struct iam_keys *out, struct err *e)
@@ -57,7 +56,7 @@ static int explain(const struct chain_plan *p, int rc, struct err *e)
 	strncpy(why, e->text, sizeof(why) - 1);
 	why[sizeof(why) - 1] = '\0';
 	return err_set(e, rc == ERR_UNREACHABLE ? ERR_NOT_FOUND : (enum err_code)rc,
-		"tried, in this order: %.480s; EC2's metadata (%.200s); " ADVICE, p->tried, why);
+		"tried, in this order: %.480s; EC2's metadata (%.160s); " ADVICE, p->tried, why);
 }
 
 int chain_ask(struct http_pool *pool, struct iam_keys *out, struct err *e)

@@ -66,7 +66,7 @@ static bool plan_token(struct chain_plan *p)
 {
 	p->token_file = keys_from_env("AWS_WEB_IDENTITY_TOKEN_FILE");
 	if (!p->token_file) {
-		tried(p, "a web identity (AWS_WEB_IDENTITY_TOKEN_FILE is not set)");
+		tried(p, "web identity (no AWS_WEB_IDENTITY_TOKEN_FILE)");
 		return false;
 	}
 	p->by_token = (struct sts_role){.arn = keys_from_env("AWS_ROLE_ARN"),
@@ -256,8 +256,8 @@ static int plan_profile(struct chain_plan *p, struct err *e)
 	if (p->sts_endpoint)
 		p->sts.endpoint = p->sts_endpoint;
 	if (p->origin == CHAIN_NONE)
-		tried(p, "the profile \"%.60s\" (%s %s)", name,
-			f->there ? "without credentials in" : "not in", files);
+		tried(p, "profile \"%.60s\" (%s %s)", name, f->there ? "without credentials in" : "not in",
+			files);
 	return rc;
 }
 
@@ -281,7 +281,7 @@ static void plan_machine(struct chain_plan *p)
 		found(p, CHAIN_CONTAINER, "a container's credentials");
 		return;
 	}
-	tried(p, "a container's (AWS_CONTAINER_CREDENTIALS_…_URI is not set)");
+	tried(p, "container (no AWS_CONTAINER_CREDENTIALS_…_URI)");
 	if (metadata_is_disabled()) {
 		tried(p, "EC2's metadata (AWS_EC2_METADATA_DISABLED)");
 		return;
@@ -294,7 +294,7 @@ int chain_plan_make(struct chain_plan *p, struct err *e)
 {
 	*p = (struct chain_plan){0};
 	find_sts(p);
-	tried(p, "keys (AWS_ACCESS_KEY_ID, LITESTREAM_ACCESS_KEY_ID are not set)");
+	tried(p, "keys (no AWS_ACCESS_KEY_ID, no LITESTREAM_ACCESS_KEY_ID)");
 	bool token = plan_token(p);
 	int rc = token && !p->by_token.arn
 				 ? err_set(e, ERR_DENIED,

@@ -3,7 +3,8 @@
  * put into headers, or an error whose sentence has nothing of them.
  *
  *   byte 0   bit 0: a container's address, else EC2's; bit 1: STS instead, asked in the name of a
- *            pair of keys; then answers (answers.h)
+ *            pair of keys; bit 2 with that: no keys, so that EC2 is asked as the last place; then
+ *            answers (answers.h)
  */
 #include "answers.h"
 
@@ -47,17 +48,17 @@ static void ask(struct http_pool *pool, enum iam_source source)
 }
 
 /* A role that is assumed with keys. */
-static void use_profile(void)
+static void use_profile(bool use)
 {
 	static const char text[] = "[default]\nrole_arn = arn:aws:iam::1:role/r\nsource_profile = b\n"
 							   "[profile b]\naws_access_key_id = A\naws_secret_access_key = S\n";
 	static char name[40];
-	if (*name)
-		return;
-	int fd = memfd_create("config", 0);
-	must(fd >= 0 && write(fd, text, sizeof(text) - 1) == (ssize_t)sizeof(text) - 1);
-	snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
-	setenv("AWS_CONFIG_FILE", name, 1);
+	if (!*name) {
+		int fd = memfd_create("config", 0);
+		must(fd >= 0 && write(fd, text, sizeof(text) - 1) == (ssize_t)sizeof(text) - 1);
+		snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+	}
+	setenv("AWS_CONFIG_FILE", use ? name : "/dev/null", 1);
 	setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null", 1);
 }
 
@@ -70,7 +71,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	log_set_level(LOG_ERROR);
 	enum iam_source source = data[0] & 2 ? IAM_CHAIN : IAM_ROLE;
-	use_profile();
+	use_profile(!(data[0] & 4));
 	if (data[0] & 1)
 		setenv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/x", 1);
 	else

@@ -171,7 +171,7 @@ keeps_failing() {
   printf '[default]\nregion = eu-central-1\n' >.aws/config
   : >.aws/credentials
   run "$LITESTREAM" restore -o out.db "$(s3_url none)"
-  [[ "$status" -eq 6 && "$output" == *'tried, in this order: keys ('*'; a web identity ('*'; the profile "default" (without credentials in '*'; a container'*'; EC2'*'; set LITESTREAM_ACCESS_KEY_ID'* ]]
+  [[ "$status" -eq 6 && "$output" == *'tried, in this order: keys ('*'; web identity ('*'; profile "default" (without credentials in '*'; container ('*"; EC2's metadata ("*'; set LITESTREAM_ACCESS_KEY_ID'* ]]
   container
   machine
   export AWS_ACCESS_KEY_ID="$LITESTREAM_TEST_S3_ACCESS_KEY_ID" AWS_SECRET_ACCESS_KEY="$LITESTREAM_TEST_S3_SECRET_ACCESS_KEY"
