@@ -3,6 +3,7 @@
 #include "cli/asking.h"
 #include "cli/listing.h"
 #include "cli/show.h"
+#include "daemon/report.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -108,9 +109,11 @@ static int run_register(struct args *a, struct err *e)
 	const char *status = json_text(answer, "status");
 	if (!args_bool(a, "json") && strcmp(status, "already_registered") == 0)
 		status = "already registered"; /* as Litestream says it to people */
-	json_t *result =
-		json_pack("{s:s,s:O,s:O,s:s}", "status", status, "db_path", json_object_get(answer, "path"),
-			"replica", json_object_get(answer, "replica"), "socket", asking_socket(a));
+	char shown[1100];                  /* Litestream's own process names none */
+	report_url(
+		*json_text(answer, "replica") ? json_text(answer, "replica") : url, shown, sizeof(shown));
+	json_t *result = json_pack("{s:s,s:O,s:s,s:s}", "status", status, "db_path",
+		json_object_get(answer, "path"), "replica", shown, "socket", asking_socket(a));
 	return print_result(a, answer, result, e);
 }
 

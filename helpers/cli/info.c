@@ -39,7 +39,7 @@ static void print_one(const json_t *d)
 	const char *at = json_text(d, "last_sync_at"), *reason = json_text(d, "reason");
 	printf("%s [%s] (last sync: %s)", show_clean(json_text(d, "path")), show_clean(status),
 		*at ? show_clean(at) : "never");
-	if (strcmp(status, state) != 0)
+	if (*state && strcmp(status, state) != 0)
 		printf(" %s", show_clean(state));
 	if (*reason)
 		printf(": %s", show_clean(reason));

@@ -27,10 +27,12 @@ struct answer {
 	struct err *e;
 };
 
+/* Litestream's own process says none. */
 static int check_protocol(const struct answer *a, const json_t *answer, struct err *e)
 {
 	int64_t protocol = json_int(answer, "protocol");
-	if (protocol == CONTROL_PROTOCOL)
+	bool litestream = !json_object_get(answer, "protocol") && strcmp(a->peer, CLIENT_DAEMON) != 0;
+	if (protocol == CONTROL_PROTOCOL || litestream)
 		return ERR_OK;
 	return err_set(e, ERR_FAIL,
 		"%s speaks protocol %lld, this program %d: install both from the same version", a->peer,

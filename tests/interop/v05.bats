@@ -6,6 +6,7 @@
 
 load ../lib/scenario
 load ../lib/npm
+load ../lib/peer
 load ../lib/vfs
 
 setup_file() {
@@ -145,15 +146,6 @@ goes_on() {
 }
 
 # ---- Litestream 0.5 itself ----
-
-# First in a test that needs it.
-need_05() {
-  if [[ -z "$PEER_05" && -n "$FULL" ]] && command -v go >/dev/null; then
-    PEER_05="$BUILD/go/bin/litestream"
-    [[ -x "$PEER_05" ]] || GOBIN="$BUILD/go/bin" go install github.com/benbjohnson/litestream/cmd/litestream@v0.5.18
-  fi
-  [[ -n "$PEER_05" ]] || skip "no Litestream 0.5 here: give PEER_05, or FULL=1 with Go"
-}
 
 # peer_config TARGET: all levels within seconds.
 peer_05_config() {

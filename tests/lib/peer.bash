@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# peer.bash - Litestream 0.3.13 itself (out of npm), for tests that read what it wrote.
+# peer.bash - Litestream itself, for tests beside it: 0.3.13 (out of npm), and 0.5 where there is one.
 # Loaded after scenario.bash and npm.bash.
 
 # In setup_file: finds the program.
@@ -61,4 +61,15 @@ peer_restore() {
 peer_end() {
   kill -TERM "$(pid_of "$1")"
   finish "$1" 2>/dev/null || true
+}
+
+# ---- 0.5 ----
+
+# First in a test that needs it: the program is $PEER_05.
+need_05() {
+  if [[ -z "$PEER_05" && -n "$FULL" ]] && command -v go >/dev/null; then
+    PEER_05="$BUILD/go/bin/litestream"
+    [[ -x "$PEER_05" ]] || GOBIN="$BUILD/go/bin" go install github.com/benbjohnson/litestream/cmd/litestream@v0.5.18
+  fi
+  [[ -n "$PEER_05" ]] || skip "no Litestream 0.5 here: give PEER_05, or FULL=1 with Go"
 }
