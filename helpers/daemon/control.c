@@ -52,6 +52,15 @@ static enum MHD_Result queue(struct control_request *r)
 	return ok;
 }
 
+/* It came while the last ones are answered: nobody would handle it. */
+static void refuse(struct control_request *r)
+{
+	struct err e = ERR_INIT;
+	err_set(&e, ERR_CANCELLED, "litestream is stopping");
+	r->handled = true;
+	control_fail(r, &e);
+}
+
 static enum MHD_Result on_access(void *cls, struct MHD_Connection *connection, const char *url,
 	const char *method, const char *version, const char *upload, size_t *upload_size, void **req)
 {
@@ -72,7 +81,9 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *connection, c
 	}
 	if (*upload_size > 0)
 		return take_upload(r, upload, upload_size);
-	if (!r->handled)
+	if (!r->handled && c->closing)
+		refuse(r);
+	else if (!r->handled)
 		parse_and_handle(r);
 	if (r->response)
 		return queue(r);
