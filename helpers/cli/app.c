@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define START_US INT64_C(5000000)
+#define START_US INT64_C(3000000)
 #define LOOK_US 20000
 #define ORPHANS_US 1000000 /* longer than who starts a program (net/process.h) takes to look */
 #define SAME_WISH_US 1000000

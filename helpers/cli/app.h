@@ -64,7 +64,7 @@ enum app_news {
 };
 
 /*
- * To be called again and again: starts it once `ready`, or five seconds after the first call (a
+ * To be called again and again: starts it once `ready`, or three seconds after the first call (a
  * store that doesn't answer must not keep an app from starting); kills it when app_end's patience
  * is over. *next: when to call again at the latest (monotonic us).
  */

@@ -107,7 +107,7 @@ ends_with() {
   ulimit -c "$(ulimit -Hc)"
   echo "$(ulimit -Sn) $(ulimit -Sc) $(ulimit -Hc) here" >wanted
   local code=0
-  echo words | MARK=here "$LITESTREAM" replicate -exec ./app.sh "$db" "$url" >out 2>err 3>&- || code=$?
+  echo words | ASAN_OPTIONS="$ASAN_OPTIONS:disable_coredump=0" MARK=here "$LITESTREAM" replicate -exec ./app.sh "$db" "$url" >out 2>err 3>&- || code=$?
   [[ "$code" -eq 0 && "$(cat in)" == words && "$(cat out)" == "to stdout" ]]
   diff wanted limits
   [[ "$(awk '{ print $2 }' sig | sort -u)" == 0000000000000000 ]]
@@ -125,23 +125,26 @@ takeover() {
 
 @test "exec: the replica is somebody else's: the app gets SIGTERM, and then it is 8" {
   new_db
-  app 'trap "touch told; exit 0" TERM; touch ready' \
-    'while :; do sqlite3 -cmd ".timeout 5000" "$db" "CREATE TABLE IF NOT EXISTS extra(x); INSERT INTO extra VALUES (1)"; sleep 0.2; done'
+  # It writes when the other one has come, so that who wins is known.
+  app 'trap "touch told; exit 0" TERM; touch ready; until [[ -e go ]]; do sleep 0.05; done' \
+    'sqlite3 "$db" "CREATE TABLE extra(x)"; while :; do sleep 0.05; done'
   spawn r "$LITESTREAM" replicate -sync-interval 10ms -socket "$PWD/r.sock" -exec ./app.sh "$db" "$url"
   poll test -e ready
   sync_now r "$db"
   takeover
+  touch go
   ends_with 8 r
   [[ -e told ]]
   # At the start it is known before the app begins.
-  rm ready
+  rm ready go
   spawn r "$LITESTREAM" replicate -exec ./app.sh "$db" "$url"
   ends_with 8 r
   [[ ! -e ready ]]
   # By a configuration, too; and an app that doesn't listen is killed when the patience is over.
   end other
   rm -rf .app.db-litestream app.db* && restore app.db "$url" >/dev/null
-  app 'trap "" TERM' 'touch ready; while :; do sqlite3 "$db" "INSERT INTO extra VALUES (1)"; sleep 0.2; done'
+  app 'trap "" TERM; touch ready; until [[ -e go ]]; do sleep 0.05; done' \
+    'sqlite3 "$db" "CREATE TABLE extra(x)"; while :; do sleep 0.05; done'
   printf 'exec: ./app.sh\nshutdown-sync-timeout: 300ms\nsync-interval: 10ms\ndbs: [{path: %s, replica: {url: "%s"}}]\n' "$db" "$url" >c.yml
   spawn r "$LITESTREAM" replicate -config c.yml -socket "$PWD/r.sock"
   poll test -e ready
@@ -149,6 +152,7 @@ takeover() {
   rm other.db*
   rm -r .other.db-litestream
   takeover
+  touch go
   ends_with 8 r
   said 'has not ended, and is killed' r.err
 }
