@@ -163,7 +163,7 @@ int follow_txid_load(const struct folder *in, const char *name, uint64_t *txid, 
 {
 	struct buf text;
 	*txid = 0;
-	char *file = followed_txid_name(name), *end;
+	char *file = followed_txid_name(name), word[TXID_TEXT_MAX + 1];
 	if (!file)
 		return err_nomem(e, "following a replica");
 	buf_init(&text, TXID_TEXT_MAX);
@@ -171,11 +171,10 @@ int follow_txid_load(const struct folder *in, const char *name, uint64_t *txid, 
 	if (rc == ERR_NOT_FOUND) {
 		err_clear(e);
 		rc = ERR_OK;
-	} else if (!rc) {
-		char *word = (char *)text.data + strspn(buf_str(&text), " \t\r\n");
-		end = word + strcspn(word, " \t\r\n");
-		*end = '\0';
-		if (!ltx_parse_txid(word, txid) || !*txid)
+	} else if (rc == ERR_FULL || !rc) {
+		const char *begin = buf_str(&text) + strspn(buf_str(&text), " \t\r\n");
+		snprintf(word, sizeof(word), "%.*s", (int)strcspn(begin, " \t\r\n"), begin);
+		if (rc || !ltx_parse_txid(word, txid) || !*txid)
 			rc = err_set(e, ERR_DATABASE, "%s/%s holds no TXID", in->path, file);
 	}
 	buf_free(&text);

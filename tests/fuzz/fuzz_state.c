@@ -1,7 +1,7 @@
 /*
- * The files of a state folder, which the owner of a database can write: what is read of them is
- * whole and within bounds, or as good as nothing. Their checksums are also made to fit, so that
- * what lies behind them is reached.
+ * The files of a state folder, and those beside a database that follows, which the owner of a
+ * database can write: what is read of them is whole and within bounds, or as good as nothing. Their
+ * checksums are also made to fit, so that what lies behind them is reached.
  *
  *   byte 0   which file; then its content
  */
@@ -17,6 +17,7 @@
 #include "replicate/inventory.h"
 #include "replicate/resume.h"
 #include "replicate/slot.h"
+#include "restore/follow_state.h"
 #include "source/pagesums.h"
 #include "store/mem.h"
 
@@ -173,15 +174,34 @@ static void read_frozen(const uint8_t *data, size_t size)
 	unlink(scratch_put("ltx/0/" L0_NAME, data, 0));
 }
 
+static void read_follow(const uint8_t *data, size_t size)
+{
+	struct err e = ERR_INIT;
+	struct follow_state s;
+	struct folder in;
+	uint64_t txid;
+	scratch_put(".app.db-follow", data, size);
+	scratch_put("app.db-txid", data, size);
+	must(folder_open(&in, scratch, &e) == ERR_OK);
+	int rc = follow_state_load(&in, "app.db", &s, &e);
+	must(rc == ERR_OK || ((rc == ERR_DATABASE || rc == ERR_NOMEM) && *e.text));
+	must(rc || (s.now.txid && s.now.n_page && ltx_valid_page_size(s.now.page_size)));
+	must(rc || !s.next.txid || (s.next.n_page && ltx_valid_page_size(s.next.page_size)));
+	follow_state_free(&s);
+	rc = follow_txid_load(&in, "app.db", &txid, &e);
+	must(rc == ERR_OK ? txid != 0 : *e.text);
+	folder_close(&in);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static void (*const readers[])(const uint8_t *data, size_t size) = {
-		read_state, read_intent, read_table, read_inventory, read_upload, read_slot, read_frozen};
+	static void (*const readers[])(const uint8_t *data, size_t size) = {read_state, read_intent,
+		read_table, read_inventory, read_upload, read_slot, read_frozen, read_follow};
 	if (size == 0)
 		return 0;
 	make_folders();
 	log_set_level(LOG_ERROR);
-	uint8_t kind = data[0] % 7;
+	uint8_t kind = data[0] % 8;
 	readers[kind](data + 1, size - 1);
 	if (kind == 2) {
 		uint8_t *p = sealed(data + 1, size - 1);
