@@ -28,6 +28,7 @@ static void set_up(struct start *s, uint32_t page_size)
 	struct err e = ERR_INIT;
 	follow_bed_open(&s->f, NULL, page_size, true);
 	struct bed *b = &s->f.b;
+	b->r.lean = true;
 	replica_ship(&b->r, 9, 0);
 	replica_ship(&b->r, 12, 2);
 	follow_bed_restore(&s->f, 0);
@@ -125,9 +126,9 @@ static void test_crashes(void **state)
 	long n = sweep_crashes(512, true);
 	print_message("%ld changes\n", n - 1);
 	assert_true(n > 80);
-	sweep_crashes(512, false);
+	sweep_crashes(4096, false);
 	if (getenv("FULL"))
-		sweep_crashes(4096, true);
+		sweep_crashes(65536, true);
 }
 
 /* Twice: the one that was to roll back dies, too. */

@@ -27,6 +27,7 @@ struct replica {
 	uint32_t page_size;
 	uint64_t node_id;
 	bool ours; /* header bytes of ours, with checksums */
+	bool lean; /* page 1 is written only when the size changes, as SQLite does in WAL mode */
 	uint64_t txid;
 	struct replica_state states[REPLICA_STATES + 1]; /* by TXID */
 	uint32_t seed;
@@ -36,8 +37,8 @@ struct replica {
 void replica_init(struct replica *r, struct store *store, uint32_t page_size, bool ours);
 void replica_free(struct replica *r);
 
-/* The next transaction: the database then has n_page pages, of which page 1, all new ones and
- * `writes` others were written (some with zeros). Puts nothing. Returns its TXID. */
+/* The next transaction: the database then has n_page pages, of which page 1 (but see lean), all new
+ * ones and `writes` others were written (some with zeros). Puts nothing. Returns its TXID. */
 uint64_t replica_commit(struct replica *r, uint32_t n_page, uint32_t writes);
 
 /* The file of these TXIDs as bytes: what they changed, as it was at max (all pages for min 1). */

@@ -26,6 +26,7 @@ static void test_grows_and_shrinks(void **state)
 	for (size_t i = 0; i < 6; i++) {
 		struct follow_bed f;
 		follow_bed_open(&f, "mem://follow", page_sizes[i / 2], i % 2);
+		f.b.r.lean = i % 3 == 1;
 		replica_ship(&f.b.r, 5, 0);
 		follow_bed_restore(&f, 1);
 		f.script = ship_next;
