@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # restore -f: a copy that is kept up to date while other processes read it, over kill -9, restarts and shrinking; and
 # what ends it.
+# plain
 
 load ../lib/scenario
 
@@ -86,7 +87,7 @@ grow() {
   poll is_at "$last"
   steps="$(wc -l <steps)"
   end whole
-  step=$((steps / 9 + 1))
+  step=$((steps / 6 + 1))
   [[ -z "$FULL" ]] || step=1
   for ((n = 1 + RANDOM % step; n <= steps; n += step)); do
     rm -f copy.db*
@@ -115,8 +116,8 @@ grow() {
     sync_now ship "$db"
     follow f
     spawn reads "$TOOLS/watcher" "$copy"
-    spawn writes "$TOOLS/writer" -r 200 -n 300 -s 5000 "$db"
-    for _ in {1..6}; do
+    spawn writes "$TOOLS/writer" -r 200 -n 200 -s 5000 "$db"
+    for _ in {1..4}; do
       sleep "0.$((RANDOM % 3))$((RANDOM % 10))"
       kill -KILL "$(pid_of f)"
       finish f 2>/dev/null || true
