@@ -62,6 +62,9 @@ create() { run dokku litestream:create store-app "$DIR" "$@"; }
   host cp -r "$REPO/tests/data/litestream-0.3.13/generations" "$old/"
   host chown -R 32767:32767 "$old"
   before="$(host sh -c "cd $old && find generations -type f | sort | xargs sha256sum")"
+  create not-yet.db "file://$old"
+  assert_contains "before the app makes a new database: dokku litestream:restore store-app not-yet.db"
+  dokku --force litestream:destroy store-app
   create one.db "file://$old"
   assert_success
   assert_contains "holds backups of Litestream 0.3: they stay as they are and can be restored as before"

@@ -316,6 +316,30 @@ refused() {
   same_rows
 }
 
+@test "0.3 and we in turn, beside one database: nothing is fenced, the latest is who wrote last" {
+  need_peer
+  local turn
+  new_database
+  for turn in 1 2; do
+    rm -f peer.out
+    peer_replicate peer "$db" "$replica"
+    grow 3
+    end_of_peer "file://$replica"
+    plan "file://$replica" 2>/dev/null
+    [[ "$(jq -r .format plan.json)" == 0.3 ]]
+    replicate "ours-$turn" "$db" "file://$replica"
+    sync_now "ours-$turn" "$db"
+    grow 3
+    sync_now "ours-$turn" "$db"
+    end "ours-$turn"
+    plan "file://$replica" 2>/dev/null
+    [[ "$(jq -r .format plan.json)" == 0.5 ]]
+    same_as_source "$db" "file://$replica" "after-$turn.db"
+  done
+  # The first of our files had all pages, and no other one.
+  [[ "$(find replica/ltx/9 -name '*.ltx' 2>/dev/null | wc -l)" -eq 0 ]]
+}
+
 @test "in the place of a database, and on from there, where 0.3 was and where 0.5 is as well" {
   need_peer
   new_database
