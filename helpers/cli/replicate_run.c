@@ -154,10 +154,13 @@ static int64_t look_app(struct replicate_run *run, int64_t now_us)
 	if (run->ready && run->was_ready)
 		*run->ready = true;
 	enum app_news news = app_look(run->app, run->was_ready, now_us, &next, &e);
-	if (news == APP_FAILED)
-		give_up(run, e.code, e.text);
-	else if (news == APP_ENDED)
-		schedule_stop(run->schedule, run->code ? 0 : run->shutdown_ms);
+	bool over = run->code != ERR_OK; /* nothing more can be shipped */
+	if (news == APP_FAILED) {
+		run->code = e.code;
+		snprintf(run->why, sizeof(run->why), "%s", e.text);
+	}
+	if (news != APP_SAME)
+		schedule_stop(run->schedule, over ? 0 : run->shutdown_ms);
 	return next;
 }
 

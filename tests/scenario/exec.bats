@@ -97,6 +97,7 @@ ends_with() {
   printf 'no program\n' >odd && chmod +x odd
   run "$LITESTREAM" replicate -exec ./odd "$db" "$url"
   [[ "$status" -eq 1 && "$output" == *"cannot start exec command ./odd: Exec format error"* ]]
+  same_as_source "$db" "$url" back.db
 }
 
 @test "exec: the app gets nothing of ours but the environment" {
