@@ -30,18 +30,6 @@ struct reset {
 	char *database;
 };
 
-/* Of conf/state.h. Whatever else is in the folder is somebody's: meta-path can be any folder. The
- * lock stays: who opens it at this moment must not lock a file that has no name. */
-static bool is_ours(const char *name)
-{
-	static const char *const names[] = {"state.json", "pages", "inventory", "ltx", "uploads"};
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (strcmp(name, names[i]) == 0)
-			return true;
-	return strncmp(name, "staging-", 8) == 0 || strncmp(name, "restored.", 9) == 0 ||
-		   strstr(name, ".tmp-");
-}
-
 /* The names in the folder that are ours, as an array. NULL with the error. */
 static json_t *list_ours(const char *dir, struct err *e)
 {
@@ -54,7 +42,7 @@ static json_t *list_ours(const char *dir, struct err *e)
 		return NULL;
 	}
 	for (const struct dirent *ent; d && !bad && (ent = readdir(d));)
-		if (is_ours(ent->d_name))
+		if (state_is_ours(ent->d_name))
 			bad = json_array_append_new(names, json_string(ent->d_name));
 	if (d)
 		closedir(d);

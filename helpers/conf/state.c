@@ -163,6 +163,19 @@ const struct folder *state_dir_folder(const struct state_dir *d)
 	return &d->folder;
 }
 
+bool state_is_ours(const char *name)
+{
+	static const char *const names[] = {"state.json", "pages", "inventory", "ltx", "uploads"};
+	static const char *const beginnings[] = {"staging-", "latest.", "restored."};
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcmp(name, names[i]) == 0)
+			return true;
+	for (size_t i = 0; i < sizeof(beginnings) / sizeof(beginnings[0]); i++)
+		if (strncmp(name, beginnings[i], strlen(beginnings[i])) == 0)
+			return true;
+	return strstr(name, ".tmp-") != NULL;
+}
+
 char *state_default_dir(const char *db_path)
 {
 	char *dir = fs_dirname(db_path), *name = NULL, *out = NULL;

@@ -11,6 +11,7 @@
  *   <dir>/ltx/9/<name>    a finished snapshot, until it is uploaded
  *   <dir>/uploads/<…>     which parts of these are in the store (replicate/resume.h)
  *   <dir>/staging-*       captured pages; dropped at start
+ *   <dir>/latest.*        of the replica's latest state, to compare with (replicate/latest.c)
  *   <dir>/restored.*      state and page table of a database that is just being put in place
  *
  * It is shared by replicate (writes it all the time) and restore (leaves one behind, so that a
@@ -113,6 +114,11 @@ int state_save_restored(struct state_dir *d, struct state *s, struct err *e);
 int state_settle_restored(struct state_dir *d, struct err *e);
 int state_drop_restored(struct state_dir *d, struct err *e); /* when it is not put in place */
 int state_take_restored(struct state_dir *d, struct err *e); /* by who has just put it in place */
+
+/* Is it a name in the list above, or of a file that is being written? Whatever else is in the
+ * folder is somebody's: meta-path can be any folder. Not the lock: who opens it at this moment must
+ * not lock a file without a name. */
+bool state_is_ours(const char *name);
 
 /* Was it written since the machine was booted? Only then are device and boot times comparable. */
 bool state_same_boot(const struct state *s);

@@ -421,6 +421,7 @@ time.sleep(600)' "$sock"
   [[ "$status" -eq 1 && "$output" == *".app.db-litestream is in use by process $(pid_of r)"* && -e .app.db-litestream/state.json ]]
   end r
   echo mine >.app.db-litestream/notes
+  : >.app.db-litestream/latest.pages
   "$LITESTREAM" reset -dry-run app.db | grep -q "^  $PWD/.app.db-litestream/state.json$"
   [[ -e .app.db-litestream/state.json ]]
   "$LITESTREAM" reset app.db | grep -q '^Reset complete\.'
