@@ -251,6 +251,64 @@ static void test_unreachable_is_no_verdict(void **state)
 	is_same(b, &b->a);
 }
 
+#define SAMPLE "tests/data/litestream-0.5/0.5.18"
+#define HOUR_MS (INT64_C(3600) * 1000)
+
+static size_t count_files(struct bed *b, const char *url)
+{
+	struct store *s = NULL;
+	struct ltx_set set;
+	ltxset_init(&set);
+	assert_int_equal(store_open(&s, url, NULL, &b->e), 0);
+	assert_int_equal(restore_list(s, &set, &b->e), ERR_OK);
+	size_t n = set.count;
+	ltxset_free(&set);
+	store_close(s);
+	return n;
+}
+
+/* All that a day brings, and the week after it: over and behind files that Litestream made of
+ * others, in every level. */
+static void test_upkeep_on_theirs(void **state)
+{
+	struct bed *b = *state;
+	char command[900], url[330];
+	snprintf(url, sizeof(url), "file://%s/theirs", b->dir);
+	snprintf(command, sizeof(command), "mkdir '%s/theirs' && cp -r " SAMPLE "/ltx '%s/theirs/'",
+		b->dir, b->dir);
+	assert_int_equal(system(command), 0);
+	struct store *s = NULL;
+	struct restore_options o = {.output = b->a.db};
+	struct restore_result result = {0};
+	assert_int_equal(store_open(&s, url, NULL, &b->e), 0);
+	assert_int_equal(restore_run(s, &o, &result, &b->e), ERR_OK);
+	restore_plan_free(&result.plan);
+	store_close(s);
+	b->a.cfg = ship_config(b->a.db, url);
+	b->a.cfg.latest = read_latest;
+	app_sql(b->a.db, "CREATE TABLE ours(a INTEGER PRIMARY KEY, b)");
+	start(&b->a);
+	for (int hour = 0; hour < 30; hour++) {
+		for (int i = 0; i < 3; i++) {
+			app_sql(b->a.db,
+				"INSERT INTO ours(b) VALUES (randomblob(300)); DELETE FROM ours WHERE a < "
+				"(SELECT max(a) FROM ours) - 10");
+			assert_int_equal(ship_sync(&b->a.s, 0), ERR_OK);
+			ship_skip(31000);
+		}
+		ship_upkeep(&b->a.s);
+		assert_string_equal(ship_status(&b->a.s).upkeep_error, "");
+		ship_skip(hour < 24 ? HOUR_MS : 30 * HOUR_MS);
+	}
+	ship_snapshot(&b->a.s);
+	ship_upkeep(&b->a.s);
+	assert_true(ship_same(b->a.db, url, b->dir));
+	/* What was theirs has served its time. */
+	assert_false(ship_has(url, 9, 1, 2));
+	assert_false(ship_has(url, 1, 0x18, 0x1a));
+	assert_in_range(count_files(b, url), 2, 60);
+}
+
 /* B's database is another one, and nobody has compared it yet. */
 static void is_another(struct bed *b)
 {
@@ -414,6 +472,7 @@ int main(void)
 		TEST(test_claim_survives),
 		TEST(test_a_gap_is_named),
 		TEST(test_unreachable_is_no_verdict),
+		TEST(test_upkeep_on_theirs),
 		TEST(test_requests_fail),
 #if NO_MEMORY_POSSIBLE
 		TEST(test_allocations_fail),
