@@ -5,9 +5,11 @@ load ../lib/scenario
 
 setup_file() { s3_start; }
 
-# app LINE…: app.sh, a shell script with these lines. $db is in its environment.
+# app LINE…: app.sh, a shell script with these lines. $db is in its environment. `linger [FILE]` waits, until FILE is
+# there; not for ever, or it would outlive a test that failed.
 app() {
-  printf '%s\n' '#!/bin/bash' "$@" >app.sh
+  printf '%s\n' '#!/bin/bash' \
+    'linger() { for ((n = 0; n < 2400; n++)); do [[ ! -e "$1" ]] || return; sleep 0.05; done; exit 99; }' "$@" >app.sh
   chmod +x app.sh
   export db
 }
@@ -48,7 +50,7 @@ ends_with() {
   app 'sqlite3 "$db" "CREATE TABLE extra(x)"' \
     'for s in HUP QUIT USR1 USR2 INT; do trap "echo $s >>signals" $s; done' \
     'trap '\''sqlite3 "$db" "INSERT INTO extra VALUES (1)"; exit 5'\'' TERM' \
-    'touch ready; while :; do sleep 0.05; done'
+    'touch ready; linger'
   # The shell of a test lets what is in its background ignore SIGINT and SIGQUIT.
   spawn r "$LITESTREAM" replicate -exec "env --default-signal=INT,QUIT ./app.sh" "$db" "$url"
   poll test -e ready
@@ -69,7 +71,7 @@ ends_with() {
 
 @test "exec: an app that does not listen is waited for, and killed at the second signal" {
   new_db
-  app 'trap "" TERM; touch ready; while :; do sleep 0.05; done'
+  app 'trap "" TERM; touch ready; linger'
   spawn r "$LITESTREAM" replicate -socket "$PWD/r.sock" -exec ./app.sh "$db" "$url"
   poll test -e ready
   kill -TERM "$(pid_of r)"
@@ -127,8 +129,8 @@ takeover() {
 @test "exec: the replica is somebody else's: the app gets SIGTERM, and then it is 8" {
   new_db
   # It writes when the other one has come, so that who wins is known.
-  app 'trap "touch told; exit 0" TERM; touch ready; until [[ -e go ]]; do sleep 0.05; done' \
-    'sqlite3 "$db" "CREATE TABLE extra(x)"; while :; do sleep 0.05; done'
+  app 'trap "touch told; exit 0" TERM; touch ready; linger go' \
+    'sqlite3 "$db" "CREATE TABLE extra(x)"; linger'
   spawn r "$LITESTREAM" replicate -sync-interval 10ms -socket "$PWD/r.sock" -exec ./app.sh "$db" "$url"
   poll test -e ready
   sync_now r "$db"
@@ -144,8 +146,8 @@ takeover() {
   # By a configuration, too; and an app that doesn't listen is killed when the patience is over.
   end other
   rm -rf .app.db-litestream app.db* && restore app.db "$url" >/dev/null
-  app 'trap "" TERM; touch ready; until [[ -e go ]]; do sleep 0.05; done' \
-    'sqlite3 "$db" "CREATE TABLE extra(x)"; while :; do sleep 0.05; done'
+  app 'trap "" TERM; touch ready; linger go' \
+    'sqlite3 "$db" "CREATE TABLE extra(x)"; linger'
   printf 'exec: ./app.sh\nshutdown-sync-timeout: 300ms\nsync-interval: 10ms\ndbs: [{path: %s, replica: {url: "%s"}}]\n' "$db" "$url" >c.yml
   spawn r "$LITESTREAM" replicate -config c.yml -socket "$PWD/r.sock"
   poll test -e ready
@@ -162,7 +164,7 @@ gone() { ! kill -0 "$1" 2>/dev/null; }
 
 @test "exec: who is killed takes the app along" {
   new_db
-  app 'trap "touch told; exit 0" TERM; echo $$ >app.pid; mv app.pid ready; while :; do sleep 0.05; done'
+  app 'trap "touch told; exit 0" TERM; echo $$ >app.pid; mv app.pid ready; linger'
   spawn r "$LITESTREAM" replicate -exec ./app.sh "$db" "$url"
   poll test -e ready
   kill -KILL "$(pid_of r)"
@@ -176,7 +178,7 @@ gone() { ! kill -0 "$1" 2>/dev/null; }
   new_db
   # An orphan that ends: process 1 inherits it and leaves no zombie.
   app 'trap "exit 3" TERM' '( sleep 0.05 & echo $! >orphan )' \
-    'while [[ -e /proc/$(cat orphan) ]]; do sleep 0.02; done' 'cat /proc/1/comm >ready; while :; do sleep 0.05; done'
+    'while [[ -e /proc/$(cat orphan) ]]; do sleep 0.02; done' 'cat /proc/1/comm >ready; linger'
   spawn r unshare --user --map-root-user --pid --fork --mount-proc "$LITESTREAM" replicate -exec ./app.sh "$db" "$url"
   poll test -s ready
   [[ "$(cat ready)" == litestream ]]
@@ -201,7 +203,7 @@ childless() { ! pgrep -P "$1" >/dev/null; }
 @test "exec: with several replicas the app runs once, beside all of them" {
   new_db
   app 'echo begun >>runs' 'sqlite3 "$db" "CREATE TABLE extra(x); INSERT INTO extra VALUES (1)"' \
-    'trap "exit 4" TERM; touch ready; while :; do sleep 0.05; done'
+    'trap "exit 4" TERM; touch ready; linger'
   spawn r "$LITESTREAM" replicate -exec ./app.sh "$db" "$url" "file://$PWD/far"
   poll test -e ready
   kill -TERM "$(pid_of r)"
