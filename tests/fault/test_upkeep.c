@@ -1,5 +1,5 @@
 /* The upkeep of a replica: when it runs, what it asks of the store, what it finds out. */
-#include "lib/one_node.h"
+#include "lib/upkeep_bed.h"
 #include "lib/tmpdir.h"
 
 #include "base/fs.h"
@@ -20,20 +20,6 @@
 
 #define URL "mem://u"
 #define HOUR_MS (INT64_C(3600) * 1000)
-
-static int setup(void **state)
-{
-	struct bed *b = calloc(1, sizeof(*b));
-	b->dir = scene_begin();
-	snprintf(b->db, sizeof(b->db), "%s/app.db", b->dir);
-	assert_int_equal(store_fault_register("u", NULL, &b->e), ERR_OK);
-	b->cfg = ship_config(b->db, "fault://u");
-	app_create(b->db, 20);
-	/* Steps of time end where the wall clock says: each test begins a second after an hour did. */
-	scene_new_hour();
-	*state = b;
-	return 0;
-}
 
 static void start(struct bed *b)
 {
@@ -657,7 +643,7 @@ static void test_cover_is_gone(void **state)
 	assert_true(ship_same(b->db, URL, b->dir));
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup_upkeep, teardown)
 
 int main(int argc, char **argv)
 {

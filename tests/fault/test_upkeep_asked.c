@@ -1,6 +1,6 @@
 /* What a person asks the upkeep for: snapshots and deletions that are not due, by the same rules.
  */
-#include "lib/one_node.h"
+#include "lib/upkeep_bed.h"
 
 #include "replicate/fence.h"
 #include "restore/restore.h"
@@ -19,19 +19,6 @@
 #define URL "mem://u"
 #define HOUR_MS (INT64_C(3600) * 1000)
 #define PATIENCE 500 /* rounds */
-
-static int setup(void **state)
-{
-	struct bed *b = calloc(1, sizeof(*b));
-	b->dir = scene_begin();
-	snprintf(b->db, sizeof(b->db), "%s/app.db", b->dir);
-	assert_int_equal(store_fault_register("u", NULL, &b->e), ERR_OK);
-	b->cfg = ship_config(b->db, "fault://u");
-	app_create(b->db, 20);
-	scene_new_hour();
-	*state = b;
-	return 0;
-}
 
 static void start(struct bed *b)
 {
@@ -176,7 +163,7 @@ static void test_fenced(void **state)
 	assert_int_equal(n_deletes(), deleted);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup_upkeep, teardown)
 
 int main(int argc, char **argv)
 {
