@@ -29,7 +29,7 @@ static int restore_from(const struct wanted *w, bool *empty, struct err *e)
 {
 	struct store *s = NULL;
 	struct restore_result r = {0};
-	struct restore_options o = {.output = w->path, .state_dir = w->state_dir};
+	struct restore_options o = {.output = w->path, .state_dir = w->state_dir, .leftovers = true};
 	int rc = store_open(&s, w->url, &w->store, e);
 	if (!rc)
 		rc = restore_stoppable(s, &o, &r, e);

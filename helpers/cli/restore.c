@@ -106,6 +106,7 @@ static int parse(struct args *a, const struct place *p, struct restore_options *
 	int64_t parallelism = args_int(a, "parallelism", 0);
 	o->dry_run = args_bool(a, "dry-run");
 	o->in_place = args_bool(a, "force");
+	o->leftovers = !o->in_place;
 	if (o->in_place && args_bool(a, "if-db-not-exists"))
 		return args_usage(a, e, NULL, "-force and -if-db-not-exists exclude each other");
 	if (args_given(a, "parallelism") && (parallelism < 1 || parallelism > 64))

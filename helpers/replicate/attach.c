@@ -21,7 +21,6 @@
 
 #define DELAY_FIRST_US INT64_C(500000)
 #define DELAY_MAX_US (INT64_C(60) * 1000000)
-#define MISSING_US (INT64_C(5) * 1000000)
 #define BUSY_US INT64_C(10000)
 #define LINEAGE_MAX UINT32_C(10000)
 #define AFTER_YOU_US INT64_C(5000)
@@ -178,7 +177,7 @@ static int64_t attach_failed(struct replicator *r, int rc, const struct err *e)
 		detach_and_drop(r, 0);
 		lag_no_database(r);
 		replicator_trouble(r, HEALTH_SOURCE, REPLICATOR_WAITING, e);
-		return MISSING_US;
+		return go_away(r);
 	}
 	return try_later(r, rc == ERR_DATABASE ? REPLICATOR_UNUSABLE : REPLICATOR_BEHIND, e);
 }

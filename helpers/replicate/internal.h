@@ -116,6 +116,8 @@ struct shared {
 	char spool_why[480];
 	bool audit_due; /* a copy was not what was recorded: does the database hold what was shipped? */
 
+	bool away;      /* there is no file, and nothing of it is held: away.c */
+	unsigned busy;  /* work and upkeep that run now */
 	bool mark;      /* the work is to journal why we stopped */
 	bool disk_full; /* the work is to give back what can be had again */
 	bool no_space;  /* what was full last was a disk, not the staging's bound */
@@ -180,6 +182,7 @@ struct turn {
 	uint8_t lineage[8]; /* salts of the WAL when we last had all of a good database; 0 = not */
 	bool known;         /* it is that WAL still: what differs was committed, and needs no judging */
 	int64_t not_before_us, delay_us; /* of the next attach */
+	int64_t away_us;                 /* the last pause, where somebody else is at the folder */
 
 	/* The scan (scan.c). */
 	uint32_t next, equal, differ;
@@ -281,6 +284,11 @@ struct replicator {
 
 /* ---- small things that every part needs (replicator.c) ---- */
 
+/* Locks the state folder, and finishes what a restore left there. Its errors. */
+int open_state(struct replicator *r, struct err *e);
+void close_state(struct replicator *r);
+/* What the next start would otherwise make anew. No work and no upkeep runs. */
+void save_state(struct replicator *r);
 enum phase replicator_phase(struct replicator *r);
 void replicator_set_phase(struct replicator *r, enum phase phase);
 enum flight replicator_flight(struct replicator *r);
@@ -291,6 +299,13 @@ void replicator_trouble(struct replicator *r, enum health_side side, enum replic
 	const struct err *why);
 
 /* ---- turn ---- */
+
+/* away.c: there is no file. When to call again, for away_turn as soon as shared.away is set. */
+int64_t go_away(struct replicator *r);
+int64_t away_turn(struct replicator *r);
+/* Work and upkeep: nothing while the state folder isn't ours. */
+bool replicator_enter(struct replicator *r);
+void replicator_leave(struct replicator *r);
 
 /* attach.c: opens the source, or finds out why not. When to call again. */
 int64_t attach_turn(struct replicator *r);

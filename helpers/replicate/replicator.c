@@ -137,6 +137,24 @@ static int make_stagings(struct replicator *r, struct err *e)
 	return rc;
 }
 
+void close_state(struct replicator *r)
+{
+	state_dir_close(r->dir);
+	r->dir = NULL;
+}
+
+int open_state(struct replicator *r, struct err *e)
+{
+	int rc = state_dir_open(&r->dir, r->cfg.state_dir, e);
+	if (!rc) /* what a restore that was interrupted left, and that left no state */
+		rc = inplace_recover(r->cfg.database, false, e);
+	if (!rc)
+		state_dir_rest(r->dir);
+	else
+		close_state(r);
+	return rc;
+}
+
 int replicator_open(struct replicator **out, const struct replicator_config *cfg, struct err *e)
 {
 	struct replicator *r = calloc(1, sizeof(*r));
@@ -158,9 +176,7 @@ int replicator_open(struct replicator **out, const struct replicator_config *cfg
 	if (!rc)
 		rc = store_open(&r->store, cfg->replica, &cfg->store, e);
 	if (!rc)
-		rc = state_dir_open(&r->dir, r->cfg.state_dir, e);
-	if (!rc) /* what a restore that was interrupted left, and that left no state */
-		rc = inplace_recover(r->cfg.database, false, e);
+		rc = open_state(r, e);
 	if (!rc)
 		rc = make_stagings(r, e);
 	if (!rc) {
@@ -171,12 +187,11 @@ int replicator_open(struct replicator **out, const struct replicator_config *cfg
 		replicator_close(r);
 		return rc;
 	}
+	r->shared.had_state = state_exists(r->dir);
 	r->shared.accept = cfg->accept;
 	r->shared.seen_dev = cfg->seen_dev;
 	r->shared.seen_ino = cfg->seen_ino;
-	r->shared.had_state = state_exists(r->dir);
 	r->shared.unsure_ms = clock_wall_ms();
-	state_dir_rest(r->dir);
 	*out = r;
 	return ERR_OK;
 }
@@ -205,6 +220,13 @@ static void save_on_stop(struct replicator *r)
 		log_warn("%s: %s", r->cfg.database, e.text);
 }
 
+void save_state(struct replicator *r)
+{
+	save_on_stop(r);
+	if (r->dir && r->work.adopted)
+		keep_inventory(r, true);
+}
+
 /* Everything is shipped: leave the database as an app's last close would. */
 static void leave_source(struct replicator *r)
 {
@@ -222,9 +244,7 @@ void replicator_close(struct replicator *r)
 	if (!r)
 		return;
 	leave_source(r);
-	save_on_stop(r);
-	if (r->dir && r->work.adopted)
-		keep_inventory(r, true);
+	save_state(r);
 	source_close(r->turn.source);
 	for (int i = 0; i < 2; i++)
 		staging_free(r->stagings[i]);
@@ -234,7 +254,7 @@ void replicator_close(struct replicator *r)
 	pagesums_free(&r->turn.proof);
 	inventory_free(&r->inventory);
 	free(r->upkeep.apart);
-	state_dir_close(r->dir);
+	close_state(r);
 	store_close(r->store);
 	free(r->work.folder);
 	free_config(&r->cfg);
@@ -281,7 +301,7 @@ static int64_t wait_for_file(struct replicator *r, bool *work)
 	err_set(&e, ERR_NOT_FOUND, "there is no database at %s yet", r->cfg.database);
 	lag_no_database(r);
 	replicator_trouble(r, HEALTH_SOURCE, REPLICATOR_WAITING, &e);
-	return MISSING_US;
+	return go_away(r);
 }
 
 /* This turn has let the database go. Who had asked before it is answered by the next one, which
@@ -339,6 +359,8 @@ static void note_turn(struct replicator *r)
 
 static int64_t turn_by_phase(struct replicator *r, bool *work)
 {
+	if (r->shared.away) /* which only the turn changes */
+		return away_turn(r);
 	switch (replicator_phase(r)) {
 	case PHASE_LIST:
 		return wait_for_file(r, work);
@@ -406,12 +428,9 @@ static void tidy(struct replicator *r, int64_t *wait_us)
 		*wait_us = (ms + 1) * 1000;
 }
 
-void replicator_work(struct replicator *r, int64_t *wait_us)
+static void work(struct replicator *r, int64_t *wait_us)
 {
 	struct work *w = &r->work;
-	*wait_us = INT64_MAX;
-	if (atomic_load(&r->cancelled))
-		return;
 	journal_stop(r);
 	make_room(r);
 	int64_t early = w->retry_us ? w->retry_us - clock_mono_us() : 0;
@@ -428,6 +447,17 @@ void replicator_work(struct replicator *r, int64_t *wait_us)
 	}
 	if (w->retry_us)
 		*wait_us = early > 0 ? early : 0;
+}
+
+void replicator_work(struct replicator *r, int64_t *wait_us)
+{
+	*wait_us = INT64_MAX;
+	if (atomic_load(&r->cancelled))
+		return;
+	if (replicator_enter(r)) {
+		work(r, wait_us);
+		replicator_leave(r);
+	}
 	tidy(r, wait_us);
 }
 

@@ -269,7 +269,7 @@ static bool begin_run(struct replicator *r, int64_t *wait_us)
 	return (early <= 0 || stopped) && !atomic_load(&r->cancelled);
 }
 
-void replicator_upkeep(struct replicator *r, int64_t *wait_us)
+static void upkeep(struct replicator *r, int64_t *wait_us)
 {
 	struct err e = ERR_INIT;
 	if (!begin_run(r, wait_us))
@@ -285,4 +285,13 @@ void replicator_upkeep(struct replicator *r, int64_t *wait_us)
 	finish(r, rc, &e);
 	upkeep_answer(r, rc, &e, wait_us);
 	keep_inventory(r, false);
+}
+
+void replicator_upkeep(struct replicator *r, int64_t *wait_us)
+{
+	*wait_us = INT64_MAX;
+	if (!replicator_enter(r))
+		return;
+	upkeep(r, wait_us);
+	replicator_leave(r);
 }

@@ -34,6 +34,12 @@ static int check_absent(const struct output *o, struct err *e)
 	return ERR_OK;
 }
 
+static bool is_absent(const struct output *o)
+{
+	struct stat st;
+	return folder_stat(&o->folder, o->name, &st) != 0 && errno == ENOENT;
+}
+
 /* Nobody may have the old database open: whoever has would write on into the renamed file. */
 static int check_unused(struct output *o, struct err *e)
 {
@@ -129,6 +135,9 @@ int output_init(struct output *o, const struct restore_options *options, struct 
 	rc = inplace_recover_in(&o->folder, o->name, o->in_place && !o->only_missing, e);
 	if (rc)
 		return rc;
+	/* Should somebody make a database meanwhile, that one stays. */
+	if (!o->in_place && options->leftovers && is_absent(o))
+		o->in_place = o->only_missing = true;
 	return o->in_place ? look_at_old(o, e) : check_absent(o, e);
 }
 
@@ -205,7 +214,7 @@ static int exchange(struct output *o, struct err *e)
 	if (!rc)
 		rc = check_unused(o, e);
 	if (!rc && !folder_stat(&o->folder, o->name, &st))
-		rc = check_empty(o, &st, e);
+		rc = o->options->in_place ? check_empty(o, &st, e) : check_absent(o, e);
 	if (!rc)
 		rc = inplace_exchange(
 			&o->folder, o->name, o->fd, o->tmp.fd >= 0 ? o->tmp.name : NULL, o->stamp, e);

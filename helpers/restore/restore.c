@@ -4,6 +4,7 @@
  */
 #include "restore/restore.h"
 
+#include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "conf/followed.h"
@@ -20,6 +21,8 @@
 #include <unistd.h>
 
 #define MAX_VANISHED 3
+#define YIELD_US 50000
+#define YIELD_TRIES 100
 
 /* ---- the end ---- */
 
@@ -161,6 +164,25 @@ static int begin_leave(struct run *r, struct err *e)
 	return rc;
 }
 
+/* Where the database was removed just now, the replicator that had it open is about to give up its
+ * state folder, too. */
+static int begin_leave_soon(struct run *r, struct err *e)
+{
+	int rc;
+	for (int i = 0;; i++) {
+		rc = begin_leave(r, e);
+		struct stat st;
+		bool gone = folder_stat(&r->output.folder, r->output.name, &st) != 0 && errno == ENOENT;
+		bool stop =
+			r->options->cancelled && __atomic_load_n(r->options->cancelled, __ATOMIC_RELAXED);
+		if (rc != ERR_AGAIN || !gone || stop || i == YIELD_TRIES)
+			return rc;
+		err_clear(e);
+		leave_end(&r->leave);
+		clock_sleep_us(YIELD_US);
+	}
+}
+
 static int run_attempts(struct run *r, struct err *e)
 {
 	for (int vanished = 0;;) {
@@ -220,7 +242,7 @@ int restore_run(struct store *s, const struct restore_options *options,
 	} else {
 		rc = output_init(&r.output, options, e);
 		if (!rc)
-			rc = begin_leave(&r, e);
+			rc = begin_leave_soon(&r, e);
 		if (!rc)
 			rc = run_attempts(&r, e);
 		attempt_end(&r);

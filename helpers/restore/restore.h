@@ -107,7 +107,9 @@ struct restore_options {
 	const char *state_dir; /* NULL = state_default_dir(output); "" = leave none behind */
 	bool in_place;         /* what is at `output` is renamed aside, with its -wal, -shm, -journal */
 	bool only_missing;     /* in_place, and only of nothing or of an empty file: else ERR_EXISTS */
-	mode_t mode;           /* of a file that replaces none, with 0600; 0 = as the folder has it */
+	bool leftovers; /* a -wal, -shm or -journal whose database is gone is renamed aside as in_place
+					 */
+	mode_t mode;    /* of a file that replaces none, with 0600; 0 = as the folder has it */
 	/* Asked before anything is renamed: ERR_DATABASE with who has `output` open. For a caller who
 	 * sees more processes than we do; NULL = we look ourselves. */
 	int (*in_use)(void *ctx, struct err *e);

@@ -491,6 +491,48 @@ static void test_waits_for_a_database(void **state)
 	check_same(b);
 }
 
+/* So that a restore can leave there what goes with its file: it holds the folder until all is
+ * there. */
+static void test_gives_the_folder_up_without_a_database(void **state)
+{
+	struct bed *b = *state;
+	struct state_dir *held = NULL;
+	char *folder = state_default_dir(b->db);
+	start(b);
+	check_same(b);
+	assert_int_equal(state_dir_open(&held, folder, &b->e), ERR_AGAIN);
+	move(b, "app.db", "kept.db");
+	assert_true(ship_until(&b->s, REPLICATOR_WAITING));
+	ship_for(&b->s, 50);
+	assert_int_equal(state_dir_open(&held, folder, &b->e), ERR_OK);
+	move(b, "kept.db", "app.db");
+	ship_for(&b->s, 50);
+	ship_skip(10000);
+	ship_for(&b->s, 50);
+	assert_int_equal(ship_status(&b->s).state, REPLICATOR_WAITING);
+	assert_int_equal(ship_sync(&b->s, 1000), ERR_NOT_FOUND);
+	state_dir_close(held);
+	assert_true(ship_until(&b->s, REPLICATOR_REPLICATING));
+	assert_int_equal(state_dir_open(&held, folder, &b->e), ERR_AGAIN);
+	app_change(b->db);
+	check_same(b);
+	assert_int_equal(ship_max_txid(b->inner), 2);
+	free(folder);
+}
+
+/* Another database is judged as if it had come while nobody looked. */
+static void test_another_database_after_none(void **state)
+{
+	struct bed *b = *state;
+	start(b);
+	check_same(b);
+	move(b, "app.db", "kept.db");
+	assert_true(ship_until(&b->s, REPLICATOR_WAITING));
+	app_create(b->db, 10);
+	assert_true(ship_until(&b->s, REPLICATOR_REPLACED));
+	assert_int_equal(ship_max_txid(b->inner), 1);
+}
+
 static void test_not_a_database(void **state)
 {
 	struct bed *b = *state;
@@ -680,6 +722,8 @@ int main(void)
 		TEST(test_an_emptied_database_is_another_one),
 		TEST(test_another_page_size),
 		TEST(test_waits_for_a_database),
+		TEST(test_gives_the_folder_up_without_a_database),
+		TEST(test_another_database_after_none),
 		TEST(test_not_a_database),
 		TEST(test_second_replicator_of_a_folder),
 		TEST(test_old_page_table),

@@ -110,11 +110,24 @@ is_state() { "$TOOLS/mkreplica" -check "$1" "$2"; }
 
 @test "restore: the sentence that users know" {
   make_replica 1
-  touch app.db-wal
+  touch app.db
   local code=0
   "$LITESTREAM" restore -o app.db "$replica" 2>err || code=$?
   [[ "$code" -eq 4 ]]
-  [[ "$(cat err)" == "Error: cannot restore, output path already exists: app.db-wal" ]]
+  [[ "$(cat err)" == "Error: cannot restore, output path already exists: app.db" ]]
+}
+
+@test "restore: what is left of a database that is gone goes aside, unless somebody has it open" {
+  make_replica 1
+  echo old >app.db-wal
+  spawn holder sleep "$PATIENCE" 7<app.db-wal
+  run "$LITESTREAM" restore -o app.db "$replica"
+  [[ "$status" -eq 9 && "$output" == *"process $(pid_of holder)"* && ! -e app.db ]]
+  kill "$(pid_of holder)"
+  finish holder || true
+  run "$LITESTREAM" restore -o app.db "$replica"
+  [[ "$status" -eq 0 && "$output" == *"app.db.before-"* && -s app.db && ! -e app.db-wal ]]
+  [[ "$(cat app.db.before-*-wal)" == old ]]
 }
 
 # An app's database with an index that lacks its rows, and a replica of it.

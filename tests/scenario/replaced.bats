@@ -102,3 +102,49 @@ accepted() {
   same_as_source "$db" "$url" after.db
   "$TOOLS/checker" after.db 1:310
 }
+
+# One row more is shipped, and the replica never got the whole database again.
+goes_on() {
+  poll state_is replicating
+  "$TOOLS/writer" -w 1 -n 10 -a ack1 "$db" >/dev/null
+  sync_now ship "$db"
+  [[ "$(find replica/ltx/0 -size +100k | wc -l)" -eq 1 ]]
+  end ship
+  same_as_source "$db" "$url" after.db
+  "$TOOLS/checker" after.db "1:$(acked ack1)"
+}
+
+@test "renamed away and restored while all runs: it goes on behind that, with what changed" {
+  begin
+  mv app.db aside.db
+  "$LITESTREAM" restore -o app.db "$url"
+  goes_on
+}
+
+@test "deleted with all that belongs to it, an earlier state restored" {
+  begin
+  local earlier
+  earlier="$("$LITESTREAM" ltx -json -level 0 "$replica" | jq -r '.[-1].max_txid')"
+  "$TOOLS/writer" -w 1 -n 5 -a ack1 "$db" >/dev/null
+  sync_now ship "$db"
+  rm -f app.db app.db-wal app.db-shm
+  poll state_is waiting
+  rm -r .app.db-litestream
+  "$LITESTREAM" restore -o app.db -txid "$earlier" "$url"
+  [[ "$(sqlite3 app.db 'SELECT max(seq) FROM commits')" -eq 300 ]]
+  poll state_is replicating
+  sync_now ship "$db"
+  restore now.db "$url"
+  [[ "$(sqlite3 now.db 'SELECT max(seq) FROM commits')" -eq 300 ]]
+  end ship
+}
+
+@test "a replicator that began without a database waits for the one that is restored" {
+  begin
+  end ship
+  rm -rf ship.sock app.db* .app.db-litestream
+  replicate ship "$db" "$url"
+  poll state_is waiting
+  "$LITESTREAM" restore -o app.db "$url"
+  goes_on
+}
