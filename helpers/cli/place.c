@@ -1,6 +1,7 @@
 #include "cli/place.h"
 
 #include "base/fs.h"
+#include "base/log.h"
 
 #include <fnmatch.h>
 #include <limits.h>
@@ -99,6 +100,48 @@ static int find_in_config(
 	return rc;
 }
 
+/* Does the environment name credentials? Then those were meant. */
+static bool environment_has_keys(void)
+{
+	static const char *const names[] = {"LITESTREAM_ACCESS_KEY_ID", "AWS_ACCESS_KEY_ID"};
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		const char *value = getenv(names[i]);
+		if (value && *value)
+			return true;
+	}
+	return false;
+}
+
+static const struct config_replica *find_target(const struct config *c, const char *url)
+{
+	for (size_t i = 0; i < c->n_databases; i++)
+		for (size_t k = 0; k < c->databases[i].n_replicas; k++)
+			if (strcmp(c->databases[i].replicas[k].target, url) == 0)
+				return &c->databases[i].replicas[k];
+	return NULL;
+}
+
+/*
+ * What the configuration says of a replica with this very URL holds when it is named by the URL,
+ * too. A file that can't be read or understood is no reason to fail: nobody asked for it.
+ */
+static int take_settings(struct place *p, struct args *a, const char *url, struct err *e)
+{
+	bool there;
+	struct err why;
+	int rc = config_file_load(a, &p->config, &there, &why);
+	const struct config_replica *r = !rc && there ? find_target(&p->config, url) : NULL;
+	if (rc == ERR_USAGE)
+		log_warn("not looked at for the replica's credentials: %s", why.text);
+	if (!r)
+		return ERR_OK;
+	log_debug("the replica's settings are those of %s:%u", p->config.file, r->line);
+	rc = config_store_options(&p->config, r, &p->store, p->wanted.key, e);
+	if (!rc && environment_has_keys())
+		p->store.access_key_id = p->store.secret_access_key = p->store.session_token = NULL;
+	return rc;
+}
+
 static bool is_folder(const char *word)
 {
 	struct stat st;
@@ -115,7 +158,8 @@ static int find(
 			return args_usage(a, e, NULL, "cannot specify a replica URL and the -config flag");
 		if (args_given(a, "replica"))
 			return args_usage(a, e, NULL, "-replica goes with a database of the configuration");
-		return each ? each->fn(each->ctx, p, true, e) : ERR_OK;
+		int rc = strncmp(word, "s3://", 5) == 0 ? take_settings(p, a, word, e) : ERR_OK;
+		return !rc && each ? each->fn(each->ctx, p, true, e) : rc;
 	}
 	int rc = config_file_load(a, &p->config, &there, e);
 	if (!rc && there)

@@ -16,19 +16,22 @@
 
 struct place {
 	const char *url;
-	struct store_options store; /* from the configuration; all-zero for a URL */
-	const char *path;           /* of the database; NULL for a URL */
-	const char *state_dir;      /* of that replica; NULL for a URL */
+	struct store_options
+		store;             /* from the configuration; all-zero for a URL that it doesn't have */
+	const char *path;      /* of the database; NULL for a URL */
+	const char *state_dir; /* of that replica; NULL for a URL */
 
 	struct config config; /* what is borrowed above */
 	struct wanted wanted;
 };
 
 /*
- * A word with "://" in it is a URL, and -config besides is refused. Otherwise it is the path of a
- * database, relative to the working folder or not: the same folder by another name (a symbolic
- * link, as current/ of Capistrano) is the same. A path that no configuration has, and that is a
- * folder, is a replica in that folder. ERR_USAGE, with what there is.
+ * A word with "://" in it is a URL, and -config besides is refused. If the configuration has a
+ * replica with that very URL its settings hold, credentials only where the environment names none.
+ * Otherwise it is the path of a database, relative to the working folder or not: the same folder by
+ * another name (a symbolic link, as current/ of Capistrano) is the same. A path that no
+ * configuration has, and that is a folder, is a replica in that folder. ERR_USAGE, with what there
+ * is.
  */
 int place_find(struct place *p, struct args *a, const char *word, struct err *e);
 void place_free(struct place *p);
