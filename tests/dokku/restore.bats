@@ -134,7 +134,10 @@ refused() {
 }
 
 @test "restore: words that can't be" {
-  refused 2 "does not exist" "$STORAGE/no-such-folder" one.db "$URL"
+  refused 9 "there is no folder" "$STORAGE/no-such-folder/in-it" one.db "$URL"
+  refused 3 "no backup" "$STORAGE/no-such-folder" one.db "$URL-other"
+  run host test -e "$STORAGE/no-such-folder"
+  assert_status 1
   refused 2 "neither below" /tmp one.db "$URL"
   refused 2 "is a path" "$COPY" ../one.db "$URL"
   refused 2 "has no bucket" "$COPY" one.db "s3://"

@@ -34,7 +34,7 @@ walk() {
   assert_success
   host rm -rf "$dir"
 
-  dokku storage:ensure-directory "copy-$app--db"
+  # The copy's folder is made by it.
   run dokku litestream:restore "$copy" production.sqlite3 "$url"
   assert_success
   host cmp "/var/tmp/$app-last" "$copy/production.sqlite3"
