@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # "How Litestream Eliminated My Database Server": LogPaste's entrypoint as the text has it, in real containers on a
-# real S3 server that answers for AWS.
+# real S3 server that answers for AWS, and contrib/docker-entrypoint in its place.
 # plain
 load ../dokku/helper
 load ../dokku/docker
@@ -19,7 +19,7 @@ setup_file() {
   local -r app=("$BUILD/tools/logpaste:/app/logpaste" "$BUILD/bin/litestream" /bin/sh:/bin/sh /bin/bash:/bin/bash
     "$(type -P cat)" "$(type -P dirname)" "$(type -P mkdir)" "$(type -P sed)"
     "$BATS_FILE_TMPDIR/ca.crt:/etc/ssl/certs/ca-certificates.crt")
-  docker_image mtlynch/logpaste "$BATS_FILE_TMPDIR/docker_entrypoint:/app/docker_entrypoint" "${app[@]}"
+  docker_image mtlynch/logpaste "$BATS_FILE_TMPDIR/docker_entrypoint:/app/docker_entrypoint" "$REPO/contrib/docker-entrypoint" "${app[@]}"
 }
 teardown_file() {
   [[ -n "$STANDIN" ]] || return 0
@@ -58,7 +58,7 @@ litestream replicate "${DB_PATH}" "${DB_REPLICA_URL}" &
 END
 }
 
-# docker_run CREATE_NEW_DB IMAGE…: the text's command, but for the network, which is the machine's, and the path, which
+# docker_run CREATE_NEW_DB [FLAG…] IMAGE…: the text's command, but for the network, which is the machine's, and the path, which
 # is LogPaste's own.
 docker_run() {
   host env AWS_ACCESS_KEY_ID="$KEY" AWS_SECRET_ACCESS_KEY="$SECRET" DB_REPLICA_URL=s3://your-bucket-name/db bash -ec '
@@ -104,4 +104,32 @@ said() { docker logs logpaste 2>&1 | grep -F "$1"; }
   wait_until 60 uploaded "$second"
   docker rm -f logpaste >/dev/null
   echo "$id" >"$BATS_FILE_TMPDIR/id"
+}
+
+contrib() { docker_run "$1" --entrypoint docker-entrypoint mtlynch/logpaste /app/logpaste /app/data/store.db 3001; }
+exited() { docker wait logpaste; }
+
+@test "contrib's entrypoint on that replica: stopped, it has shipped what was committed last" {
+  local id last
+  id="$(cat "$BATS_FILE_TMPDIR/id")"
+  contrib false
+  wait_until 60 answers
+  shown "$id" "Hello, world!"
+  last="$(paste "a word before the end")"
+  docker stop -t 60 logpaste >/dev/null
+  [ "$(exited)" -eq 0 ]
+  uploaded "$last"
+  # Started again, the container has its database: nothing is restored.
+  docker start logpaste >/dev/null
+  wait_until 60 answers
+  shown "$last" "a word before the end"
+  docker rm -f logpaste >/dev/null
+}
+
+@test "contrib's entrypoint with CREATE_NEW_DB left at true: an empty database takes nobody's place" {
+  contrib "'true'"
+  [ "$(exited)" -eq 8 ]
+  said "another node's data"
+  docker rm logpaste >/dev/null
+  uploaded "$(cat "$BATS_FILE_TMPDIR/id")"
 }
