@@ -129,18 +129,21 @@ static void end_syncing(struct syncing **at)
 	free(y);
 }
 
-/* A database that goes away answers for its tickets now. */
+static struct syncing **find_syncing_of(struct schedule *s, const struct entry *en)
+{
+	for (struct syncing **at = &s->syncing; *at; at = &(*at)->next)
+		for (size_t i = 0; i < (*at)->count; i++)
+			if ((*at)->list[i].entry == en)
+				return at;
+	return NULL;
+}
+
+/* A database that goes away answers for its tickets now. Who is answered may ask for it once more,
+ * so each search begins anew. */
 void schedule_end_syncing_of(struct schedule *s, const struct entry *en)
 {
-	for (struct syncing **at = &s->syncing; *at;) {
-		bool concerned = false;
-		for (size_t i = 0; i < (*at)->count; i++)
-			concerned = concerned || (*at)->list[i].entry == en;
-		if (concerned)
-			end_syncing(at);
-		else
-			at = &(*at)->next;
-	}
+	for (struct syncing **at; (at = find_syncing_of(s, en));)
+		end_syncing(at);
 }
 
 void schedule_forget_syncing(struct schedule *s)

@@ -271,6 +271,63 @@ static void test_a_store_that_hangs(void **state)
 	assert_false(schedule_shipped(b->s, 0));
 }
 
+/* ---- one leaves, and who is told of it asks for it at once ---- */
+
+static void ask_again(void *ctx, int code, const char *why)
+{
+	struct bed *b = ctx;
+	on_synced(ctx, code, why);
+	if (b->synced == 1)
+		assert_int_equal(schedule_sync(b->s, "db-0", false, 3600000, on_synced, b, &b->e), ERR_OK);
+}
+
+static void on_cut_off(
+	void *ctx, const char *id, const struct replicator_status *last, bool shipped)
+{
+	struct bed *b = ctx;
+	(void)last;
+	assert_string_equal(id, "db-0");
+	assert_false(shipped);
+	/* Both are answered before it is gone. */
+	assert_int_equal(b->synced, 2);
+	assert_int_equal(b->synced_code, ERR_CANCELLED);
+	b->gone++;
+}
+
+static int64_t leaving(struct bed *b, int64_t now)
+{
+	(void)now;
+	if (b->step == 0) {
+		assert_int_equal(schedule_sync(b->s, "db-0", false, 3600000, ask_again, b, &b->e), ERR_OK);
+		assert_int_equal(schedule_sync(b->s, "db-1", false, 3600000, on_synced, b, &b->e), ERR_OK);
+		assert_int_equal(schedule_remove(b->s, "db-0", 0, on_cut_off, b, &b->e), ERR_OK);
+		/* A second one with nobody to tell leaves the first one's wish. */
+		assert_int_equal(schedule_remove(b->s, "db-0", 0, NULL, NULL, &b->e), ERR_OK);
+		b->step++;
+	} else if (b->step == 1 && b->gone) {
+		assert_int_equal(schedule_count(b->s), 1);
+		schedule_stop(b->s, 0);
+		b->step++;
+	}
+	return INT64_MAX;
+}
+
+static void test_one_that_leaves_is_asked_for(void **state)
+{
+	struct bed *b = *state;
+	struct store_fault f = {
+		.op = STORE_OP_PUT, .action = STORE_FAULT_DELAY, .delay_us = INT64_C(3600) * 1000000};
+	assert_int_equal(store_fault_add("f", &f), 0);
+	for (int i = 0; i < 2; i++) {
+		app_create(b->db[i], 10);
+		snprintf(b->url[i], sizeof(b->url[i]), "fault://f");
+		add(b, i);
+	}
+	run(b, leaving);
+	assert_int_equal(b->step, 2);
+	assert_int_equal(b->synced, 3);
+}
+
 /* ---- a database that nobody has made yet ---- */
 
 /* A sync of all goes by it and says so, one by its name doesn't. */
@@ -404,6 +461,7 @@ int main(void)
 		TEST(test_stop_of_a_busy_database),
 		TEST(test_events),
 		TEST(test_a_store_that_hangs),
+		TEST(test_one_that_leaves_is_asked_for),
 		TEST(test_one_that_is_not_there_yet),
 		TEST(test_an_upkeep_that_hangs),
 	};
