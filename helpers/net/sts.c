@@ -7,7 +7,6 @@
 #include "net/sigv4.h"
 #include "net/xml.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -197,15 +196,6 @@ static bool ends_in(const char *path, const char *end)
 	return n >= m && strcmp(path + n - m, end) == 0;
 }
 
-/* One printable line, whatever the server says. */
-static void keep(char *out, size_t size, const char *text)
-{
-	size_t n = 0;
-	for (; *text && n + 1 < size; text++)
-		out[n++] = (char)(iscntrl((unsigned char)*text) ? ' ' : *text);
-	out[n] = '\0';
-}
-
 static int on_element(void *ctx, const char *path, const char *text, struct err *e)
 {
 	struct answer *a = ctx;
@@ -215,9 +205,9 @@ static int on_element(void *ctx, const char *path, const char *text, struct err 
 				: ends_in(path, "/Credentials/Expiration")      ? &a->expiration
 																: NULL;
 	if (ends_in(path, "Error/Code"))
-		keep(a->code, sizeof(a->code), text);
+		xml_copy_line(a->code, sizeof(a->code), text);
 	else if (ends_in(path, "Error/Message"))
-		keep(a->message, sizeof(a->message), text);
+		xml_copy_line(a->message, sizeof(a->message), text);
 	if (!to)
 		return ERR_OK;
 	keys_wipe(to);

@@ -1,5 +1,6 @@
 #include "net/xml.h"
 
+#include <ctype.h>
 #include <expat.h>
 #include <limits.h>
 #include <stdint.h>
@@ -210,4 +211,12 @@ int xml_parse(const void *data, size_t n, const struct xml_handler *h, struct er
 	XML_ParserFree(p->parser);
 	free(p);
 	return rc;
+}
+
+void xml_copy_line(char *out, size_t size, const char *text)
+{
+	size_t n = 0;
+	for (; *text && n + 1 < size; text++)
+		out[n++] = (char)(iscntrl((unsigned char)*text) ? ' ' : *text);
+	out[n] = '\0';
 }

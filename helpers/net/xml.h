@@ -33,4 +33,7 @@ struct xml_handler {
  */
 int xml_parse(const void *data, size_t n, const struct xml_handler *h, struct err *e);
 
+/* Copies text from a server for a message: one printable line, cut to size. */
+void xml_copy_line(char *out, size_t size, const char *text);
+
 #endif

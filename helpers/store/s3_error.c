@@ -16,27 +16,18 @@
  * <Endpoint>; HEAD has no body, there x-amz-bucket-region may help.
  */
 
-static void keep(char *out, size_t size, const char *text)
-{
-	size_t n = 0;
-	/* Whatever the server says must be one printable line in our messages. */
-	for (; *text && n + 1 < size; text++)
-		out[n++] = (char)(iscntrl((unsigned char)*text) ? ' ' : *text);
-	out[n] = '\0';
-}
-
 static int on_error_element(void *ctx, const char *path, const char *text, struct err *e)
 {
 	struct s3_refusal *r = ctx;
 	(void)e;
 	if (!strcmp(path, "Error/Code"))
-		keep(r->code, sizeof(r->code), text);
+		xml_copy_line(r->code, sizeof(r->code), text);
 	else if (!strcmp(path, "Error/Message"))
-		keep(r->message, sizeof(r->message), text);
+		xml_copy_line(r->message, sizeof(r->message), text);
 	else if (!strcmp(path, "Error/Region"))
-		keep(r->region, sizeof(r->region), text);
+		xml_copy_line(r->region, sizeof(r->region), text);
 	else if (!strcmp(path, "Error/Endpoint"))
-		keep(r->endpoint, sizeof(r->endpoint), text);
+		xml_copy_line(r->endpoint, sizeof(r->endpoint), text);
 	else if (!strcmp(path, "Error"))
 		r->is_document = true;
 	return ERR_OK;

@@ -22,7 +22,7 @@ make_role() {
 }
 
 setup_file() {
-  s3_start
+  S3_STS=1 s3_start
   [[ -z "$S3_MISSING" ]] || return 0
   unset LITESTREAM_ACCESS_KEY_ID LITESTREAM_SECRET_ACCESS_KEY
   make_role >"$BATS_FILE_TMPDIR/role.log" 2>&1

@@ -10,9 +10,9 @@
 #                                         another user, who may not touch the bucket
 #   LITESTREAM_TEST_S3_BUCKET             a bucket that exists
 #   LITESTREAM_TEST_S3_GATEWAY_PIDFILE    radosgw's, for tests that stop or kill it
-# Path style and virtual-host style (BUCKET.localhost) both work. Roles can be assumed at the same address
-# (radosgw's STS), for seconds only if somebody wants to see them expire. A second start of a running DIR
-# prints the same lines. In a network of the caller's own it can be another server than on loopback:
+# Path style and virtual-host style (BUCKET.localhost) both work. A second start of a running DIR
+# prints the same lines. With S3_STS=1 roles can be assumed at the same address (radosgw's STS), for seconds too; a
+# wrong secret is then told as AccessDenied. In a network of the caller's own it can be another server than on loopback:
 #   S3_PORTS="80 443"           its ports for http and https
 #   CERTIFICATE_NAMES="…"       what its certificate is for besides
 #   S3_DOMAIN=s3.example.com    another radosgw answers at 127.0.0.2's port for https, for BUCKET.s3.example.com;
@@ -109,8 +109,8 @@ osd_heartbeat_grace = 60
 rgw_data = $dir/rgw
 rgw_dns_name = $([[ -n "$S3_DOMAIN" ]] || echo localhost)
 rgw_frontends = beast endpoint=127.0.0.1:$http ssl_endpoint=127.0.0.1:$https ssl_certificate=$dir/tls/server.pem ssl_private_key=$dir/tls/server.key tcp_nodelay=1
-rgw_enable_apis = s3, admin, sts
-rgw_s3_auth_use_sts = true
+rgw_enable_apis = s3, admin${S3_STS:+, sts}
+${S3_STS:+rgw_s3_auth_use_sts = true}
 rgw_sts_key = sixteen--letters
 rgw_sts_min_session_duration = 1
 rgw_enable_gc_threads = true
