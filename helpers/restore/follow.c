@@ -268,6 +268,7 @@ static int loop(struct follow *f, struct err *e)
 			if (failed)
 				log_info("%s: following again, at TXID %016" PRIx64, f->o->output, here(f));
 		}
+		store_tidy(f->store);
 		if (f->o->wait(f->o->wait_ctx, pause_ms(f)))
 			return ERR_OK;
 	}

@@ -123,6 +123,11 @@ static int take_cut(struct staging *g, struct err *e)
 static int check_header(struct staging *g, bool *contradicts, struct err *e)
 {
 	const struct follow_point *now = &g->f->state.now;
+	if (g->h.page_size != now->page_size)
+		return err_set(e, ERR_DATABASE,
+			"the database has pages of %" PRIu32 " bytes now, %s of %" PRIu32
+			": restore it anew (-force -f)",
+			g->h.page_size, g->f->path, now->page_size);
 	int rc = verify_header(&g->h, g->file, now->page_size, e);
 	if (rc)
 		return rc;

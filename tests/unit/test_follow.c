@@ -272,6 +272,22 @@ static void test_somebody_else_writes(void **state)
 	follow_bed_close(&f);
 }
 
+static void test_another_page_size(void **state)
+{
+	(void)state;
+	struct follow_bed f;
+	struct replica other;
+	follow_bed_open(&f, "mem://follow", 512, true);
+	ship(&f, 1);
+	follow_bed_restore(&f, 0);
+	replica_init(&other, f.b.store, 1024, false);
+	replica_commit(&other, 8, 2);
+	replica_ship(&other, 8, 8);
+	expect_end(&f, ERR_DATABASE, "has pages of 1024 bytes now", 1);
+	replica_free(&other);
+	follow_bed_close(&f);
+}
+
 static void test_nobodys_follower(void **state)
 {
 	(void)state;
@@ -441,6 +457,7 @@ int main(void)
 		cmocka_unit_test(test_damaged_files),
 		cmocka_unit_test(test_another_line),
 		cmocka_unit_test(test_somebody_else_writes),
+		cmocka_unit_test(test_another_page_size),
 		cmocka_unit_test(test_nobodys_follower),
 		cmocka_unit_test(test_litestreams_follower),
 		cmocka_unit_test(test_one_list_an_interval),
