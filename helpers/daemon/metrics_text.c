@@ -45,21 +45,22 @@ static size_t utf8_length(const unsigned char *s)
 
 int metrics_text_escape(struct buf *out, const char *text)
 {
-	const unsigned char *s = (const unsigned char *)text;
+	const unsigned char *s = (const unsigned char *)text, *plain = s;
 	int rc = ERR_OK;
 	while (!rc && *s) {
 		size_t n = utf8_length(s);
-		if (n == 0)
+		if (n > 0 && !strchr("\n\\\"", *s)) {
+			s += n;
+			continue;
+		}
+		rc = buf_append(out, plain, (size_t)(s - plain));
+		if (!rc && n == 0)
 			rc = buf_printf(out, "\\\\x%02X", *s);
-		else if (*s == '\n')
-			rc = buf_append_str(out, "\\n");
-		else if (*s == '\\' || *s == '"')
-			rc = buf_printf(out, "\\%c", *s);
-		else
-			rc = buf_append(out, s, n);
-		s += n ? n : 1;
+		else if (!rc)
+			rc = buf_printf(out, "\\%c", *s == '\n' ? 'n' : *s);
+		plain = ++s;
 	}
-	return rc;
+	return rc ? rc : buf_append(out, plain, (size_t)(s - plain));
 }
 
 static void put_escaped(struct page *p, const char *text)

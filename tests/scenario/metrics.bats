@@ -264,7 +264,7 @@ server_agrees() {
   end r
 }
 
-is_up() { value_is "$1" process_up process=2; }
+is_up() { scrape >page && [[ "$(find_value process_up process=2 <page)" == "$1" ]]; }
 
 @test "metrics: several replicas on one page; one that dies, one that is fenced" {
   commit "$db"
@@ -289,7 +289,6 @@ END
   second="$(pgrep -P "$(pid_of r)" | tail -n 1)"
   kill -STOP "$second"
   poll is_up 0
-  scrape >page
   prometheus check <page
   find_value txid "db=$db" replica=file <page
   run find_value txid "db=$db" replica=far <page
@@ -298,6 +297,11 @@ END
   poll is_up 1
   value_is 1 process_restarts_total process=2
   value_is 0 process_restarts_total process=1
+  # The one that serves: who asks meanwhile waits for the next one.
+  kill -KILL "$(pgrep -P "$(pid_of r)" | head -n 1)"
+  poll value_is 1 process_restarts_total process=1
+  value_is 1 process_restarts_total process=2
+  poll is_up 1
   # Somebody else takes the second replica.
   cp "$db" copy.db
   replicate thief "$PWD/copy.db" "file://$PWD/far" -takeover

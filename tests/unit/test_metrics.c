@@ -1,6 +1,7 @@
 /* Metrics: the text and its escapes, parts between processes, addresses, what stores count. */
 #include "base/fs.h"
 #include "conf/address.h"
+#include "daemon/metrics_listen.h"
 #include "daemon/metrics_peers.h"
 #include "daemon/metrics_text.h"
 #include "store/totals.h"
@@ -10,6 +11,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
@@ -278,6 +280,45 @@ static void test_address(void **state)
 	assert_false(address_parse(&a, longest));
 }
 
+static int try_listen(const char *addr, char url[METRICS_URL_MAX])
+{
+	int fd = -1;
+	int rc = metrics_listen(addr, &fd, url, &e);
+	assert_true((rc == ERR_OK) == (fd >= 0));
+	return rc ? -1 : fd;
+}
+
+static void test_listen(void **state)
+{
+	char url[METRICS_URL_MAX], again[64];
+	unsigned port;
+	(void)state;
+	int fd = try_listen("127.0.0.1:0", url);
+	assert_true(fd >= 0);
+	assert_int_equal(sscanf(url, "http://127.0.0.1:%u/metrics", &port), 1);
+	assert_true(port > 0);
+	snprintf(again, sizeof(again), "127.0.0.1:%u", port);
+	assert_int_equal(try_listen(again, url), -1);
+	assert_int_equal(e.code, ERR_FAIL);
+	assert_non_null(strstr(e.text, "something else listens there"));
+	/* All addresses: IPv6 where there is any, and IPv4 with it, which is taken. */
+	snprintf(again, sizeof(again), ":%u", port);
+	assert_int_equal(try_listen(again, url), -1);
+	fs_close(fd);
+	fd = try_listen(again, url);
+	assert_true(fd >= 0);
+	assert_int_equal(sscanf(url, "http://:%u/metrics", &port), 1);
+	fs_close(fd);
+	fd = try_listen("[::1]:0", url);
+	if (fd >= 0)
+		assert_int_equal(sscanf(url, "http://[::1]:%u/metrics", &port), 1);
+	else
+		assert_int_equal(e.code, ERR_FAIL); /* a machine without IPv6 */
+	fs_close(fd);
+	assert_int_equal(try_listen("nowhere", url), -1);
+	assert_int_equal(e.code, ERR_USAGE);
+}
+
 /* ---- what stores count ---- */
 
 static struct store_total total_of(enum store_operation op)
@@ -369,6 +410,7 @@ int main(void)
 		cmocka_unit_test(test_part_bytes),
 		cmocka_unit_test(test_peers),
 		cmocka_unit_test(test_address),
+		cmocka_unit_test(test_listen),
 		cmocka_unit_test(test_totals),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
