@@ -30,7 +30,10 @@
 static int check_replica(struct replicator *r, struct err *e)
 {
 	struct work *w = &r->work;
-	if (!w->have_state || strcmp(w->state.replica, store_url(r->store)) == 0)
+	if (w->have_state && strcmp(w->state.replica, store_url(r->store)) == 0)
+		return ERR_OK;
+	latest_forget(r); /* of which replica it is nobody knows */
+	if (!w->have_state)
 		return ERR_OK;
 	log_info("%s: the state was of the replica %s; beginning anew with %s", r->cfg.database,
 		w->state.replica, store_url(r->store));
