@@ -64,6 +64,9 @@ static int check_once(struct args *a, const char *command, struct err *e)
 	if (once && command && *command)
 		return args_usage(a, e, NULL, "cannot specify -once flag with -exec%s",
 			args_given(a, "exec") ? "" : ", and the configuration has exec");
+	if (once && args_given(a, "socket"))
+		return args_usage(a, e, NULL,
+			"cannot specify -once flag with -socket: a control socket is a running replicator's");
 	for (size_t i = 0; !once && i < sizeof(with) / sizeof(with[0]); i++)
 		if (args_bool(a, with[i]))
 			return args_usage(a, e, NULL, "cannot specify -%s flag without -once", with[i]);

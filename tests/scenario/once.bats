@@ -112,11 +112,31 @@ fails() {
   fails 2 "cannot specify -once flag with -exec" -exec true "$db" "$url"
   printf 'exec: "true"\ndbs: [{path: %s, replica: {url: "%s"}}]\n' "$db" "$url" >c.yml
   fails 2 "cannot specify -once flag with -exec, and the configuration has exec" -config c.yml
+  fails 2 "cannot specify -once flag with -socket" -socket "$PWD/o.sock" "$db" "$url"
   run "$LITESTREAM" replicate -force-snapshot "$db" "$url"
   [[ "$status" -eq 2 && "$output" == *"cannot specify -force-snapshot flag without -once"* ]]
   run "$LITESTREAM" replicate -enforce-retention "$db" "$url"
   [[ "$status" -eq 2 && "$output" == *"cannot specify -enforce-retention flag without -once"* ]]
   [[ ! -e replica ]]
+}
+
+# lines ARGUMENT…: how many lines of INFO are in the log of once with the configuration.
+lines() {
+  once -config c.yml "$@" 2>err
+  grep -c ' INFO ' err || true
+}
+
+@test "the log's level: a flag before the environment before the configuration" {
+  new_db
+  printf 'logging: {level: error}\ndbs: [{path: %s, replica: {url: "%s"}}]\n' "$db" "$url" >c.yml
+  unset LOG_LEVEL
+  [[ "$(lines)" -eq 0 ]]
+  [[ "$(LOG_LEVEL=info lines)" -gt 0 ]]
+  [[ "$(LOG_LEVEL=INFO lines -log-level error)" -eq 0 ]]
+  [[ "$(LOG_LEVEL=error lines -log-level Info)" -gt 0 ]]
+  # That variable is other programs', too.
+  [[ "$(LOG_LEVEL=verbose lines)" -eq 0 ]]
+  fails 2 "-log-level is trace, debug, info, warn or error" -config c.yml -log-level verbose
 }
 
 @test "once: on S3, with a snapshot; keys that are not the server's" {
