@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # litestream.yml: its keys and variables, restores that look a path or a URL up, folders of databases, what is told
-# and what is an error. Set-ups that people have written down are in seeds.bats and logpaste.bats.
+# and what is an error. Set-ups that people have written down are in seeds.bats and seeds-dokku.bats.
 
 load ../lib/scenario
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # contrib/docker-entrypoint, outside of a container: what it writes, restores, runs and ends with. In one, with the app
-# it was made for, it is in logpaste.bats.
+# it was made for, it is in seeds-dokku.bats.
 # plain
 
 load ../lib/scenario

@@ -2,7 +2,7 @@
 # shellcheck disable=SC2154 # KEY and SECRET are internet_start's
 # Set-ups that people have written down for Litestream, typed word for word on a booted machine whose network has
 # the texts' hosts: Amazon, DigitalOcean, Cloudflare and a MinIO at localhost:9000 are all one real S3 server.
-# LogPaste's is in logpaste.bats, the old plugin's in ../dokku/walkthrough.bats.
+# LogPaste's containers and the earlier plugin's walk-through are in seeds-dokku.bats.
 # plain
 load ../dokku/helper
 load ../dokku/init
@@ -218,7 +218,62 @@ END
   [ "$(host systemctl show --property NRestarts --value litestream)" = 0 ]
   tables cable "INSERT INTO t VALUES ('more')"
   wait_until 60 holds "$spaces/cable" 'SELECT group_concat(x) FROM t' cable,more
-  typed <<<"sudo systemctl disable --now litestream"
+}
+
+show() { host systemctl show --property "$1" --value litestream; }
+
+@test "contrib's unit: two replicas have a process each, told once to stop" {
+  typed KEY="$KEY" SECRET="$SECRET" <<'END'
+cat >/etc/litestream.yml <<YML
+dbs:
+  - path: /home/deploy/application-name/current/storage/production.sqlite3
+    replicas:
+      - url: s3://bucket-name.litestream.region.digitaloceanspaces.com/production
+        access-key-id: $KEY
+        secret-access-key: $SECRET
+      - path: /home/backup
+YML
+sudo systemctl restart litestream
+END
+  wait_until 60 holds /home/backup 'SELECT count(*) FROM t' 2
+  tables production "INSERT INTO t VALUES ('last')"
+  typed <<<"sudo systemctl stop litestream"
+  [ "$(show Result) $(show ExecMainStatus)" = "success 0" ]
+  run logged "ending at once"
+  assert_status 1
+  holds /home/backup 'SELECT count(*) FROM t' 3
+  holds "$spaces/production" 'SELECT count(*) FROM t' 3
+}
+
+@test "contrib's unit: fenced, it is tried again, and goes on when the database was restored" {
+  typed <<'END'
+sed -i '/- path: .home.backup/d' /etc/litestream.yml
+mkdir -p /home/other /etc/systemd/system/litestream.service.d
+printf '[Service]\nRestartSec=200ms\n' >/etc/systemd/system/litestream.service.d/test.conf
+sudo systemctl daemon-reload
+litestream restore -o /home/other/production.sqlite3 s3://bucket-name.litestream.region.digitaloceanspaces.com/production
+sqlite3 /home/other/production.sqlite3 "INSERT INTO t VALUES ('there')"
+END
+  job other "${me[@]}" <<<"exec litestream replicate /home/other/production.sqlite3 $spaces/production"
+  wait_until 60 holds "$spaces/production" 'SELECT count(*) FROM t' 4
+  ended other
+  typed <<<"sudo systemctl start litestream"
+  tried() { [ "$(show NRestarts)" -ge 2 ]; }
+  wait_until 60 tried
+  logged "status=8"
+  tables production 'SELECT count(*) FROM t' | grep -x 3
+  typed <<'END'
+cd /home/deploy/application-name/current/storage
+mv production.sqlite3 ./-mine.sqlite3
+litestream restore production.sqlite3
+END
+  tables production "INSERT INTO t VALUES ('here again')"
+  wait_until 60 holds "$spaces/production" 'SELECT count(*) FROM t' 5
+  [ "$(host systemctl is-active litestream)" = active ]
+  typed <<'END'
+sudo systemctl disable --now litestream
+rm -r /etc/systemd/system/litestream.service.d
+END
 }
 
 # ---- "SQLite in Production: How Litestream Makes the 'Unthinkable' Safe" ----

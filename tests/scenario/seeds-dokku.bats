@@ -1,6 +1,8 @@
 #!/usr/bin/env bats
-# "How Litestream Eliminated My Database Server": LogPaste's entrypoint as the text has it, in real containers on a
-# real S3 server that answers for AWS, and contrib/docker-entrypoint in its place.
+# shellcheck disable=SC2154 # KEY and SECRET are internet_start's
+# Texts about Litestream, typed word for word where Docker and Dokku are: "How Litestream Eliminated My Database
+# Server", LogPaste's entrypoint in real containers, and contrib/docker-entrypoint in its place; then the walk-through
+# of the plugin that was there before. A real S3 server answers for AWS.
 # plain
 load ../dokku/helper
 load ../dokku/docker
@@ -11,9 +13,9 @@ setup_file() {
   [[ -z "$NO_MACHINE" ]] || return 0
   docker_machine_start
   [[ -z "$NO_MACHINE" ]] || return 0
-  internet_start your-bucket-name.s3.us-east-1.amazonaws.com
+  internet_start {your-bucket-name,my-backup-bucket}.s3.us-east-1.amazonaws.com
   [[ -z "$NO_S3" ]] || return 0
-  bucket your-bucket-name
+  bucket your-bucket-name my-backup-bucket
   host cat /etc/ssl/certs/ca-certificates.crt >"$BATS_FILE_TMPDIR/ca.crt"
   entrypoint_of_the_text >"$BATS_FILE_TMPDIR/docker_entrypoint"
   local -r app=("$BUILD/tools/logpaste:/app/logpaste" "$BUILD/bin/litestream" /bin/sh:/bin/sh /bin/bash:/bin/bash
@@ -24,7 +26,7 @@ setup_file() {
 teardown_file() {
   [[ -n "$STANDIN" ]] || return 0
   docker_machine_stop
-  standin_stop
+  machine_stop
 }
 setup() {
   need_machine
@@ -132,4 +134,51 @@ exited() { docker wait logpaste; }
   said "another node's data"
   docker rm logpaste >/dev/null
   uploaded "$(cat "$BATS_FILE_TMPDIR/id")"
+}
+
+app=my-sqlite-application
+db=$STORAGE/$app--db/production.sqlite3
+
+@test "the earlier plugin's walk-through: set up" {
+  plugin_install >&2
+  tools_install
+  daemon_start
+  dokku apps:create $app
+  dokku storage:ensure-directory my-sqlite-application--db
+  dokku storage:mount my-sqlite-application /var/lib/dokku/data/storage/my-sqlite-application--db:/app/db/litestream
+  as 32767 "$TOOLS/writer" -n 20 "$db"
+
+  enter_words
+  run "$REPO/tests/dokku/on_terminal.py" "Enter your ACCESS_KEY_ID:" "$KEY" "SECRET_ACCESS_KEY:" "$SECRET" \
+    -- "${ENTER[@]}" dokku litestream:auth
+  assert_success
+  assert_contains "=====> Authorizing litestream for replica location"
+  assert_contains "Credentials saved"
+  refute_contains "$SECRET"
+
+  run dokku litestream:create my-sqlite-application /var/lib/dokku/data/storage/my-sqlite-application--db production.sqlite3 s3://my-backup-bucket/my-sqlite-application
+  assert_success
+  run dokku litestream:start my-sqlite-application
+  assert_success
+  run dokku litestream:logs my-sqlite-application
+  assert_success
+  assert_contains replicating
+}
+
+@test "the earlier plugin's walk-through: restored into a copy, which is not overwritten" {
+  local copy=$STORAGE/copy-my-sqlite-application--db
+  as 32767 "$TOOLS/writer" -n 5 "$db"
+  dokku litestream:sync $app
+  run dokku litestream:restore /var/lib/dokku/data/storage/copy-my-sqlite-application--db production.sqlite3 s3://my-backup-bucket/my-sqlite-application
+  assert_success
+  [ "$(rows "$copy/production.sqlite3")" -eq 25 ]
+  [ "$(host stat -c %u "$copy" "$copy/production.sqlite3" | sort -u)" = 32767 ]
+  run dokku litestream:restore /var/lib/dokku/data/storage/copy-my-sqlite-application--db production.sqlite3 s3://my-backup-bucket/my-sqlite-application
+  assert_status 4
+  # In a container it was /data.
+  assert_contains "cannot restore, output path already exists: $copy/production.sqlite3"
+  # What the text says to do then: delete it, rename it, or another folder.
+  host rm "$copy/production.sqlite3"
+  run dokku litestream:restore /var/lib/dokku/data/storage/copy-my-sqlite-application--db production.sqlite3 s3://my-backup-bucket/my-sqlite-application
+  assert_success
 }
