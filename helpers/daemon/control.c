@@ -2,11 +2,9 @@
 
 #include "base/clock.h"
 #include "base/json.h"
-#include "base/log.h"
+#include "daemon/httpd.h"
 
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -105,27 +103,17 @@ static void on_completed(
 	*req = NULL;
 }
 
-static void on_log(void *cls, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
-static void on_log(void *cls, const char *fmt, va_list ap)
-{
-	char text[512];
-	(void)cls;
-	vsnprintf(text, sizeof(text), fmt, ap);
-	text[strcspn(text, "\n")] = '\0';
-	log_debug("control socket: %s", text);
-}
-
 /* ---- open and close ---- */
 
 static int start_daemon(struct control *c, struct err *e)
 {
 	/* The logger comes first: MHD may already speak while it reads the rest. */
-	c->daemon =
-		MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL,
-			NULL, on_access, c, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET,
-			c->listen_fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
-			MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT,
-			(unsigned)IDLE_SECONDS, MHD_OPTION_NOTIFY_COMPLETED, on_completed, c, MHD_OPTION_END);
+	c->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0,
+		NULL, NULL, on_access, c, MHD_OPTION_EXTERNAL_LOGGER, httpd_log, "control socket",
+		MHD_OPTION_LISTEN_SOCKET, c->listen_fd, MHD_OPTION_CONNECTION_LIMIT,
+		(unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY,
+		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS, MHD_OPTION_NOTIFY_COMPLETED,
+		on_completed, c, MHD_OPTION_END);
 	if (!c->daemon)
 		return err_set(e, ERR_FAIL, "cannot serve HTTP on %s", c->socket);
 	c->listen_fd = -1; /* MHD closes it */

@@ -4,13 +4,12 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "daemon/control_socket.h"
+#include "daemon/httpd.h"
 #include "daemon/metrics_gather.h"
 #include "daemon/metrics_listen.h"
 #include "daemon/metrics_text.h"
 
 #include <microhttpd.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -222,16 +221,6 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
 		end_oldest(m);
 }
 
-static void on_log(void *cls, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
-static void on_log(void *cls, const char *fmt, va_list ap)
-{
-	char text[512];
-	(void)cls;
-	vsnprintf(text, sizeof(text), fmt, ap);
-	text[strcspn(text, "\n")] = '\0';
-	log_debug("metrics: %s", text);
-}
-
 /* ---- its loop ---- */
 
 static int64_t mhd_wait_us(struct metrics *m)
@@ -354,7 +343,7 @@ static int start_server(struct metrics *m, struct err *e)
 		m->clients[i].fd = -1;
 	/* The logger comes first: MHD may already speak while it reads the rest. */
 	m->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0,
-		NULL, NULL, on_access, m, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
+		NULL, NULL, on_access, m, MHD_OPTION_EXTERNAL_LOGGER, httpd_log, "metrics",
 		MHD_OPTION_LISTEN_SOCKET, m->base->listen_fd, MHD_OPTION_CONNECTION_LIMIT,
 		(unsigned)METRICS_CLIENTS, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY,
 		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)SILENT_SECONDS, MHD_OPTION_NOTIFY_COMPLETED,

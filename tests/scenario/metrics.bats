@@ -290,6 +290,16 @@ END
   kill -STOP "$second"
   poll is_up 0
   prometheus check <page
+  # What is in the page is in docs/METRICS.md, and what is in its tables is in the page.
+  local doc="$BATS_TEST_DIRNAME/../../docs/METRICS.md"
+  sed -n 's/^# TYPE \([^ ]*\) .*/\1/p' page | sort >served
+  grep -o "\`[a-z0-9_]*\`" "$doc" | tr -d '`' | sort -u >named
+  sed -n 's/^| \(`litestream_[^|]*\)|.*/\1/p' "$doc" | grep -o '[a-z0-9_]*' | sort -u >tabled
+  [[ -s tabled && -z "$(comm -23 served named)" && -z "$(comm -23 tabled served)" ]] || {
+    comm -23 served named
+    comm -23 tabled served
+    return 1
+  }
   find_value txid "db=$db" replica=file <page
   run find_value txid "db=$db" replica=far <page
   [[ "$status" -eq 1 ]]
