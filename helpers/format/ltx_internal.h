@@ -52,4 +52,7 @@ int ltx_frame_decode(struct LZ4F_dctx_s **dctx, const uint8_t *p, size_t n, void
 	uint32_t page_size, size_t *used, struct err *e);
 void ltx_frame_free(struct LZ4F_dctx_s *dctx);
 
+/* What liblz4 says of a frame: ERR_NOMEM, or ERR_DAMAGED. */
+int ltx_lz4_error(size_t code, struct err *e);
+
 #endif

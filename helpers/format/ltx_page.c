@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <lz4.h>
 #include <lz4frame.h>
+#include <string.h>
 
 #define FRAME_MAGIC UINT32_C(0x184D2204)
 
@@ -40,8 +41,10 @@ int ltx_block_decode(const uint8_t *p, size_t n, void *page, uint32_t page_size,
 	return ERR_OK;
 }
 
-static int lz4_error(size_t code, struct err *e)
+int ltx_lz4_error(size_t code, struct err *e)
 {
+	if (strcmp(LZ4F_getErrorName(code), "ERROR_allocation_failed") == 0)
+		return err_nomem(e, "decoding an LZ4 frame");
 	return err_set(e, ERR_DAMAGED, "bad LZ4 frame (%s)", LZ4F_getErrorName(code));
 }
 
@@ -54,7 +57,7 @@ static int frame_begin(LZ4F_dctx *dctx, const uint8_t *p, size_t n, size_t *used
 	*used = n;
 	size_t rc = LZ4F_getFrameInfo(dctx, &info, p, used);
 	if (LZ4F_isError(rc))
-		return lz4_error(rc, e);
+		return ltx_lz4_error(rc, e);
 	if (info.blockSizeID > LZ4F_max64KB || info.dictID ||
 		info.contentChecksumFlag != LZ4F_contentChecksumEnabled)
 		return err_set(e, ERR_DAMAGED,
@@ -74,7 +77,7 @@ static int frame_content(LZ4F_dctx *dctx, const uint8_t *p, size_t n, uint8_t *p
 		size_t src = n - in, dst = full ? 1 : page_size - out;
 		size_t rc = LZ4F_decompress(dctx, full ? &over : page + out, &dst, p + in, &src, NULL);
 		if (LZ4F_isError(rc))
-			return lz4_error(rc, e);
+			return ltx_lz4_error(rc, e);
 		if (full && dst)
 			return err_set(
 				e, ERR_DAMAGED, "LZ4 frame of more than a page (%" PRIu32 " bytes)", page_size);

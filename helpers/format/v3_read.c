@@ -13,6 +13,7 @@
 #include "format/v3.h"
 
 #include "base/endian.h"
+#include "format/ltx_internal.h"
 
 #include <inttypes.h>
 #include <lz4frame.h>
@@ -122,10 +123,8 @@ static int decode(struct v3_stream *s, void *p, size_t n, size_t *got, struct er
 	size_t in = s->n - s->at;
 	*got = n;
 	size_t hint = LZ4F_decompress(s->dctx, p, got, s->input + s->at, &in, NULL);
-	if (LZ4F_isError(hint) && strcmp(LZ4F_getErrorName(hint), "ERROR_allocation_failed") == 0)
-		return err_nomem(e, "decoding an LZ4 frame");
 	if (LZ4F_isError(hint))
-		return err_set(e, ERR_DAMAGED, "bad LZ4 frame (%s)", LZ4F_getErrorName(hint));
+		return ltx_lz4_error(hint, e);
 	s->at += in;
 	if (hint == 0)
 		return end_frame(s, e);
