@@ -88,7 +88,8 @@ teardown() {
 # denied WORDS: within moments, and the app is let go; sync says so at once, and it is no reason to end.
 denied() {
   patiently is state denied
-  says "$1"
+  # While a key is changed the server knows none for a moment, and says another thing.
+  patiently says "$1"
   [[ "$(of code)" -eq 6 ]]
   patiently wal_is_free
   run "$LITESTREAM" sync -wait -timeout 30s -socket "$PWD/ship.sock" "$db"
