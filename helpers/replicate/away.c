@@ -96,8 +96,10 @@ int64_t away_turn(struct replicator *r)
 {
 	struct stat st;
 	struct err e = ERR_INIT;
-	if (stat(r->cfg.database, &st))
+	if (stat(r->cfg.database, &st)) {
+		lag_no_database(r);
 		return LOOK_US;
+	}
 	int rc = open_state(r, &e);
 	if (rc == ERR_AGAIN)
 		return pause_us(&r->turn);

@@ -2,7 +2,6 @@
 #include "lib/one_node.h"
 
 #include "base/clock.h"
-#include "store/fault.h"
 
 #include <inttypes.h>
 #include <setjmp.h>
@@ -10,22 +9,12 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 #include <cmocka.h>
 
 static int setup(void **state)
 {
-	struct bed *b = calloc(1, sizeof(*b));
-	struct err e = ERR_INIT;
-	b->dir = scene_begin();
-	snprintf(b->db, sizeof(b->db), "%s/app.db", b->dir);
-	snprintf(b->url, sizeof(b->url), "fault://f");
-	snprintf(b->inner, sizeof(b->inner), "mem://f");
-	assert_int_equal(store_fault_register("f", NULL, &e), ERR_OK);
-	b->cfg = ship_config(b->db, b->url);
-	*state = b;
-	return 0;
+	*state = bed_with_faults();
+	return *state ? 0 : -1;
 }
 
 static void break_store(int code)

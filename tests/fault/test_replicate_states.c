@@ -25,16 +25,11 @@
 /* A database of 100 rows beside a store that can be broken. */
 static int setup(void **state)
 {
-	struct bed *b = calloc(1, sizeof(*b));
-	struct err e = ERR_INIT;
-	b->dir = scene_begin();
-	snprintf(b->db, sizeof(b->db), "%s/app.db", b->dir);
-	snprintf(b->url, sizeof(b->url), "fault://f");
-	snprintf(b->inner, sizeof(b->inner), "mem://f");
-	assert_int_equal(store_fault_register("f", NULL, &e), ERR_OK);
-	app_create(b->db, 100);
-	b->cfg = ship_config(b->db, b->url);
+	struct bed *b = bed_with_faults();
 	*state = b;
+	if (!b)
+		return -1;
+	app_create(b->db, 100);
 	return 0;
 }
 

@@ -6,7 +6,9 @@
 #define TESTS_LIB_ONE_NODE_H
 
 #include "lib/scene.h"
+#include "store/fault.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 struct bed {
@@ -18,6 +20,21 @@ struct bed {
 	struct ship s; /* closed at the end if it is open */
 	struct err e;
 };
+
+/* A bed with a store that can be broken; there is no database yet. NULL: there can be none. */
+static inline struct bed *bed_with_faults(void)
+{
+	struct err e = ERR_INIT;
+	struct bed *b = calloc(1, sizeof(*b));
+	if (!b || store_fault_register("f", NULL, &e))
+		return NULL;
+	b->dir = scene_begin();
+	snprintf(b->db, sizeof(b->db), "%s/app.db", b->dir);
+	snprintf(b->url, sizeof(b->url), "fault://f");
+	snprintf(b->inner, sizeof(b->inner), "mem://f");
+	b->cfg = ship_config(b->db, b->url);
+	return b;
+}
 
 static inline int teardown(void **state)
 {
