@@ -205,8 +205,6 @@ static void set_body(struct exchange *x)
 			curl_easy_setopt(c, CURLOPT_NOBODY, 1L);
 		else
 			curl_easy_setopt(c, CURLOPT_HTTPGET, 1L);
-		if (strcmp(q->method, "HEAD") != 0 && strcmp(q->method, "GET") != 0)
-			curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, q->method);
 		return;
 	}
 	if (!strcmp(q->method, "POST")) {
@@ -214,7 +212,6 @@ static void set_body(struct exchange *x)
 		curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)q->size);
 	} else {
 		curl_easy_setopt(c, CURLOPT_UPLOAD, 1L);
-		curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, q->method);
 		curl_easy_setopt(c, CURLOPT_INFILESIZE_LARGE, (curl_off_t)q->size);
 	}
 	curl_easy_setopt(c, CURLOPT_READFUNCTION, on_read);
@@ -249,10 +246,18 @@ static struct curl_slist *make_headers(const struct http_request *q)
 	return list;
 }
 
-static void set_request(struct exchange *x, struct curl_slist *headers)
+/* Not one that libcurl makes of itself. */
+static bool is_custom(const struct http_request *q)
+{
+	return q->has_body ? strcmp(q->method, "POST") != 0
+					   : strcmp(q->method, "HEAD") != 0 && strcmp(q->method, "GET") != 0;
+}
+
+/* False when out of memory, which only strings need. */
+static bool set_request(struct exchange *x, struct curl_slist *headers)
 {
 	CURL *c = x->curl;
-	curl_easy_setopt(c, CURLOPT_URL, x->request->url);
+	bool whole = curl_easy_setopt(c, CURLOPT_URL, x->request->url) == CURLE_OK;
 	curl_easy_setopt(c, CURLOPT_HTTPHEADER, headers);
 	curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)x->request->timeout_ms);
 	curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header);
@@ -265,6 +270,9 @@ static void set_request(struct exchange *x, struct curl_slist *headers)
 	curl_easy_setopt(c, CURLOPT_XFERINFODATA, x);
 	curl_easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
 	set_body(x);
+	if (is_custom(x->request))
+		whole &= curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, x->request->method) == CURLE_OK;
+	return whole;
 }
 
 static int transport_error(struct exchange *x, CURLcode code, const char *detail, bool *retryable)
@@ -330,8 +338,7 @@ int http_perform(struct http_pool *p, const struct http_request *request, struct
 		curl_slist_free_all(headers);
 		return err_nomem(e, "making a request");
 	}
-	set_request(&x, headers);
-	int rc = run(&x, retryable);
+	int rc = set_request(&x, headers) ? run(&x, retryable) : err_nomem(e, "making a request");
 	http_pool_give_back(p, x.curl, request->url);
 	curl_slist_free_all(headers);
 	return rc;

@@ -165,31 +165,41 @@ static bool is_near(const char *url)
 		   (n >= 9 && !strncasecmp(host + n - 9, "localhost", 9));
 }
 
-static void set_protocols(CURL *c)
+/* These are false when out of memory: a request without what could not be set, such as who is
+ * trusted and which proxy, would be another one. (What a libcurl was built without is no matter.)
+ */
+static bool set_text(CURL *c, CURLoption option, const char *text)
+{
+	return curl_easy_setopt(c, option, text) != CURLE_OUT_OF_MEMORY;
+}
+
+static bool set_protocols(CURL *c)
 {
 #if LIBCURL_VERSION_NUM >= 0x075500
-	curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
+	return set_text(c, CURLOPT_PROTOCOLS_STR, "http,https");
 #else
-	curl_easy_setopt(c, CURLOPT_PROTOCOLS, CURLPROTO_HTTP | CURLPROTO_HTTPS);
+	return curl_easy_setopt(c, CURLOPT_PROTOCOLS, CURLPROTO_HTTP | CURLPROTO_HTTPS) == CURLE_OK;
 #endif
 }
 
-static void set_tls(const struct http_pool *p, CURL *c)
+static bool set_tls(const struct http_pool *p, CURL *c)
 {
+	bool whole = true;
 	if (p->config.ca_file) {
-		curl_easy_setopt(c, CURLOPT_CAINFO, p->config.ca_file);
+		whole = set_text(c, CURLOPT_CAINFO, p->config.ca_file);
 		curl_easy_setopt(c, CURLOPT_CAPATH, NULL);
 	} else if (p->ca_dir) {
 		curl_easy_setopt(c, CURLOPT_CAINFO, NULL);
-		curl_easy_setopt(c, CURLOPT_CAPATH, p->ca_dir);
+		whole = set_text(c, CURLOPT_CAPATH, p->ca_dir);
 	}
 	curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, p->config.skip_verify ? 0L : 1L);
 	curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, p->config.skip_verify ? 0L : 2L);
 	curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+	return whole;
 }
 
 /* curl_easy_reset keeps the connection and forgets all settings, so every request starts equal. */
-static void set_common(const struct http_pool *p, CURL *c, const char *url)
+static bool set_common(const struct http_pool *p, CURL *c, const char *url)
 {
 	curl_easy_reset(c);
 	curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
@@ -202,11 +212,10 @@ static void set_common(const struct http_pool *p, CURL *c, const char *url)
 	curl_easy_setopt(c, CURLOPT_BUFFERSIZE, BUFFER_SIZE);
 	curl_easy_setopt(c, CURLOPT_UPLOAD_BUFFERSIZE, BUFFER_SIZE);
 	curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, (long)p->config.connect_timeout_ms);
-	curl_easy_setopt(c, CURLOPT_USERAGENT, p->config.user_agent);
+	bool whole = set_text(c, CURLOPT_USERAGENT, p->config.user_agent);
 	if (is_near(url))
-		curl_easy_setopt(c, CURLOPT_PROXY, "");
-	set_protocols(c);
-	set_tls(p, c);
+		whole &= set_text(c, CURLOPT_PROXY, "");
+	return whole && set_protocols(c) && set_tls(p, c);
 }
 
 /* "https://host:port" of a URL; "" when it is too long, which matches nothing. */
@@ -246,8 +255,10 @@ CURL *http_pool_take(struct http_pool *p, const char *url)
 	pthread_mutex_unlock(&shelf_lock);
 	if (!c)
 		c = curl_easy_init();
-	if (c)
-		set_common(p, c, url);
+	if (c && !set_common(p, c, url)) {
+		curl_easy_cleanup(c);
+		c = NULL;
+	}
 	return c;
 }
 
