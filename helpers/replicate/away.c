@@ -98,15 +98,18 @@ int64_t away_turn(struct replicator *r)
 	struct err e = ERR_INIT;
 	if (stat(r->cfg.database, &st)) {
 		lag_no_database(r);
+		r->turn.away_us = 0;
+		err_set(&e, ERR_NOT_FOUND, "there is no database at %s", r->cfg.database);
+		replicator_trouble(r, HEALTH_SOURCE, REPLICATOR_WAITING, &e);
 		return LOOK_US;
 	}
 	int rc = open_state(r, &e);
-	if (rc == ERR_AGAIN)
-		return pause_us(&r->turn);
-	if (rc) {
+	int64_t pause = rc == ERR_AGAIN ? pause_us(&r->turn) : LOOK_US;
+	/* A restore is done in a moment; another replicator is not. */
+	if (rc && pause >= BUSY_MAX_US)
 		replicator_trouble(r, HEALTH_SOURCE, REPLICATOR_BEHIND, &e);
-		return LOOK_US;
-	}
+	if (rc)
+		return pause;
 	forget(r);
 	r->turn.away_us = 0;
 	pthread_mutex_lock(&r->lock);
