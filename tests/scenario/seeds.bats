@@ -77,6 +77,7 @@ rm fruits.db
 litestream restore -o fruits2.db s3://mybkt.localhost:9000/fruits.db
 END
   [ "$(host sqlite3 /home/me/fruits2.db 'SELECT count(*) FROM fruits')" = 100000 ]
+  echo "# of $(typed "${me[@]}" <<<"litestream ltx -level 0 -json s3://mybkt.localhost:9000/fruits.db" | jq length) files" >&3
   same /home/me/kept.db /home/me/fruits2.db
 }
 
