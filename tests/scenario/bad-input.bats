@@ -141,10 +141,14 @@ ltx_file() { find "$replica" -name '*.ltx' | sort | sed -n "$1p"; }
     "$LITESTREAM" restore -o "$PWD/box/new.db" "file://$replica"
 }
 
-@test "restore: a -wal without its database stands in the way" {
+@test "restore: a -wal without its database is put aside, unless a process has it open" {
   make_replica
   echo stale >box/new.db-wal
-  refused 4 'exists' "$LITESTREAM" restore -o "$PWD/box/new.db" "file://$replica"
+  spawn app sleep 600 4<box/new.db-wal
+  refused 9 'new.db' "$LITESTREAM" restore -o "$PWD/box/new.db" "file://$replica"
+  end app || true
+  "$LITESTREAM" restore -o "$PWD/box/new.db" "file://$replica"
+  [[ "$(cat box/new.db.before-*-wal)" == stale && ! -e box/new.db-wal ]]
 }
 
 @test "restore: a folder that isn't there" {
