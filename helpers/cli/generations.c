@@ -68,12 +68,6 @@ static int64_t written_ms(const char *database)
 	return last == INT64_MIN ? clock_wall_ms() : last;
 }
 
-struct table {
-	json_t *all; /* NULL: a table */
-	size_t count;
-	char where[300]; /* the last replica that was looked at */
-};
-
 /* The first five columns are Litestream 0.3's. */
 static void print_one(const struct listing *l, const struct generation *g)
 {
@@ -100,7 +94,7 @@ static int add_json(json_t *all, const struct listing *l, const struct generatio
 
 static int add(void *ctx, const struct listing *l, struct err *e)
 {
-	struct table *t = ctx;
+	struct listing_table *t = ctx;
 	int rc = ERR_OK;
 	snprintf(t->where, sizeof(t->where), "%s", l->url);
 	for (size_t i = 0; i < l->v3.count && !rc;) {
@@ -119,14 +113,7 @@ static int add(void *ctx, const struct listing *l, struct err *e)
 
 static int run(struct args *a, struct err *e)
 {
-	struct table t = {.all = args_bool(a, "json") ? json_array() : NULL};
-	int rc = listing_each(a, LISTING_V3, add, &t, e);
-	if (!rc && t.count == 0)
-		rc = err_set(e, ERR_NO_BACKUP, "%s: no backup of Litestream 0.3 found", t.where);
-	if (!rc && t.all)
-		return listing_print_json(t.all, e);
-	json_decref(t.all);
-	return rc;
+	return listing_show(a, LISTING_V3, add, "no backup of Litestream 0.3 found", e);
 }
 
 static const struct flag flags[] = {

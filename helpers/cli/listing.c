@@ -79,6 +79,30 @@ int listing_each(struct args *a, unsigned kinds,
 	return rc;
 }
 
+int listing_end(struct listing_table *t, int rc, struct err *e)
+{
+	struct err ignored;
+	json_t *all = t->all;
+	t->all = NULL;
+	if (!all || (rc && t->count == 0)) {
+		json_decref(all);
+		return rc;
+	}
+	int printed = listing_print_json(all, rc ? &ignored : e);
+	return rc ? rc : printed;
+}
+
+int listing_show(struct args *a, unsigned kinds,
+	int (*fn)(void *ctx, const struct listing *l, struct err *e), const char *nothing,
+	struct err *e)
+{
+	struct listing_table t = {.all = args_bool(a, "json") ? json_array() : NULL};
+	int rc = listing_each(a, kinds, fn, &t, e);
+	if (!rc && t.count == 0)
+		rc = err_set(e, ERR_NO_BACKUP, "%s: %s", t.where, nothing);
+	return listing_end(&t, rc, e);
+}
+
 int listing_print_json(json_t *root, struct err *e)
 {
 	int rc = root && !json_dumpf(root, stdout, JSON_INDENT(2)) ? ERR_OK : ERR_NOMEM;

@@ -29,6 +29,23 @@ enum { LISTING_V3 = 1, LISTING_LTX = 2 };
 int listing_each(struct args *a, unsigned kinds,
 	int (*fn)(void *ctx, const struct listing *l, struct err *e), void *ctx, struct err *e);
 
+/* What a command has listed so far. */
+struct listing_table {
+	json_t *all;     /* NULL: lines of text, which are printed at once */
+	size_t count;    /* of what was listed */
+	char where[300]; /* the last replica that was looked at */
+};
+
+/* All of a command: fn's ctx is the table, zeroed before but for `all`, which is what -json asks
+ * for. ERR_NO_BACKUP with "<where>: <nothing>" where there was nothing; listing_each's. */
+int listing_show(struct args *a, unsigned kinds,
+	int (*fn)(void *ctx, const struct listing *l, struct err *e), const char *nothing,
+	struct err *e);
+
+/* The end of a table, which is printed as JSON if it is that: also when rc says that not all was
+ * listed, but not an empty one then. rc, or ERR_NOMEM. */
+int listing_end(struct listing_table *t, int rc, struct err *e);
+
 /* Prints it on stdout, with a line feed, and gives up the reference. NULL: out of memory. */
 int listing_print_json(json_t *root, struct err *e);
 

@@ -14,12 +14,6 @@ struct snapshot {
 	const struct ltx_file *ltx;
 };
 
-struct table {
-	json_t *all; /* NULL: a table */
-	size_t count;
-	char where[300]; /* the last replica that was looked at */
-};
-
 static int64_t time_of(const struct snapshot *s)
 {
 	return s->v3 ? s->v3->modified_ms : s->ltx->modified_ms;
@@ -62,7 +56,7 @@ static int add_json(json_t *all, const struct listing *l, const struct snapshot 
 }
 
 static int add_one(
-	struct table *t, const struct listing *l, const struct snapshot *s, struct err *e)
+	struct listing_table *t, const struct listing *l, const struct snapshot *s, struct err *e)
 {
 	if (t->count++ == 0 && !t->all)
 		printf(
@@ -75,7 +69,7 @@ static int add_one(
 
 static int add(void *ctx, const struct listing *l, struct err *e)
 {
-	struct table *t = ctx;
+	struct listing_table *t = ctx;
 	int rc = ERR_OK;
 	snprintf(t->where, sizeof(t->where), "%s", l->url);
 	for (size_t i = 0; i < l->v3.count && !rc; i++) {
@@ -93,14 +87,8 @@ static int add(void *ctx, const struct listing *l, struct err *e)
 
 static int run(struct args *a, struct err *e)
 {
-	struct table t = {.all = args_bool(a, "json") ? json_array() : NULL};
-	int rc = listing_each(a, LISTING_V3 | LISTING_LTX, add, &t, e);
-	if (!rc && t.count == 0)
-		rc = err_set(e, ERR_NO_BACKUP, "%s: no backup found: there is no snapshot", t.where);
-	if (!rc && t.all)
-		return listing_print_json(t.all, e);
-	json_decref(t.all);
-	return rc;
+	return listing_show(
+		a, LISTING_V3 | LISTING_LTX, add, "no backup found: there is no snapshot", e);
 }
 
 static const struct flag flags[] = {

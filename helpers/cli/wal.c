@@ -9,15 +9,14 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-struct table {
-	json_t *all;         /* NULL: a table */
-	uint64_t generation; /* only this one; 0 = all */
-	size_t count;        /* segments that were listed … */
-	size_t files;        /* … of so many files of Litestream 0.3 */
-	char where[300];     /* the last replica that was looked at */
+struct segments {
+	struct listing_table table; /* first: what listing_each hands on is both */
+	uint64_t generation;        /* only this one; 0 = all */
+	size_t files;               /* of Litestream 0.3, of which the table's are some */
 };
 
-static int add_one(struct table *t, const struct listing *l, const struct v3_file *f, struct err *e)
+static int add_one(
+	struct listing_table *t, const struct listing *l, const struct v3_file *f, struct err *e)
 {
 	char created[32];
 	if (t->count++ == 0 && !t->all)
@@ -37,40 +36,38 @@ static int add_one(struct table *t, const struct listing *l, const struct v3_fil
 
 static int add(void *ctx, const struct listing *l, struct err *e)
 {
-	struct table *t = ctx;
+	struct segments *w = ctx;
 	int rc = ERR_OK;
-	t->files += l->v3.count;
-	snprintf(t->where, sizeof(t->where), "%s", l->url);
+	w->files += l->v3.count;
+	snprintf(w->table.where, sizeof(w->table.where), "%s", l->url);
 	for (size_t i = 0; i < l->v3.count && !rc; i++) {
 		const struct v3_file *f = &l->v3.files[i];
-		if (!f->snapshot && (!t->generation || f->generation == t->generation))
-			rc = add_one(t, l, f, e);
+		if (!f->snapshot && (!w->generation || f->generation == w->generation))
+			rc = add_one(&w->table, l, f, e);
 	}
 	return rc;
 }
 
-static int list_segments(struct args *a, struct table *t, struct err *e)
+static int list_segments(struct args *a, struct segments *w, struct err *e)
 {
 	const char *generation = args_string(a, "generation", NULL);
-	if (generation && (!v3_parse_generation(generation, &t->generation) || !t->generation))
+	if (generation && (!v3_parse_generation(generation, &w->generation) || !w->generation))
 		return args_usage(a, e, "-generation 9f0a5c2e6b7d8134",
 			"-generation takes 16 hexadecimal digits, not \"%s\"", generation);
-	int rc = listing_each(a, LISTING_V3, add, t, e);
-	if (!rc && t->count == 0 && (t->files || generation))
-		rc = err_set(e, ERR_NO_BACKUP, "%s: no WAL segment of Litestream 0.3 found%s%s", t->where,
-			generation ? " of generation " : "", generation ? generation : "");
+	int rc = listing_each(a, LISTING_V3, add, w, e);
+	if (!rc && w->table.count == 0 && (w->files || generation))
+		rc = err_set(e, ERR_NO_BACKUP, "%s: no WAL segment of Litestream 0.3 found%s%s",
+			w->table.where, generation ? " of generation " : "", generation ? generation : "");
 	return rc;
 }
 
 static int run(struct args *a, struct err *e)
 {
-	struct table t = {.all = args_bool(a, "json") ? json_array() : NULL};
-	int rc = args_given(a, "level") ? ERR_OK : list_segments(a, &t, e);
-	if (!rc && t.files && t.all)
-		return listing_print_json(t.all, e);
-	json_decref(t.all);
-	if (rc || t.files)
-		return rc;
+	struct segments w = {.table = {.all = args_bool(a, "json") ? json_array() : NULL}};
+	int rc = args_given(a, "level") ? ERR_OK : list_segments(a, &w, e);
+	if (rc || w.files)
+		return listing_end(&w.table, rc, e);
+	json_decref(w.table.all);
 	fprintf(stderr, "Warning: 'wal' command is deprecated, please use 'ltx' instead\n");
 	return ltx_run(a, e);
 }

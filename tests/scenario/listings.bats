@@ -86,6 +86,12 @@ YML
   "$LITESTREAM" snapshots "$db" >out 2>err || code=$?
   [[ "$code" -eq 6 ]]
   [[ "$(awk 'NR > 1 { print $1 }' out | tr '\n' ' ')" == "one two " ]]
+  local command
+  for command in snapshots generations wal; do
+    code=0
+    "$LITESTREAM" "$command" -json "$db" >out 2>err || code=$?
+    [[ "$code" -eq 6 && "$(jq -r '.[0] | .replica // .name' out)" == one ]]
+  done
   run "$LITESTREAM" generations -replica three "$db"
   [[ "$status" -eq 2 ]]
   run "$LITESTREAM" generations "$PWD/other.db"
