@@ -147,7 +147,7 @@ goes_on() {
 
 # ---- Litestream 0.5 itself ----
 
-# peer_config TARGET: all levels within seconds.
+# peer_05_config TARGET: all levels within seconds.
 peer_05_config() {
   local to="type: file, path: $PWD/replica"
   [[ "$1" != s3:* ]] || to="type: s3, bucket: $LITESTREAM_TEST_S3_BUCKET, path: ${1#s3:}, endpoint: $LITESTREAM_TEST_S3_ENDPOINT, region: us-east-1, force-path-style: true"

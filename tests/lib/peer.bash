@@ -4,14 +4,10 @@
 
 # In setup_file: finds the program.
 peer_find() {
-  local kind dir
-  case "$(uname -m)" in
-    x86_64) kind=x64 ;;
-    aarch64) kind=arm64 ;;
-    *) kind="$(uname -m)" ;;
-  esac
+  local dir
   if dir="$(npm_package @flydotio/litestream@1.0.1 2>"$BATS_FILE_TMPDIR/npm")"; then
-    export PEER="$dir-linux-$kind/litestream"
+    PEER="$dir-linux-$(npm_machine x64 arm64)/litestream"
+    export PEER
     [[ -x "$PEER" ]] || PEER_MISSING="it is not made for this machine"
   else
     PEER_MISSING="$(cat "$BATS_FILE_TMPDIR/npm")"

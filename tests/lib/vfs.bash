@@ -4,13 +4,8 @@
 
 # In setup_file: finds it.
 vfs_find() {
-  local machine dir
-  case "$(uname -m)" in
-    x86_64) machine=amd64 ;;
-    aarch64) machine=arm64 ;;
-    *) machine=unknown ;;
-  esac
-  if dir="$(npm_package "litestream-vfs-linux-$machine@0.5.17" 2>"$BATS_FILE_TMPDIR/npm")"; then
+  local dir
+  if dir="$(npm_package "litestream-vfs-linux-$(npm_machine amd64 arm64)@0.5.17" 2>"$BATS_FILE_TMPDIR/npm")"; then
     export VFS="$dir/litestream-vfs.so"
   else
     VFS_MISSING="$(cat "$BATS_FILE_TMPDIR/npm")"
