@@ -355,6 +355,8 @@ static void lead_on(struct replicator *r, const struct start_facts *f, const str
 		s->prove_n_page = w->plan.compared ? r->table.n_page : f->last.commit;
 		s->prove_page_size = w->plan.compared ? r->table.page_size : f->last.page_size;
 		s->prove_whole = w->plan.legacy;
+		if (!w->plan.compared)
+			s->prove_what[0] = '\0'; /* of an earlier comparison */
 		copy_text(s->prove_reason, sizeof(s->prove_reason), why->text);
 	}
 	if (s->whole && w->plan.resend)

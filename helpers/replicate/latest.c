@@ -11,8 +11,9 @@
  *   <dir>/latest.pages    the page table (source/pagesums.h) at a TXID; of Litestream 0.3's files,
  *                         which have none, at the time in ms at which the last one was written
  *
- * A later start reads only the LTX files behind it, and of 0.3's nothing for ten minutes. What
- * comes out of that is good for a refusal. Before anything is claimed all files are read.
+ * A later start reads only the LTX files behind it, for a day, and of 0.3's nothing for ten
+ * minutes. (Should the replica have been emptied and begun anew meanwhile, its TXIDs don't tell.)
+ * What comes out of that is good for a refusal. Before anything is claimed all files are read.
  */
 #include "replicate/internal.h"
 
@@ -29,6 +30,7 @@
 
 #define LATEST_PAGES "latest.pages"
 #define LEGACY_SECONDS 600
+#define KEPT_SECONDS 86400
 
 /* ---- what is known from before ---- */
 
@@ -37,11 +39,11 @@ static char *kept_path(const struct replicator *r)
 	return fs_join(state_dir_path(r->dir), LATEST_PAGES);
 }
 
-static bool is_young(const char *path)
+static bool is_young(const char *path, int64_t seconds)
 {
 	struct stat st;
 	int64_t now = clock_wall_ms() / 1000;
-	return !stat(path, &st) && st.st_mtim.tv_sec <= now && now - st.st_mtim.tv_sec < LEGACY_SECONDS;
+	return !stat(path, &st) && st.st_mtim.tv_sec <= now && now - st.st_mtim.tv_sec < seconds;
 }
 
 /* Brings it forward to the replica's last file. */
@@ -63,7 +65,8 @@ static bool load_kept(struct replicator *r, const struct start_facts *f)
 	struct err why = ERR_INIT;
 	char *path = kept_path(r);
 	int rc = path ? pagesums_load(&r->table, path, &why) : ERR_NOMEM;
-	if (!rc && f->legacy && r->table.txid != (uint64_t)f->legacy_ms && !is_young(path))
+	bool as_it_was = f->legacy && r->table.txid == (uint64_t)f->legacy_ms;
+	if (!rc && !as_it_was && !is_young(path, f->legacy ? LEGACY_SECONDS : KEPT_SECONDS))
 		rc = ERR_NOT_FOUND;
 	if (!rc && !f->legacy)
 		rc = follow(r, f->max_txid, &why);

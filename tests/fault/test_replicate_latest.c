@@ -13,7 +13,10 @@
 #include "replicate/compact.h"
 #include "source/pagesums.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
+#include <sys/stat.h>
+#include <time.h>
 
 #define GENERATION UINT64_C(0x0123456789abcdef)
 
@@ -172,14 +175,22 @@ static void test_another_is_counted(void **state)
 	start(&b->b);
 	assert_true(differing(&b->b, &again) > differ); /* check_stopped's change */
 	assert_true(store_fault_calls("f", STORE_OP_GET) - gets <= 2);
+	ship_close(&b->b.s);
+	/* But not for ever: nothing tells whether it is the same replica still. */
+	char path[400];
+	snprintf(path, sizeof(path), "%s/latest.pages", b->b.meta);
+	const struct timespec old = {.tv_sec = time(NULL) - 90000};
+	assert_int_equal(utimensat(AT_FDCWD, path, (const struct timespec[]){old, old}, 0), 0);
+	gets = store_fault_calls("f", STORE_OP_GET);
+	start(&b->b);
+	assert_true(differing(&b->b, &again) > differ);
+	assert_true(store_fault_calls("f", STORE_OP_GET) - gets > 4); /* the files, and more */
 	/* A person's word. */
 	ship_close(&b->b.s);
 	b->b.cfg.takeover = true;
 	start(&b->b);
 	is_same(b, &b->b);
 	assert_int_equal(ship_max_txid(URL), 5);
-	char path[400];
-	snprintf(path, sizeof(path), "%s/latest.pages", b->b.meta);
 	assert_int_equal(access(path, F_OK), -1);
 }
 
