@@ -30,6 +30,7 @@
 #define LOOK_MS 5
 #define PAUSE_MS 200
 #define TELL_US INT64_C(10000000)
+#define TELL_AGAIN_US (INT64_C(600) * 1000000)
 
 struct change {
 	struct follow_file *f;
@@ -65,13 +66,16 @@ static int pause_for(const struct follow_file *f, int64_t ms, struct err *e)
 	return f->wait(f->wait_ctx, ms) ? err_set(e, ERR_CANCELLED, "stopped") : ERR_OK;
 }
 
+/* Once it lasts, and again now and then: meanwhile the database gets older. */
 static void tell_busy(struct follow_file *f, int64_t since_us)
 {
-	if (f->told_busy || clock_mono_us() - since_us < TELL_US)
+	int64_t now = clock_mono_us();
+	if (now - since_us < TELL_US || (f->told_us && now - f->told_us < TELL_AGAIN_US))
 		return;
-	f->told_busy = true;
-	log_warn(
-		"%s: waiting for a reader that has not ended for %d s", f->path, (int)(TELL_US / 1000000));
+	f->told_us = now;
+	log_warn("%s: at TXID %016" PRIx64 ", waiting for a reader that has not ended for %" PRId64
+			 " s",
+		f->path, f->state.now.txid, (now - since_us) / 1000000);
 }
 
 static int try_reserved(const struct follow_file *f, struct err *e)
@@ -233,7 +237,10 @@ static int write_pages(struct change *c, struct err *e)
 	const struct follow_point *now = &c->f->state.now, *next = &c->f->state.next;
 	int rc = ERR_OK;
 	c->touched = true;
-	if (next->n_page > now->n_page && fs_ftruncate(c->f->fd, (off_t)next->n_page * next->page_size))
+	/* New pages are zeros, whatever an earlier change could not cut. */
+	if (next->n_page > now->n_page &&
+		(fs_ftruncate(c->f->fd, (off_t)now->n_page * now->page_size) ||
+			fs_ftruncate(c->f->fd, (off_t)next->n_page * next->page_size)))
 		return err_errno(e, fs_error_code(errno), errno, "cannot grow %s", c->f->path);
 	for (size_t i = t->has_page1; !rc && i < t->count; i++) {
 		if (fs_pread_full(t->fd, c->record, now->page_size, (off_t)i * now->page_size))
@@ -324,6 +331,7 @@ int follow_apply(struct follow_file *f, struct err *e)
 		take_back(&c);
 	else
 		unlock(f);
+	fs_ftruncate(f->staged.fd, 0); /* the room; what is staged next empties it in any case */
 	fs_close(c.journal_fd);
 	free(c.record);
 	free(c.journal);

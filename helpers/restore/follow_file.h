@@ -47,7 +47,7 @@ struct follow_file {
 	/* Waits so many ms; true: stop. */
 	bool (*wait)(void *ctx, int64_t ms);
 	void *wait_ctx;
-	bool told_busy;
+	int64_t told_us; /* monotonic: when a reader that stays was told of; 0 = never */
 };
 
 /*
