@@ -5,10 +5,12 @@
 #include "cli/args.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #define COMMANDS_MAX 64
 
@@ -71,10 +73,24 @@ void command_limits_back(void)
 	setrlimit(RLIMIT_NOFILE, &files_before);
 }
 
+/*
+ * What whoever started us may have left. A standard descriptor that is closed would be the next
+ * file that we open, and what is printed would go into it; now reading it ends, and writing it
+ * fails as before. Where SIGCHLD is ignored nobody hears how a child ended, nor that it did.
+ */
+static void mend_what_is_inherited(void)
+{
+	signal(SIGCHLD, SIG_DFL);
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) != fd)
+			return;
+}
+
 int command_run(const struct command *c, const char *program, int argc, char **argv, int first)
 {
 	struct err e = ERR_INIT;
 	struct args a;
+	mend_what_is_inherited();
 	leave_no_core();
 	int rc = args_parse(&a, c, argc, argv, first, &e);
 	if (rc == ERR_USAGE)

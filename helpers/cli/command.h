@@ -56,6 +56,8 @@ struct command {
 /*
  * Parses argv[first…] for `c` and runs it. -h and -help print help on stdout and give 0. Returns
  * the exit code. `program` is how usage names the program ("litestream restore", "litestreamd").
+ * Of what we inherit SIGCHLD is set back, and closed standard descriptors are opened: first of all,
+ * before there is any other descriptor.
  */
 int command_run(const struct command *c, const char *program, int argc, char **argv, int first);
 

@@ -5,10 +5,11 @@ load ../lib/scenario
 
 setup_file() { s3_start; }
 
-# app LINE…: app.sh, a shell script with these lines. $db is in its environment. `linger [FILE]` waits, until FILE is
-# there; not for ever, or it would outlive a test that failed.
+# app LINE…: app.sh, a shell script with these lines. $db is in its environment, and `sql STATEMENTS` works on it.
+# `linger [FILE]` waits, until FILE is there; not for ever, or it would outlive a test that failed.
 app() {
   printf '%s\n' '#!/bin/bash' \
+    'sql() { sqlite3 -cmd ".timeout 60000" "$db" "$1"; }' \
     'linger() { for ((n = 0; n < 2400; n++)); do [[ ! -e "$1" ]] || return; sleep 0.05; done; exit 99; }' "$@" >app.sh
   chmod +x app.sh
   export db
@@ -31,11 +32,11 @@ ends_with() {
 
 @test "exec: what the app committed until its end is shipped, and its status is ours" {
   new_db
-  app 'sqlite3 "$db" "CREATE TABLE extra(x); INSERT INTO extra VALUES (1), (2)"' 'exit "${1:-0}"'
+  app 'sql "CREATE TABLE extra(x); INSERT INTO extra VALUES (1), (2)"' 'exit "${1:-0}"'
   spawn r "$LITESTREAM" replicate -exec ./app.sh "$db" "$url"
   ends_with 0 r
   [[ "$(restored_rows)" -eq 2 ]]
-  app 'sqlite3 "$db" "INSERT INTO extra VALUES (3)"' 'exit "$1"'
+  app 'sql "INSERT INTO extra VALUES (3)"' 'exit "$1"'
   spawn r "$LITESTREAM" replicate -exec './app.sh "7"' "$db" "$url"
   ends_with 7 r
   [[ "$(restored_rows)" -eq 3 ]]
@@ -47,9 +48,9 @@ ends_with() {
 
 @test "exec: SIGTERM goes to the app, whose last words are shipped; other signals go there, too" {
   new_db
-  app 'sqlite3 "$db" "CREATE TABLE extra(x)"' \
+  app 'sql "CREATE TABLE extra(x)"' \
     'for s in HUP QUIT USR1 USR2 INT; do trap "echo $s >>signals" $s; done' \
-    'trap '\''sqlite3 "$db" "INSERT INTO extra VALUES (1)"; exit 5'\'' TERM' \
+    'trap '\''sql "INSERT INTO extra VALUES (1)"; exit 5'\'' TERM' \
     'touch ready; linger'
   # The shell of a test lets what is in its background ignore SIGINT and SIGQUIT.
   spawn r "$LITESTREAM" replicate -exec "env --default-signal=INT,QUIT ./app.sh" "$db" "$url"
@@ -77,7 +78,7 @@ ends_with() {
   kill -TERM "$(pid_of r)"
   poll said 'waiting for its end' r.err
   # Meanwhile what it commits is shipped.
-  sqlite3 "$db" "CREATE TABLE extra(x)"
+  sqlite3 -cmd ".timeout 60000" "$db" "CREATE TABLE extra(x)"
   sync_now r "$db"
   sleep 1.1 # what comes sooner is the same wish
   kill -TERM "$(pid_of r)"
@@ -118,6 +119,16 @@ ends_with() {
   [[ "$(grep -cE ' [012] -> ' fds)" -eq 3 && "$(grep -cvE '^total| [012] -> |/app.sh$' fds)" -eq 0 ]]
 }
 
+@test "exec: closed standard descriptors, and SIGCHLD ignored by whoever started us" {
+  new_db
+  app 'ls -l /proc/$$/fd >fds' 'sql "CREATE TABLE extra(x); INSERT INTO extra VALUES (1)"' 'exit 6'
+  spawn r sh -c 'exec env --ignore-signal=CHLD "$@" <&- >&- 2>&-' sh "$LITESTREAM" replicate -exec ./app.sh "$db" "$url"
+  ends_with 6 r
+  [[ "$(restored_rows)" -eq 1 && "$(grep -cE ' [012] -> /dev/null$' fds)" -eq 3 ]]
+  run grep -rl ' INFO ' replica .app.db-litestream
+  [[ "$status" -eq 1 ]]
+}
+
 # takeover: another node takes the replica.
 takeover() {
   restore other.db "$url" >/dev/null
@@ -130,7 +141,7 @@ takeover() {
   new_db
   # It writes when the other one has come, so that who wins is known.
   app 'trap "touch told; exit 0" TERM; touch ready; linger go' \
-    'sqlite3 "$db" "CREATE TABLE extra(x)"; linger'
+    'sql "CREATE TABLE extra(x)"; linger'
   spawn r "$LITESTREAM" replicate -sync-interval 10ms -socket "$PWD/r.sock" -exec ./app.sh "$db" "$url"
   poll test -e ready
   sync_now r "$db"
@@ -147,7 +158,7 @@ takeover() {
   end other
   rm -rf .app.db-litestream app.db* && restore app.db "$url" >/dev/null
   app 'trap "" TERM; touch ready; linger go' \
-    'sqlite3 "$db" "CREATE TABLE extra(x)"; linger'
+    'sql "CREATE TABLE extra(x)"; linger'
   printf 'exec: ./app.sh\nshutdown-sync-timeout: 300ms\nsync-interval: 10ms\ndbs: [{path: %s, replica: {url: "%s"}}]\n' "$db" "$url" >c.yml
   spawn r "$LITESTREAM" replicate -config c.yml -socket "$PWD/r.sock"
   poll test -e ready
@@ -202,7 +213,7 @@ childless() { ! pgrep -P "$1" >/dev/null; }
 
 @test "exec: with several replicas the app runs once, beside all of them" {
   new_db
-  app 'echo begun >>runs' 'sqlite3 "$db" "CREATE TABLE extra(x); INSERT INTO extra VALUES (1)"' \
+  app 'echo begun >>runs' 'sql "CREATE TABLE extra(x); INSERT INTO extra VALUES (1)"' \
     'trap "exit 4" TERM; touch ready; linger'
   spawn r "$LITESTREAM" replicate -exec ./app.sh "$db" "$url" "file://$PWD/far"
   poll test -e ready
@@ -216,7 +227,7 @@ childless() { ! pgrep -P "$1" >/dev/null; }
 
 @test "exec: a store that doesn't answer keeps no app from starting" {
   new_db
-  app 'sqlite3 "$db" "CREATE TABLE extra(x)"'
+  app 'sql "CREATE TABLE extra(x)"'
   export AWS_ACCESS_KEY_ID=k AWS_SECRET_ACCESS_KEY=s
   spawn r "$LITESTREAM" replicate -shutdown-timeout 100ms -exec ./app.sh "$db" "s3://bucket/x?endpoint=http://127.0.0.1:1"
   ends_with 0 r
@@ -228,7 +239,7 @@ childless() { ! pgrep -P "$1" >/dev/null; }
   need_s3
   local url
   url="$(s3_url exec)"
-  app 'sqlite3 -cmd ".timeout 60000" "$db" "PRAGMA journal_mode = WAL; CREATE TABLE IF NOT EXISTS extra(x); INSERT INTO extra VALUES (1)" >/dev/null'
+  app 'sql "PRAGMA journal_mode = WAL; CREATE TABLE IF NOT EXISTS extra(x); INSERT INTO extra VALUES (1)" >/dev/null'
   spawn first "$LITESTREAM" replicate -restore-if-db-not-exists -exec ./app.sh "$db" "$url"
   ends_with 0 first
   rm -rf app.db* .app.db-litestream
