@@ -173,6 +173,8 @@ static int64_t look(void *ctx, int64_t now_us)
 {
 	struct replicate_run *run = ctx;
 	int64_t next = run->metrics ? metrics_look(run->metrics, now_us) : INT64_MAX;
+	if (run->local)
+		earlier(&next, local_look(run->local, now_us));
 	if (schedule_stopping(run->schedule))
 		return next;
 	if (run->once && once_look(run->once, now_us, &next))

@@ -211,8 +211,10 @@ static void rest(struct control *c, bool begin)
 int control_timeout_ms(struct control *c)
 {
 	unsigned long long ms;
-	if (c->rest_until_us)
-		return REST_US / 1000;
+	if (c->rest_until_us) {
+		int64_t left_us = c->rest_until_us - clock_mono_us();
+		return left_us > 0 ? (int)(left_us / 1000 + 1) : 0;
+	}
 	if (MHD_get_timeout(c->daemon, &ms) != MHD_YES)
 		return -1;
 	return ms > 60000 ? 60000 : (int)ms;

@@ -29,6 +29,15 @@ static void on_readable(void *ctx)
 	local_run(ctx);
 }
 
+int64_t local_look(struct local *l, int64_t now_us)
+{
+	if (now_us >= l->due_us)
+		local_run(l);
+	int ms = control_timeout_ms(l->control);
+	l->due_us = ms < 0 ? INT64_MAX : now_us + (int64_t)ms * 1000;
+	return l->due_us;
+}
+
 /* ---- finding ---- */
 
 bool local_scheduled(struct local *l, const char *id, size_t *i)

@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "daemon/schedule.h"
 
+#include <stdint.h>
 #include <sys/types.h>
 
 struct local;
@@ -41,6 +42,11 @@ struct local_config {
 
 /* Listens, and serves while schedule_run runs. Errors as control_open. */
 int local_open(struct local **out, const struct local_config *cfg, struct err *e);
+
+/* To be called at the end of each round: what no descriptor tells (clients that have been silent
+ * for too long, the end of a time without descriptors). Returns when to be called again at the
+ * latest (monotonic us). */
+int64_t local_look(struct local *l, int64_t now_us);
 
 /* After schedule_run, before schedule_free; removes the socket. NULL is fine. */
 void local_close(struct local *l);

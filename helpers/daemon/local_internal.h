@@ -33,6 +33,7 @@ struct local {
 	const struct local_host *host;
 	struct local_stopped *stopped;
 	int64_t started_us, started_ms; /* monotonic, wall */
+	int64_t due_us;                 /* when control_run must be called; monotonic */
 	bool inside;                    /* control_run is on the stack: it must not be called again */
 };
 

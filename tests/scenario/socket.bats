@@ -10,7 +10,7 @@ setup() {
 }
 
 make_db() { sqlite3 "$1" "PRAGMA journal_mode = WAL; CREATE TABLE t(x); INSERT INTO t VALUES ('one')" >/dev/null; }
-insert() { sqlite3 "$1" "INSERT INTO t VALUES ('$2')"; }
+insert() { sqlite3 -cmd ".timeout 60000" "$1" "INSERT INTO t VALUES ('$2')"; }
 value_of() { sqlite3 "$1" 'SELECT group_concat(x) FROM t'; }
 
 # ask COMMAND …: our process, over its socket.
@@ -355,6 +355,19 @@ time.sleep(600)' "$sock"
   poll grep -q full full.out
   run timeout "$PATIENCE" "$LITESTREAM" replicate -socket "$sock" "$db" "$url"
   [[ "$status" -eq 1 && "$output" == *"another litestream listens on $sock already"* && -S "$sock" ]]
+}
+
+@test "the socket: without descriptors for clients, and when there are some again" {
+  command -v prlimit >/dev/null || skip "no prlimit(1) here"
+  begin
+  sync_now r "$db"
+  # The first ones are there for good.
+  prlimit --pid "$(pid_of r)" --nofile=6:
+  run ask info -timeout 300ms
+  [[ "$status" -eq 5 ]]
+  prlimit --pid "$(pid_of r)" --nofile=1024:
+  ask info -timeout "$PATIENCE" | grep -q 'Databases:  1'
+  end r
 }
 
 @test "the socket: permissions of the configuration, and who may speak by them" {
