@@ -5,22 +5,20 @@
 #include "cli/wanted.h"
 #include "restore/restore.h"
 
-#include <signal.h>
 #include <sys/stat.h>
 
 /* Signals end the restore, and are the caller's again after it. */
 static int restore_stoppable(
 	struct store *s, struct restore_options *o, struct restore_result *r, struct err *e)
 {
-	sigset_t before;
-	pthread_sigmask(SIG_SETMASK, NULL, &before);
 	int rc = stop_begin(s, e);
 	if (!rc) {
 		o->cancelled = stop_flag();
 		rc = restore_run(s, o, r, e);
 		stop_end();
+		if ((!rc || rc == ERR_NO_BACKUP) && *stop_flag()) /* it came too late for it */
+			rc = err_set(e, ERR_CANCELLED, "interrupted");
 	}
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return rc;
 }
 

@@ -208,8 +208,10 @@ static int start_all(struct replicas *r, struct err *e)
 	int rc = ERR_OK;
 	for (size_t i = 0; !rc && i < r->n; i++)
 		rc = start(r, i, e);
-	if (rc)
+	if (rc) {
+		app_end(r->how.app, 0); /* it is not begun */
 		pass_on(r, SIGTERM);
+	}
 	return rc;
 }
 

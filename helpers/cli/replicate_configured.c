@@ -11,6 +11,7 @@
 #include "cli/wanted.h"
 #include "conf/inplace.h"
 
+#include <signal.h>
 #include <sys/mman.h>
 
 struct configured_run {
@@ -139,9 +140,21 @@ static int run_single(struct configured_run *r, struct err *e)
 	return rc ? rc : run_one(r, 0, e);
 }
 
+/* Until somebody takes them (a restore, replicas_run, replicate_run): process 1 of a container
+ * would never hear of one that comes before. */
+static void keep_signals(void)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
 int replicate_configured(struct args *a, struct config *c, struct err *e)
 {
 	struct configured_run r = {.args = a, .config = c, .n = configured_processes(c)};
+	keep_signals();
 	int rc = config_file_log(a, c, e);
 	if (!rc)
 		rc = apply_flags(a, c, e);

@@ -10,6 +10,7 @@
 static int flag;
 static struct store *store;
 static unsigned long thread;
+static sigset_t before; /* what was blocked */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t stopped; /* of the monotonic clock */
 
@@ -53,7 +54,7 @@ int stop_begin(struct store *s, struct err *e)
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&stopped, &attr);
 	pthread_condattr_destroy(&attr);
-	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	pthread_sigmask(SIG_BLOCK, &set, &before);
 	if (thread_start(&thread, wait_main, NULL))
 		return err_nomem(e, "starting a thread for signals");
 	return ERR_OK;
@@ -83,10 +84,8 @@ bool stop_wait(void *ctx, int64_t ms)
 
 void stop_end(void)
 {
-	sigset_t set;
-	wait_set(&set);
 	pthread_kill(thread, SIGUSR2);
 	pthread_join(thread, NULL);
 	pthread_cond_destroy(&stopped);
-	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }

@@ -22,7 +22,8 @@ const int *stop_flag(void);
  */
 bool stop_wait(void *ctx, int64_t ms);
 
-/* Must be called before the store is closed. */
+/* Must be called before the store is closed. What was blocked before is so again, and nothing else.
+ */
 void stop_end(void);
 
 #endif
