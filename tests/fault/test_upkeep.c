@@ -18,16 +18,6 @@
 #include <string.h>
 #include <cmocka.h>
 
-#define URL "mem://u"
-#define HOUR_MS (INT64_C(3600) * 1000)
-
-static void start(struct bed *b)
-{
-	assert_int_equal(ship_open(&b->s, &b->cfg), ERR_OK);
-	assert_int_equal(ship_sync(&b->s, 0), ERR_OK);
-	ship_for(&b->s, 20);
-}
-
 /* An upload, and the upkeep if that makes it due. */
 static void change(struct bed *b)
 {
@@ -47,11 +37,6 @@ static uint64_t all_calls(void)
 		   calls(STORE_OP_DELETE);
 }
 
-static void name_of(struct store *s, int level, uint64_t min, uint64_t max, char *out)
-{
-	fence_name(s, level, min, max, out);
-}
-
 static void delete_file(struct bed *b, int level, uint64_t min, uint64_t max)
 {
 	struct store *s = NULL;
@@ -59,19 +44,8 @@ static void delete_file(struct bed *b, int level, uint64_t min, uint64_t max)
 	const char *names[] = {name};
 	struct store_delete_result gone;
 	assert_int_equal(store_open(&s, URL, NULL, &b->e), ERR_OK);
-	name_of(s, level, min, max, name);
+	fence_name(s, level, min, max, name);
 	assert_int_equal(store_delete(s, names, 1, &gone, &b->e), ERR_OK);
-	store_close(s);
-}
-
-static void put_file(struct bed *b, int level, uint64_t min, uint64_t max)
-{
-	struct store *s = NULL;
-	char name[FENCE_NAME_SIZE];
-	struct store_body body = {.data = "x", .fd = -1, .size = 1};
-	assert_int_equal(store_open(&s, URL, NULL, &b->e), ERR_OK);
-	name_of(s, level, min, max, name);
-	assert_int_equal(store_put(s, name, &body, &(struct store_put_opts){0}, &b->e), ERR_OK);
 	store_close(s);
 }
 

@@ -16,16 +16,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#define URL "mem://u"
-#define HOUR_MS (INT64_C(3600) * 1000)
 #define PATIENCE 500 /* rounds */
-
-static void start(struct bed *b)
-{
-	assert_int_equal(ship_open(&b->s, &b->cfg), ERR_OK);
-	assert_int_equal(ship_sync(&b->s, 0), ERR_OK);
-	ship_for(&b->s, 20);
-}
 
 static void change(struct bed *b)
 {
@@ -143,17 +134,11 @@ static void test_store_refuses(void **state)
 static void test_fenced(void **state)
 {
 	struct bed *b = *state;
-	struct store *s = NULL;
-	char name[FENCE_NAME_SIZE];
-	struct store_body body = {.data = "x", .fd = -1, .size = 1};
 	start(b);
 	for (int i = 0; i < 5; i++)
 		change(b);
 	ship_skip(200 * HOUR_MS);
-	assert_int_equal(store_open(&s, URL, NULL, &b->e), ERR_OK);
-	fence_name(s, 0, 999, 999, name);
-	assert_int_equal(store_put(s, name, &body, &(struct store_put_opts){0}, &b->e), ERR_OK);
-	store_close(s);
+	put_file(b, 0, 999, 999);
 	uint64_t put = n_puts(), deleted = n_deletes();
 	replicator_ask(b->s.r, REPLICATOR_SNAPSHOT | REPLICATOR_RETAIN);
 	b->s.turn_due = 0;
