@@ -43,6 +43,9 @@ pid_of() { cat "$BATS_TEST_TMPDIR/$1.pid"; }
 
 alive() { kill -0 "$(pid_of "$1")" 2>/dev/null; }
 
+# has_ended PID: also as a zombie, where nobody waits for orphans.
+has_ended() { [[ ! -e "/proc/$1" ]] || grep -qs '^State:.Z' "/proc/$1/status"; }
+
 # finish NAME: waits for its end, within PATIENCE; its exit code. Only in the shell that spawned it.
 finish() {
   local pid deadline=$((SECONDS + PATIENCE)) code=0

@@ -71,9 +71,7 @@ END
   pgrep -P "$(pid_of app)" >beside
   end app
   kill -TERM "$(cat beside)"
-  # Nobody may wait for it: a zombie has ended, too.
-  ended() { ! readlink "/proc/$(cat beside)/exe" >/dev/null; }
-  poll ended
+  poll has_ended "$(cat beside)"
   spawn sidecar "$ENTRYPOINT"
   poll grep -q replicating sidecar.err
   "$TOOLS/writer" -n 3 "$DB_PATH" >/dev/null

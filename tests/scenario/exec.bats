@@ -171,8 +171,6 @@ takeover() {
   said 'has not ended, and is killed' r.err
 }
 
-gone() { ! kill -0 "$1" 2>/dev/null; }
-
 @test "exec: who is killed takes the app along" {
   new_db
   app 'trap "touch told; exit 0" TERM; echo $$ >app.pid; mv app.pid ready; linger'
@@ -180,7 +178,7 @@ gone() { ! kill -0 "$1" 2>/dev/null; }
   poll test -e ready
   kill -KILL "$(pid_of r)"
   ends_with 137 r
-  poll gone "$(cat ready)"
+  poll has_ended "$(cat ready)"
   [[ -e told ]]
 }
 

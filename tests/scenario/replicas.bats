@@ -67,7 +67,7 @@ children() { pgrep -P "$(pid_of r)"; }
   grep -q 'replica 2: .*not all is shipped' r.err
 }
 
-no_children_of() { ! kill -0 "$1" 2>/dev/null && ! kill -0 "$2" 2>/dev/null; }
+both_ended() { has_ended "$1" && has_ended "$2"; }
 two_new_children() {
   local now
   now="$(children)"
@@ -88,7 +88,7 @@ two_new_children() {
   done
   mapfile -t victims < <(children)
   kill -KILL "$(pid_of r)"
-  poll no_children_of "${victims[@]}"
+  poll both_ended "${victims[@]}"
   finish r || true
   both again
   finish app
