@@ -104,17 +104,21 @@ int leave_prepare(struct leave *l, const struct pagesums *sums, struct state *s,
 	rc = sums ? pagesums_save_in(sums, state_dir_folder(l->dir), STATE_RESTORED_PAGES, e) : ERR_OK;
 	if (!rc)
 		rc = state_save_restored(l->dir, s, e);
-	return rc ? rc : give_away(l, uid, gid, e);
+	if (!rc)
+		rc = give_away(l, uid, gid, e);
+	return rc ? rc : others_tell(&l->others, l->beside, l->name, s, e);
 }
 
 int leave_settle(struct leave *l, struct err *e)
 {
+	others_end(&l->others, true);
 	return l->dir ? state_take_restored(l->dir, e) : ERR_OK;
 }
 
 void leave_abort(struct leave *l)
 {
 	struct err e = ERR_INIT;
+	others_end(&l->others, false);
 	if (l->name && l->created && l->beside)
 		folder_remove_tree(l->beside, l->name);
 	else if (l->name && l->created)

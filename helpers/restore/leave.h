@@ -6,6 +6,7 @@
 #define RESTORE_LEAVE_H
 
 #include "conf/state.h"
+#include "restore/others.h"
 #include "source/pagesums.h"
 
 #include <sys/types.h>
@@ -16,7 +17,8 @@ struct leave {
 	struct state_dir *dir;       /* NULL: not opened yet */
 	bool created;                /* the folder was not there before */
 	bool prepared;
-	struct state old; /* what the folder held; zero if nothing usable */
+	struct state old;     /* what the folder held; zero if nothing usable */
+	struct others others; /* those of the database's other replicas, once they were told */
 };
 
 /* Locks the folder if there is one, so that no replicator runs beside the restore: ERR_AGAIN when
@@ -28,8 +30,8 @@ int leave_begin(struct leave *l, const struct folder *beside, const char *name, 
 /*
  * Before the database is in place: the folder, if it isn't there, and in it, aside, the page table
  * and the state of what is about to be put there; node_id and what belongs to the folder are filled
- * into *s. `sums` NULL: there is no table. `uid`, `gid`: who is to own the folder, when root runs
- * this.
+ * into *s. The database's other replicas are told (restore/others.h). `sums` NULL: there is no
+ * table. `uid`, `gid`: who is to own the folder, when root runs this.
  */
 int leave_prepare(struct leave *l, const struct pagesums *sums, struct state *s, uid_t uid,
 	gid_t gid, struct err *e);

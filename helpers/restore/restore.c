@@ -81,6 +81,12 @@ static int leave_pages(struct run *r, struct state *s, struct err *e)
 static int leave_state(struct run *r, struct err *e)
 {
 	struct state s;
+	/* What was only guarded so far is told of the new file with the other replicas'. */
+	if (r->guard && r->leave.name &&
+		others_are(fs_basename(state_dir_path(r->guard)), fs_basename(r->leave.name))) {
+		state_dir_close(r->guard);
+		r->guard = NULL;
+	}
 	bool v3 = r->result->plan.n_v3 > 0;
 	int rc = describe_state(r, &s, e);
 	if (rc)

@@ -154,3 +154,45 @@ two_new_children() {
   same_as_source "$db" "file://$PWD/near" near.db
   same_as_source "$db" "file://$PWD/far" far.db
 }
+
+# A restore is from one replica; the other one's state knows the former file.
+@test "replicas: after a restore all go on, also while replicate runs" {
+  "$TOOLS/writer" -w 1 -n 50 -a ack "$db" >/dev/null
+  both
+  sync_first
+  sync_second
+  rm "$db" "$db"-*
+  "$LITESTREAM" restore "$db"
+  poll sync_first
+  poll sync_second
+  "$TOOLS/writer" -w 1 -n 5 -a ack "$db" >/dev/null
+  sync_first
+  sync_second
+  end r
+  # In its place, to an earlier state, from the second one.
+  "$LITESTREAM" restore -force -replica far -txid 1 "$db"
+  both
+  "$TOOLS/writer" -w 2 -n 5 -a ack2 "$db" >/dev/null
+  sync_first
+  sync_second
+  end r
+  run grep -E 'replaced|a first upload|fenced' r.err
+  [[ "$status" -eq 1 ]]
+  same_as_source "$db" "file://$PWD/near" near.db
+  same_as_source "$db" "file://$PWD/far" far.db
+}
+
+@test "replicas: a file that nobody restored stops all" {
+  "$TOOLS/writer" -w 1 -n 50 -a ack "$db" >/dev/null
+  both
+  sync_first
+  sync_second
+  end r
+  run "$LITESTREAM" restore -force -txid ffff "$db"
+  [[ "$status" -eq 3 ]]
+  cp "$db" x.db
+  mv x.db "$db"
+  both
+  poll grep -q "replica 1: .*: replaced" r.err
+  poll grep -q "replica 2: .*: replaced" r.err
+}
