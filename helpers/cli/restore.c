@@ -96,6 +96,8 @@ static int check_follow(struct args *a, struct err *e)
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
 		if (args_given(a, others[i]))
 			return args_usage(a, e, NULL, "cannot use follow mode with -%s", others[i]);
+	if (args_given(a, "follow-interval") && args_ms(a, "follow-interval", 0) <= 0)
+		return args_usage(a, e, NULL, "-follow-interval must be longer than nothing");
 	if (args_bool(a, "dry-run"))
 		return args_usage(a, e, NULL, "cannot use -dry-run with -f");
 	return ERR_OK;

@@ -192,6 +192,8 @@ ended() {
   refused 4 "cannot resume follow mode: database exists but no -txid file found"
   refused 0 "database already exists, skipping" -if-db-not-exists
   rm "$copy"
+  run "$LITESTREAM" restore -f -follow-interval 0 -o "$copy" "$url"
+  [[ "$status" -eq 2 && "$output" == *"longer than nothing"* ]]
   run "$LITESTREAM" restore -follow-interval 1s -o "$copy" "$url"
   [[ "$status" -eq 2 ]]
   run "$LITESTREAM" restore -f -o "$copy" "file://$(realpath "$BATS_TEST_DIRNAME/../data/litestream-0.3.13")"
