@@ -60,6 +60,7 @@ config_take take_keep;           /* snapshot.retention */
 config_take take_snapshot_interval;
 config_take take_map; /* a map of keys with this one's name before theirs */
 config_take take_levels;
+config_take take_heartbeat_url;
 config_take take_heartbeat_interval;
 config_take take_shutdown_timeout;
 config_take take_addr;

@@ -38,7 +38,7 @@ const struct config_key config_keys[] = {
 	{"addr", TOP, CONFIG_WORKS, take_addr, CONFIG(addr), NULL, false, 0},
 	NONE("mcp-addr", TOP, "there is no MCP server"),
 	{"exec", TOP, CONFIG_WORKS, take_top_text, CONFIG(exec), NULL, false, 0},
-	{"heartbeat-url", TOP, CONFIG_WORKS, take_top_text, CONFIG(heartbeat_url), NULL, true, 0},
+	{"heartbeat-url", TOP, CONFIG_WORKS, take_heartbeat_url, CONFIG(heartbeat_url), NULL, true, 0},
 	{"heartbeat-interval", TOP, CONFIG_WORKS, take_heartbeat_interval, 0, NULL, false, 0},
 	{"shutdown-sync-timeout", TOP, CONFIG_WORKS, take_shutdown_timeout, 0, NULL, false, 0},
 	NONE("shutdown-sync-interval", TOP, "pauses between attempts grow by themselves"),

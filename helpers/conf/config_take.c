@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define HOUR_MS OPTION_HOUR_MS
 #define KEEP_MIN_MS (3 * HOUR_MS)
@@ -299,6 +300,16 @@ int take_levels(struct config_reading *r, const struct config_key *k, const stru
 }
 
 /* ---- the program ---- */
+
+int take_heartbeat_url(
+	struct config_reading *r, const struct config_key *k, const struct tree_node *v)
+{
+	int rc = take_top_text(r, k, v);
+	if (!rc && *v->text && strncasecmp(v->text, "http://", 7) != 0 &&
+		strncasecmp(v->text, "https://", 8) != 0)
+		rc = config_bad(r, "it takes a URL that begins with http:// or https://");
+	return rc;
+}
 
 int take_heartbeat_interval(
 	struct config_reading *r, const struct config_key *k, const struct tree_node *v)

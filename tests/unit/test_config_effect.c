@@ -32,9 +32,9 @@
 /* ---- files ---- */
 
 static const char *const words[] = {"true", "false", "24h", "48h", "90h", "30s", "20m", "6MiB",
-	"64MiB", "128MB", "3", "14", "700", "/a/word", "other", ":9090", "127.0.0.1:9091", "0600",
-	"0640", "json", "text", "info", "debug", "file", "s3", "[{interval: 10s}]", "[{interval: 30s}]",
-	"{a: b}"};
+	"64MiB", "128MB", "3", "14", "700", "/a/word", "other", ":9090", "127.0.0.1:9091",
+	"http://localhost/a", "https://localhost/b", "0600", "0640", "json", "text", "info", "debug",
+	"file", "s3", "[{interval: 10s}]", "[{interval: 30s}]", "{a: b}"};
 
 /* A key at one level, and what was seen of it by itself. */
 struct learned {
