@@ -60,7 +60,7 @@ command_section() {
 
 exit_codes() {
   sed -n -E 's/^\| ([0-9]+) \| ([^|]*) \|.*/\1\t\2/p' "$here/docs/EXIT-CODES.md" | grep -v 'dokku litestream:' \
-    | sed 's/`//g' | roff | while IFS=$'\t' read -r code means; do
+    | sed -E 's/`//g; s/\[([^]]*)\]\([^)]*\)/docs\/\1/g' | roff | while IFS=$'\t' read -r code means; do
     printf '.TP\n.B %s\n%s\n' "$code" "$means"
   done
 }
