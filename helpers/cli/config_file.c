@@ -146,6 +146,7 @@ int config_store_options(const struct config *c, const struct config_replica *re
 		.part_size = s->part_size,
 		.concurrency = (unsigned)s->concurrency,
 		.storage_class = s->storage_class,
+		.server_side_encryption = s->server_side_encryption,
 		.sse_kms_key_id = s->sse_kms_key_id,
 		.sse_customer_key = s->sse_key,
 	};

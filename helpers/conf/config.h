@@ -25,7 +25,8 @@ struct config_settings {
 	struct options options;
 	const char *access_key_id, *secret_access_key, *session_token;
 	const char *region, *endpoint, *bucket;
-	const char *storage_class, *sse_algorithm, *sse_key, *sse_key_path, *sse_kms_key_id;
+	const char *storage_class, *server_side_encryption, *sse_kms_key_id;
+	const char *sse_algorithm, *sse_key, *sse_key_path;
 	int force_path_style, sign_payload, require_content_md5, skip_verify; /* 0 = not said, 1, -1 */
 	uint64_t part_size;                                                   /* 0 = not said */
 	int64_t concurrency;                                                  /* 0 = not said */

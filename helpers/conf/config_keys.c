@@ -122,6 +122,8 @@ const struct config_key config_keys[] = {
 	{"storage-class", S3, CONFIG_WORKS, take_text, SETTING(storage_class), NULL, false, 0},
 	{"part-size", S3, CONFIG_WORKS, take_part_size, 0, NULL, false, 0},
 	{"concurrency", S3, CONFIG_WORKS, take_concurrency, 0, NULL, false, 0},
+	{"server-side-encryption", S3, CONFIG_WORKS, take_text, SETTING(server_side_encryption), NULL,
+		false, 0},
 	{"sse-customer-algorithm", S3, CONFIG_WORKS, take_text, SETTING(sse_algorithm), NULL, false, 0},
 	{"sse-customer-key", S3, CONFIG_WORKS, take_text, SETTING(sse_key), NULL, true, 0},
 	{"sse-customer-key-path", S3, CONFIG_WORKS, take_text, SETTING(sse_key_path), NULL, false, 0},

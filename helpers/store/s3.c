@@ -223,10 +223,10 @@ void s3_object_headers(struct s3_call *c, const struct s3_target *t,
 	}
 	if (*t->storage_class)
 		s3_call_header(c, "x-amz-storage-class", t->storage_class);
-	if (*t->kms_key_id) {
-		s3_call_header(c, "x-amz-server-side-encryption", "aws:kms");
+	if (*t->encryption)
+		s3_call_header(c, "x-amz-server-side-encryption", t->encryption);
+	if (*t->kms_key_id)
 		s3_call_header(c, "x-amz-server-side-encryption-aws-kms-key-id", t->kms_key_id);
-	}
 	s3_call_customer_key(c, t);
 }
 

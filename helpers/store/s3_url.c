@@ -197,24 +197,57 @@ static int apply_customer_key(struct s3_target *t, const struct store_url *url,
 	return ERR_OK;
 }
 
-static int apply_headers(struct s3_target *t, const struct store_url *url,
+/* The URL's word, else the caller's; NULL = nobody's. */
+static const char *said(const struct store_url *url, const char *name, const char *option)
+{
+	const char *value = store_url_param(url, name);
+	return value ? value : option;
+}
+
+static int apply_class(struct s3_target *t, const struct store_url *url,
 	const struct store_options *opts, struct err *e)
 {
-	const char *class = store_url_param(url, "storage-class"),
-			   *kms = store_url_param(url, "sse-kms-key-id");
-	if (!class)
-		class = opts->storage_class;
-	if (!kms)
-		kms = opts->sse_kms_key_id;
+	const char *class = said(url, "storage-class", opts->storage_class);
 	for (const char *p = class ? class : ""; *p; p++)
 		if (!isupper((unsigned char)*p) && !isdigit((unsigned char)*p) && *p != '_')
 			return err_set(e, ERR_USAGE, "storage-class is not a name like STANDARD_IA");
-	int rc =
-		class ? s3_copy_text(t->storage_class, sizeof(t->storage_class), class, "storage-class", e)
-			  : ERR_OK;
-	if (!rc && kms)
-		rc = s3_copy_text(t->kms_key_id, sizeof(t->kms_key_id), kms, "sse-kms-key-id", e);
-	return rc ? rc : apply_customer_key(t, url, opts, e);
+	return class ? s3_copy_text(
+					   t->storage_class, sizeof(t->storage_class), class, "storage-class", e)
+				 : ERR_OK;
+}
+
+/* Encryption by the store. A key of its KMS says which kind; without one aws:kms is the bucket's or
+ * the account's own key. */
+static int apply_encryption(struct s3_target *t, const struct store_url *url,
+	const struct store_options *opts, struct err *e)
+{
+	const char *kind = said(url, "server-side-encryption", opts->server_side_encryption);
+	const char *key = said(url, "sse-kms-key-id", opts->sse_kms_key_id);
+	bool has_key = key && *key;
+	if (kind && strcmp(kind, "AES256") != 0 && strcmp(kind, "aws:kms") != 0)
+		return err_set(e, ERR_USAGE, "server-side-encryption can only be AES256 or aws:kms");
+	if (has_key && kind && strcmp(kind, "aws:kms") != 0)
+		return err_set(e, ERR_USAGE,
+			"server-side-encryption AES256 has no key of a KMS: leave out sse-kms-key-id, or say "
+			"aws:kms");
+	if (!kind && has_key)
+		kind = "aws:kms";
+	if (kind && *t->sse_key)
+		return err_set(e, ERR_USAGE,
+			"sse-customer-key excludes server-side-encryption and sse-kms-key-id: the store "
+			"encrypts either with a key of yours or with one of its own");
+	snprintf(t->encryption, sizeof(t->encryption), "%s", kind ? kind : "");
+	return has_key ? s3_copy_text(t->kms_key_id, sizeof(t->kms_key_id), key, "sse-kms-key-id", e)
+				   : ERR_OK;
+}
+
+static int apply_headers(struct s3_target *t, const struct store_url *url,
+	const struct store_options *opts, struct err *e)
+{
+	int rc = apply_class(t, url, opts, e);
+	if (!rc)
+		rc = apply_customer_key(t, url, opts, e);
+	return rc ? rc : apply_encryption(t, url, opts, e);
 }
 
 /* May the bucket's name be a part of a host's? Old buckets have capitals and underscores, longer
@@ -267,8 +300,8 @@ int s3_target_parse(struct s3_target *out, const struct store_url *url,
 {
 	static const char *const known[] = {"endpoint", "region", "force-path-style", "skip-verify",
 		"sign-payload", "require-content-md5", "concurrency", "part-size", "storage-class",
-		"sse-customer-algorithm", "sse-customer-key", "sse-customer-key-md5", "sse-kms-key-id",
-		NULL};
+		"server-side-encryption", "sse-customer-algorithm", "sse-customer-key",
+		"sse-customer-key-md5", "sse-kms-key-id", NULL};
 	*out = (struct s3_target){0};
 	int rc = store_url_check_params(url, known, e);
 	if (!rc)

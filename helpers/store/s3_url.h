@@ -45,7 +45,8 @@ struct s3_target {
 	bool sign_payload, content_md5, tigris_consistent, skip_verify;
 	uint64_t part_size;
 	unsigned concurrency; /* parts sent at a time */
-	char storage_class[40], kms_key_id[300];
+	char storage_class[40];
+	char encryption[8], kms_key_id[300];                  /* by the store: "AES256" or "aws:kms" */
 	char sse_algorithm[20], sse_key[64], sse_key_md5[32]; /* SSE-C: base64 */
 };
 

@@ -113,7 +113,7 @@ struct store_options {
 	int64_t first_answer_ms; /* > 0: a server that has never answered is given up after that */
 	uint64_t part_size;      /* 0 = 5 MiB */
 	unsigned concurrency;    /* parts at a time, 1 to 64; 0 = by rule */
-	const char *storage_class, *sse_kms_key_id;
+	const char *storage_class, *server_side_encryption, *sse_kms_key_id;
 	/* The URL is where replicas are, not a replica: without a path it is the root of an S3 bucket.
 	 * (The names of a replica without a path begin with '/', as Litestream has them.) For reading.
 	 */

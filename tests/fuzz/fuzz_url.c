@@ -18,6 +18,12 @@ static void check_target(const struct s3_target *t)
 			abort();
 	if (t->prefix[0] == '/' || strstr(t->prefix, "//") || !strncmp(t->prefix, "../", 3))
 		abort();
+	/* One encryption at a time, and a key of the KMS only with its own. */
+	bool kms = !strcmp(t->encryption, "aws:kms");
+	if (*t->encryption && !kms && strcmp(t->encryption, "AES256") != 0)
+		abort();
+	if ((*t->kms_key_id && !kms) || (*t->encryption && *t->sse_key))
+		abort();
 	char *display = s3_target_display(t);
 	if (!display)
 		abort();

@@ -36,6 +36,7 @@ static void put_s3(struct buf *dump, const struct config_settings *s)
 	put(dump, "region", s->region);
 	put(dump, "endpoint", s->endpoint);
 	put(dump, "storage-class", s->storage_class);
+	put(dump, "server-side-encryption", s->server_side_encryption);
 	put(dump, "sse-customer-algorithm", s->sse_algorithm);
 	put(dump, "sse-customer-key", s->sse_key);
 	put(dump, "sse-customer-key-path", s->sse_key_path);

@@ -187,6 +187,8 @@ static const struct {
 	{"part-size", S, "part-size: 1MB", "below S3's least size"},
 	{"concurrency", U, "concurrency: 3", "concurrency=3"},
 	{"concurrency", U, "concurrency: 0", "!from 1 to 64"},
+	{"server-side-encryption", S, "server-side-encryption: AES256",
+		"server-side-encryption=AES256"},
 	{"sse-customer-algorithm", S, "sse-customer-algorithm: AES256", "!needs sse-customer-key"},
 	{"sse-customer-key", S, "sse-customer-key: KEY", "sse-customer-key=KEY"},
 	{"sse-customer-key-path", S, "sse-customer-key-path: /key", "sse-customer-key-path=/key"},

@@ -65,6 +65,39 @@ static void upload_in_parts(void **state)
 	assert_string_equal(scripted_path(&server, 4), "/bucket/db/0009/large?uploadId=an%2Fid%2B1");
 }
 
+/* S3 refuses the store's encryption and the class on whatever doesn't make an object; a key of
+ * the customer's goes with each part, too. */
+static void encryption_is_said_where_an_object_is_made(void **state)
+{
+	static const char kind[] = "x-amz-server-side-encryption",
+					  key[] = "x-amz-server-side-encryption-aws-kms-key-id",
+					  class[] = "x-amz-storage-class";
+	struct store_object o;
+	(void)state;
+	open_store("/db", "&concurrency=1&server-side-encryption=AES256&storage-class=COLD", options());
+	scripted_answers(
+		&server, "[" PARTS_BEGUN "," OK_PUT "," OK_PUT "," PARTS_ENDED "," OK_PUT "," OK_PUT "]");
+	assert_code(put_two_parts(false), ERR_OK);
+	assert_code(put("x", false), ERR_OK);
+	store_head(s, "0000/name", &o, &e);
+	assert_int_equal(scripted_count(&server), 6);
+	for (size_t i = 0; i < 6; i++) {
+		const char *said = scripted_header(&server, i, kind);
+		if (i == 0 || i == 4) {
+			assert_string_equal(said, "AES256");
+			assert_string_equal(scripted_header(&server, i, class), "COLD");
+		} else if (said || scripted_header(&server, i, class)) {
+			fail_msg("request %zu says %s", i, said ? said : "the class");
+		}
+		assert_null(scripted_header(&server, i, key));
+	}
+	open_store("/db", "&sse-kms-key-id=a-key", options());
+	scripted_answers(&server, "[" OK_PUT "]");
+	assert_code(put("x", false), ERR_OK);
+	assert_string_equal(scripted_header(&server, 0, kind), "aws:kms");
+	assert_string_equal(scripted_header(&server, 0, key), "a-key");
+}
+
 static void upload_that_fails_is_aborted(void **state)
 {
 	(void)state;
@@ -135,6 +168,7 @@ int main(void)
 		TEST(every_deletion_is_answered),
 		TEST(deletes_singly_where_there_are_no_batches),
 		TEST(upload_in_parts),
+		TEST(encryption_is_said_where_an_object_is_made),
 		TEST(upload_that_fails_is_aborted),
 		TEST(upload_looks_before_it_completes),
 	};

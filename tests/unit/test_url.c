@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define CUSTOMER_KEY "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 #define ACCOUNT "0123456789abcdef0123456789abcdef"
 
 static struct err e;
@@ -235,6 +236,12 @@ static const struct {
 	{"s3://bucket/p?sseCustomerKey=short", "32 bytes"},
 	{"s3://bucket/p?sseCustomerAlgorithm=AES256", "sse-customer-key"},
 	{"s3://bucket/p?storageClass=bad%20name", "storage-class"},
+	{"s3://bucket/p?serverSideEncryption=DES", "AES256 or aws:kms"},
+	{"s3://bucket/p?server-side-encryption=", "AES256 or aws:kms"},
+	{"s3://bucket/p?server-side-encryption=AES256&sse-kms-key-id=k", "leave out sse-kms-key-id"},
+	{"s3://bucket/p?server-side-encryption=aws:kms&sse-customer-key=" CUSTOMER_KEY,
+		"either with a key of yours"},
+	{"s3://bucket/p?sseKmsKeyId=k&sseCustomerKey=" CUSTOMER_KEY, "either with a key of yours"},
 	{"s3://arn:aws:s3:us-west-2:123456789012:accesspoint", "accesspoint/NAME"},
 	{"s3://arn:aws:s3::123456789012:accesspoint/name.mrap/p", "multi-Region"},
 	{"s3://arn:aws:s3:us-west-2:123456789012:accesspoint/a.b/p", "character"},
@@ -298,11 +305,43 @@ static void rules_of_providers(void **state)
 	assert_string_equal(t.kms_key_id, "arn:aws:kms:x");
 }
 
+/* Which encryption by the store: the URL's word before the caller's, a key of the KMS says aws:kms.
+ */
+static void encryption_by_the_store(void **state)
+{
+	static const struct {
+		const char *query, *option, *option_key, *kind, *key;
+	} rows[] = {
+		{"", NULL, NULL, "", ""},
+		{"?server-side-encryption=AES256", NULL, NULL, "AES256", ""},
+		{"?serverSideEncryption=aws:kms", NULL, NULL, "aws:kms", ""},
+		{"?server-side-encryption=aws%3Akms&sse-kms-key-id=k", NULL, NULL, "aws:kms", "k"},
+		{"?sse-kms-key-id=k", NULL, NULL, "aws:kms", "k"},
+		{"?sse-kms-key-id=", NULL, "o", "", ""},
+		{"", "AES256", NULL, "AES256", ""},
+		{"", NULL, "o", "aws:kms", "o"},
+		{"?server-side-encryption=aws:kms", "AES256", "o", "aws:kms", "o"},
+		{"?server-side-encryption=AES256&sse-kms-key-id=", "aws:kms", "o", "AES256", ""},
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct store_options o = {
+			.server_side_encryption = rows[i].option, .sse_kms_key_id = rows[i].option_key};
+		struct s3_target t;
+		char url[200];
+		snprintf(url, sizeof(url), "s3://bucket/p%s", rows[i].query);
+		if (parse(url, &o, &t))
+			fail_msg("%s: %s", url, e.text);
+		assert_string_equal(t.encryption, rows[i].kind);
+		assert_string_equal(t.kms_key_id, rows[i].key);
+	}
+}
+
 /* A URL is seen by whoever lists processes, so the key may come another way. */
 static void key_of_the_customer(void **state)
 {
 	(void)state;
-	static const char key[] = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+	static const char key[] = CUSTOMER_KEY,
 					  other[] = "ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA=";
 	char url[200];
 	struct s3_target t;
@@ -347,12 +386,10 @@ static void options_and_environment_fill_in(void **state)
 	assert_string_equal(t.region, "r");
 	o = (struct store_options){.concurrency = 3,
 		.storage_class = "STANDARD_IA",
-		.sse_kms_key_id = "k1",
 		.sse_customer_key = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="};
 	assert_int_equal(parse("s3://bucket/p?storage-class=GLACIER", &o, &t), ERR_OK);
 	assert_int_equal(t.concurrency, 3);
 	assert_string_equal(t.storage_class, "GLACIER");
-	assert_string_equal(t.kms_key_id, "k1");
 	assert_string_equal(t.sse_key, o.sse_customer_key);
 	assert_string_equal(t.sse_algorithm, "AES256");
 	o = (struct store_options){0};
@@ -449,6 +486,7 @@ int main(void)
 		TEST(each_mistake_is_named),
 		TEST(secrets_in_a_url_are_not_repeated),
 		TEST(rules_of_providers),
+		TEST(encryption_by_the_store),
 		TEST(key_of_the_customer),
 		TEST(options_and_environment_fill_in),
 		TEST(stores_are_found_by_scheme),
