@@ -12,7 +12,8 @@
 #   LITESTREAM_TEST_S3_GATEWAY_PIDFILE    radosgw's, for tests that stop or kill it
 # Path style and virtual-host style (BUCKET.localhost) both work. A second start of a running DIR
 # prints the same lines. With S3_STS=1 roles can be assumed at the same address (radosgw's STS), for seconds too; a
-# wrong secret is then told as AccessDenied. In a network of the caller's own it can be another server than on loopback:
+# wrong secret is then told as AccessDenied. With S3_AT_REST=1 there are a KMS with the key litestream-test, SSE-C and
+# SSE-KMS over plain http, and a storage class COLD. In a network of the caller's own it can be another server than on loopback:
 #   S3_PORTS="80 443"           its ports for http and https
 #   CERTIFICATE_NAMES="…"       what its certificate is for besides
 #   S3_DOMAIN=s3.example.com    another radosgw answers at 127.0.0.2's port for https, for BUCKET.s3.example.com;
@@ -46,6 +47,13 @@ class_dir() {
   for dir in /usr/lib/*/rados-classes /usr/lib/rados-classes; do
     [[ ! -d "$dir" ]] || echo "osd_class_dir = $dir"
   done | head -n 1
+}
+
+# radosgw's KMS for tests: its keys are in the configuration.
+at_rest_config() {
+  echo "rgw_crypt_require_ssl = false"
+  echo "rgw_crypt_s3_kms_backend = testing"
+  echo "rgw_crypt_s3_kms_encryption_keys = litestream-test=$(printf '%032d' 7 | base64)"
 }
 
 # No cephx: everything listens on loopback and lives as long as one test run. radosgw would ask for
@@ -119,6 +127,7 @@ rgw_thread_pool_size = 32
 rgw_s3_auth_use_keystone = false
 rgw_enable_usage_log = false
 rgw_enable_ops_log = false
+$([[ -z "$S3_AT_REST" ]] || at_rest_config)
 CONF
 }
 
@@ -163,6 +172,14 @@ add_users() {
   "${admin[@]}" --uid=other --display-name=other --access-key="$OTHER_KEY" --secret-key="$OTHER_SECRET"
 }
 
+# A class of its own pool, of a gateway that doesn't run yet.
+add_class() {
+  local placement=(placement add --placement-id default-placement --storage-class COLD)
+  local admin=(timeout 60 radosgw-admin -c "$1/ceph.conf")
+  "${admin[@]}" zonegroup "${placement[@]}" --rgw-zonegroup default
+  "${admin[@]}" zone "${placement[@]}" --rgw-zone default --data-pool default.rgw.cold.data
+}
+
 make_bucket() {
   S3_ENDPOINT="http://127.0.0.1:$1" S3_ACCESS_KEY_ID="$ACCESS_KEY" S3_SECRET_ACCESS_KEY="$SECRET_KEY" \
     "$HERE/s3.py" mb "$BUCKET"
@@ -193,6 +210,7 @@ try_start() {
   write_config "$dir" "${ports[@]}"
   start_storage "$dir" "${ports[0]}" "${ports[1]}" >>"$dir/log/setup.log" 2>&1 || return 1
   add_users "$dir" >>"$dir/log/setup.log" 2>&1 || return 1
+  [[ -z "$S3_AT_REST" ]] || add_class "$dir" >>"$dir/log/setup.log" 2>&1 || return 1
   start_gateway "$dir" "${ports[3]}" || return 1
   wait_for 20 make_bucket "${ports[3]}" || return 1
   [[ -z "$S3_DOMAIN" ]] || start_domain "$dir" "${ports[4]}" || return 1

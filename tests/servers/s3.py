@@ -10,13 +10,15 @@
   put BUCKET KEY FILE          a file as an object
   rm BUCKET KEY                delete it
   head BUCKET KEY              the answer's headers
+  heads BUCKET PREFIX          of each object below: its key and a header, a line each
   versions BUCKET [PREFIX]     all versions and delete markers: kind, key, "latest" or "old"
   uploads BUCKET [PREFIX]      keys of unfinished uploads in parts, a line each
   begin-upload BUCKET KEY      begin one
   abort-uploads BUCKET PREFIX  give those up
   assume-role ARN SECONDS      temporary credentials of the server's STS, as a credential_process prints them
 Environment: S3_ENDPOINT, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY (or the LITESTREAM_TEST_S3_… names
-that ceph.sh and swift.sh print), S3_REGION (us-east-1). Path style only. Not 2xx ends with 1 and the
+that ceph.sh and swift.sh print), S3_REGION (us-east-1), S3_HEADERS (more of them for each request, "name: value", a
+line each). Path style only. Not 2xx ends with 1 and the
 answer on stderr.
 """
 import datetime
@@ -68,6 +70,7 @@ def request(method, bucket, key="", query=(), body=b"", service="s3"):
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
     payload_hash = hashlib.sha256(body).hexdigest()
     headers = {"host": endpoint.netloc, "x-amz-content-sha256": payload_hash, "x-amz-date": now}
+    headers.update(line.split(": ", 1) for line in os.environ.get("S3_HEADERS", "").splitlines())
     token = os.environ.get("S3_SESSION_TOKEN")
     if token:
         headers["x-amz-security-token"] = token
@@ -94,6 +97,13 @@ def list_keys(bucket, prefix="", field="Size"):
         token = tree.findtext(space + "NextContinuationToken")
         if not token:
             return
+
+
+def heads(bucket, prefix):
+    tree = ET.fromstring(request("GET", bucket, query=[("list-type", "2"), ("prefix", prefix)])[1])
+    for item in children(tree, "Contents"):
+        for name, value in request("HEAD", bucket, item["Key"])[0].getheaders():
+            print(f"{item['Key']} {name.lower()}: {value}")
 
 
 def assume_role(arn, seconds):
@@ -135,6 +145,8 @@ def main(verb, *arguments):
         list_keys(*arguments)
     elif verb == "times":
         list_keys(*arguments, field="LastModified")
+    elif verb == "heads":
+        heads(*arguments)
     elif verb == "versions":
         list_versions(*arguments)
     elif verb == "uploads":
