@@ -236,11 +236,12 @@ static int judge(struct follow *f, const struct err *why)
 
 static int open_file(struct follow *f, struct err *e)
 {
-	for (;;) {
+	for (bool told = false;; told = true) {
 		int rc = follow_file_open(&f->file, f->o->output, store_url(f->store), e);
 		if (rc != ERR_AGAIN)
 			return rc;
-		log_warn("%s", e->text);
+		if (!told)
+			log_warn("%s", e->text);
 		follow_file_close(&f->file);
 		if (f->o->wait(f->o->wait_ctx, BUSY_MS))
 			return err_set(e, ERR_CANCELLED, "stopped");

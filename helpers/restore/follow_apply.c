@@ -168,20 +168,16 @@ static int give_away(const struct change *c, struct err *e)
 	return ERR_OK;
 }
 
-/* One that is there begins with a zero, or is empty, when it is over (TRUNCATE, PERSIST), or when
- * one of ours was killed early. Who else was killed has left a hot one, which is rolled back. */
+/* Instead of one that is over. Who else was killed has left a hot one, which is rolled back. */
 static int create_journal(struct change *c, struct err *e)
 {
-	uint8_t first = 0;
 	const struct folder *in = &c->f->folder;
 	c->journal_fd = folder_create(in, c->journal);
 	if (c->journal_fd >= 0)
 		return ERR_OK;
-	int fd = errno == EEXIST ? folder_open_file(in, c->journal, O_RDONLY) : -1;
-	if (fd < 0)
+	if (errno != EEXIST)
 		return journal_failed(c, e);
-	c->touched = fs_pread_full(fd, &first, 1, 0) == 0 && first != 0;
-	fs_close(fd);
+	c->touched = follow_has_journal(c->f);
 	if (c->touched)
 		return err_set(e, ERR_AGAIN, "%s-journal is there: rolling it back first", c->f->path);
 	if (folder_unlink(in, c->journal) || (c->journal_fd = folder_create(in, c->journal)) < 0)

@@ -45,15 +45,28 @@ static int changed_error(const struct follow_file *f, struct err *e)
 
 /* ---- a change that was interrupted ---- */
 
-static bool is_there(const struct follow_file *f, const char *ending)
+static bool has_wal(const struct follow_file *f)
 {
 	struct stat st;
 	char *name;
-	if (asprintf(&name, "%s%s", f->name, ending) < 0)
+	if (asprintf(&name, "%s-wal", f->name) < 0)
 		return true; /* then what comes next says so */
 	bool there = !folder_stat(&f->folder, name, &st) && st.st_size > 0;
 	free(name);
 	return there;
+}
+
+bool follow_has_journal(const struct follow_file *f)
+{
+	uint8_t first = 0;
+	char *name;
+	if (asprintf(&name, "%s-journal", f->name) < 0)
+		return true;
+	int fd = folder_open_file(&f->folder, name, O_RDONLY);
+	bool over = fd < 0 ? errno == ENOENT : fs_pread_full(fd, &first, 1, 0) != 0 || first == 0;
+	fs_close(fd);
+	free(name);
+	return !over;
 }
 
 /* SQLite rolls a hot journal back when it begins to read. */
@@ -79,11 +92,11 @@ static int roll_back(const struct follow_file *f, struct err *e)
 
 static int recover(const struct follow_file *f, struct err *e)
 {
-	if (!is_there(f, "-journal"))
+	if (!follow_has_journal(f))
 		return ERR_OK;
 	log_info("%s: rolling back a change that was interrupted", f->path);
 	int rc = roll_back(f, e);
-	if (!rc && is_there(f, "-journal"))
+	if (!rc && follow_has_journal(f))
 		rc = err_set(e, ERR_AGAIN, "%s-journal is still there: somebody writes to it", f->path);
 	return rc;
 }
@@ -166,18 +179,18 @@ int follow_reopen(struct follow_file *f, struct err *e)
 {
 	if (f->fd >= 0)
 		return ERR_OK;
-	int rc = recover(f, e);
-	if (rc)
-		return rc;
 	f->fd = folder_open_file(&f->folder, f->name, O_RDWR);
 	if (f->fd < 0)
 		return err_errno(e, gone(errno), errno, "cannot open %s", f->path);
+	int rc = ERR_OK;
 	/* SQLite takes no such lock, so it is in no reader's way. */
 	if (flock(f->fd, LOCK_EX | LOCK_NB))
 		rc = errno == EWOULDBLOCK
 				 ? err_set(e, ERR_DATABASE, "another restore -f follows into %s", f->path)
 				 : err_errno(e, ERR_IO, errno, "cannot lock %s", f->path);
-	if (!rc && is_there(f, "-wal"))
+	if (!rc)
+		rc = recover(f, e);
+	if (!rc && has_wal(f))
 		rc = changed_error(f, e);
 	if (!rc)
 		rc = f->state.now.page_size ? find_point(f, e) : adopt(f, e);

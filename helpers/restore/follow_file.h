@@ -84,6 +84,10 @@ int follow_apply(struct follow_file *f, struct err *e);
 /* Inner: takes what a killed change left back, opens the file and finds out where it is. */
 int follow_reopen(struct follow_file *f, struct err *e);
 
+/* Inner: is there a journal, of ours or of who else writes? One that is over is empty or begins
+ * with a zero (TRUNCATE, PERSIST), as is one of ours that was killed early. */
+bool follow_has_journal(const struct follow_file *f);
+
 /* Inner: is the header that of the present point? ERR_DATABASE. */
 int follow_check_header(const struct follow_file *f, struct err *e);
 
