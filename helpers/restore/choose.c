@@ -156,7 +156,7 @@ static void tell(const struct planning *p, bool old, int64_t old_ms, int64_t new
 
 static int choose_latest(const struct planning *p, struct restore_plan *plan, struct err *e)
 {
-	int64_t old_ms = old_written_ms(p), new_ms = new_written_ms(p);
+	int64_t old_ms = p->c->legacy_ms, new_ms = new_written_ms(p);
 	bool old = old_ms > new_ms;
 	tell(p, old, old_ms, new_ms);
 	return old ? plan_old(p, plan, e) : plan_new(p, plan, e);

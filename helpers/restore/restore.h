@@ -176,7 +176,7 @@ int restore_run(struct store *s, const struct restore_options *options,
  * that is newer, what Litestream 0.3 left. *sums is initialised here, and the caller's to free when
  * it is ERR_OK; its txid is 0 for what has none. `scratch`, an absolute path, is a folder for a
  * file without a name: the whole database of 0.3's, next to nothing of the others. Memory as
- * restore_run's; its errors.
+ * restore_run's, and the table's; its errors.
  */
 int restore_sums(struct store *s, const char *scratch, struct pagesums *sums,
 	struct restore_result *result, struct err *e);
