@@ -93,7 +93,7 @@ static bool all_well(const struct heartbeat *h)
 		struct replicator_status st;
 		schedule_status(h->schedule, i, &st);
 		if (st.state != REPLICATOR_REPLICATING ||
-			(st.pending_since_ms && now_ms - st.pending_since_ms > h->interval_us / 1000))
+			(st.lag_since_ms && now_ms - st.lag_since_ms > h->interval_us / 1000))
 			return false;
 	}
 	return true;

@@ -55,7 +55,9 @@ static int collect_operations(struct metrics_part *p, struct err *e)
 
 static void fill_status(struct metrics_database *d, const struct replicator_status *st)
 {
+	int64_t lag = st->lag_since_ms ? clock_wall_ms() - st->lag_since_ms : 0;
 	d->state = st->state;
+	d->lag_ms = lag > 0 ? lag : 0;
 	d->db_bytes = st->db_bytes;
 	d->wal_bytes = st->wal_bytes;
 	d->txid = st->txid;
@@ -79,8 +81,6 @@ static void fill_status(struct metrics_database *d, const struct replicator_stat
 
 static void fill_measures(struct metrics_database *d, const struct replicator_measures *m)
 {
-	int64_t lag = m->lag_since_ms ? clock_wall_ms() - m->lag_since_ms : 0;
-	d->lag_ms = lag > 0 ? lag : 0;
 	d->disk_full = m->disk_full;
 	d->success_ms = m->confirmed_ms > d->upload_ms ? m->confirmed_ms : d->upload_ms;
 	d->source = m->source;

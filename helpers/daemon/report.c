@@ -122,7 +122,7 @@ json_t *report_database(
 	char txid[17], url[1100];
 	snprintf(txid, sizeof(txid), "%016" PRIx64, m->txid);
 	report_url(replica, url, sizeof(url));
-	int64_t lag_ms = m->pending_since_ms > 0 ? now_ms - m->pending_since_ms : 0;
+	int64_t lag_ms = m->lag_since_ms > 0 ? now_ms - m->lag_since_ms : 0;
 	json_put_text(o, "id", m->id, &rc);
 	json_put_text(o, "path", path, &rc);
 	json_put_text(o, "replica", url, &rc);

@@ -14,7 +14,7 @@ void status_message(
 		.txid = status->txid,
 		.pending_bytes = status->pending_bytes,
 		.pending_transactions = status->pending_transactions,
-		.pending_since_ms = status->pending_since_ms,
+		.lag_since_ms = status->lag_since_ms,
 		.last_upload_ms = status->last_upload_ms,
 		.last_error_ms = status->last_error_ms,
 		.wal_bytes = status->wal_bytes,

@@ -93,7 +93,7 @@ static const struct member status_members[] = {
 	COUNT(struct message_status_database, "txid", txid, 0),
 	COUNT(struct message_status_database, "pending_bytes", pending_bytes, 0),
 	COUNT(struct message_status_database, "pending_transactions", pending_transactions, 0),
-	NUMBER(struct message_status_database, "pending_since_ms", pending_since_ms),
+	NUMBER(struct message_status_database, "lag_since_ms", lag_since_ms),
 	NUMBER(struct message_status_database, "last_upload_ms", last_upload_ms),
 	NUMBER(struct message_status_database, "last_error_ms", last_error_ms),
 	COUNT(struct message_status_database, "wal_bytes", wal_bytes, 0),

@@ -138,7 +138,7 @@ struct message_status_database {
 	uint64_t code;
 	char *reason, *last_error;
 	uint64_t txid, pending_bytes, pending_transactions;
-	int64_t pending_since_ms, last_upload_ms, last_error_ms; /* wall time; 0 = none */
+	int64_t lag_since_ms, last_upload_ms, last_error_ms; /* wall time; 0 = none */
 	uint64_t wal_bytes, db_bytes, uploads;
 	bool weak_fencing;
 	uint64_t earliest_txid, latest_txid; /* of the replica, as in replicator_status */

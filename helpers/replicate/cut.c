@@ -91,7 +91,6 @@ static void seal(struct replicator *r, bool whole, uint64_t dev, uint64_t ino)
 		.ino = ino,
 		.whole = whole,
 		.seq = t->seq,
-		.since_ms = t->since_ms,
 		.commits = t->commits,
 		.lag_ms = lag_of_open(t),
 	};

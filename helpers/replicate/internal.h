@@ -72,9 +72,8 @@ struct cut {
 	uint64_t dev, ino; /* of the database file */
 	bool whole;        /* holds every page: needs no state before it */
 	uint64_t seq;      /* sync tickets that it settles */
-	int64_t since_ms;  /* wall time of the oldest capture in it */
 	uint64_t commits;  /* transactions in it, as far as they were followed one by one */
-	int64_t lag_ms;    /* as turn.lag_ms */
+	int64_t lag_ms;    /* lag_of_open when it was cut off */
 };
 
 struct shared {
@@ -127,14 +126,14 @@ struct shared {
 	/* Status. */
 	uint64_t txid, uploads, open_bytes, flight_bytes, wal_bytes, db_bytes;
 	uint64_t open_commits;
-	int64_t open_since_ms, last_upload_ms;
+	int64_t last_upload_ms;
 	bool weak;
-
-	/* For metrics (measure.c). */
-	struct source_counts counts;
-	struct replicator_turns turns;
 	int64_t unsure_ms;   /* since when commits may be nowhere with us; 0 = none are */
 	int64_t open_lag_ms; /* of the open staging; 0 = it is empty */
+
+	/* For metrics. */
+	struct source_counts counts;
+	struct replicator_turns turns;
 
 	/* For the upkeep. `txid` and these are of the same settled upload. */
 	int64_t txid_ms;        /* its timestamp */
@@ -367,8 +366,9 @@ void lag_no_database(struct replicator *r);
 void lag_caught_up(struct replicator *r);
 /* turn: since when commits are in the open staging and nowhere else; 0 = none are. */
 int64_t lag_of_open(const struct turn *t);
-/* The cut comes to nothing. Lock held. */
+/* The cut comes to nothing. Lock held, as for the next. */
 void lag_cut_lost(struct shared *s);
+int64_t lag_since(const struct shared *s); /* replicator_status' lag_since_ms */
 
 /* ---- work ---- */
 

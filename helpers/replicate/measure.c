@@ -1,4 +1,4 @@
-/* What is measured for metrics beyond the status, and since when something is behind. */
+/* Since when something is behind, and what is measured for metrics beyond the status. */
 #include "replicate/internal.h"
 
 #include "base/clock.h"
@@ -56,7 +56,7 @@ void lag_cut_lost(struct shared *s)
 		set_earlier(&s->unsure_ms, s->cut.lag_ms);
 }
 
-static int64_t lag_since(const struct shared *s)
+int64_t lag_since(const struct shared *s)
 {
 	int64_t since = s->unsure_ms;
 	if (s->open_lag_ms)
@@ -77,7 +77,6 @@ void replicator_measure(struct replicator *r, struct replicator_measures *out)
 	const struct shared *s = &r->shared;
 	out->source = s->counts;
 	out->turns = s->turns;
-	out->lag_since_ms = lag_since(s);
 	out->confirmed_ms = s->confirmed_wall_ms;
 	health_get(&s->health, &why);
 	out->disk_full = s->no_space && why && why->code == ERR_FULL;

@@ -346,7 +346,6 @@ static void note_turn(struct replicator *r)
 	pthread_mutex_lock(&r->lock);
 	r->shared.open_bytes = staging_bytes(t->open);
 	r->shared.open_commits = t->commits;
-	r->shared.open_since_ms = staging_empty(t->open) ? 0 : t->since_ms;
 	r->shared.wal_bytes = t->wal_bytes;
 	r->shared.open_lag_ms = lag_of_open(t);
 	r->shared.turns = t->turns;

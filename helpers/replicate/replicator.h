@@ -86,8 +86,10 @@ struct replicator_status {
 	uint64_t txid;                 /* last settled */
 	uint64_t pending_bytes;        /* staged, not settled */
 	uint64_t pending_transactions; /* of them, as far as they were followed one by one */
-	int64_t pending_since_ms;      /* wall time of the oldest unsettled capture; 0 = none */
-	int64_t last_upload_ms;        /* wall time of the last settled upload, 0 = never */
+	/* Wall time of the oldest commit that is not known to be in the store. While the database isn't
+	 * followed: since when that is so. 0: all of it is there, or there is no database. */
+	int64_t lag_since_ms;
+	int64_t last_upload_ms; /* wall time of the last settled upload, 0 = never */
 	char last_error[512];
 	int64_t last_error_ms;
 	uint64_t wal_bytes;
@@ -109,10 +111,7 @@ struct replicator_status {
 /* What metrics tell beyond the status. What is counted is counted since replicator_open, and only
  * grows. */
 struct replicator_measures {
-	const char *kind; /* of the store: "s3" */
-	/* Wall time of the oldest commit that is not known to be in the store. While the database isn't
-	 * followed: since when that is so. 0: all of it is there, or there is no database. */
-	int64_t lag_since_ms;
+	const char *kind;     /* of the store: "s3" */
 	int64_t confirmed_ms; /* wall time at which the store last answered as it should; 0 = never */
 	bool disk_full;       /* it is behind because of that */
 	struct source_counts source;

@@ -88,9 +88,7 @@ static void fill_pending(const struct shared *s, struct replicator_status *out)
 {
 	out->pending_bytes = s->open_bytes + s->flight_bytes;
 	out->pending_transactions = s->open_commits + s->cut.commits;
-	out->pending_since_ms = s->open_since_ms;
-	if (s->flight != FLIGHT_NONE && s->cut.since_ms)
-		out->pending_since_ms = s->cut.since_ms;
+	out->lag_since_ms = lag_since(s);
 }
 
 /* A store that takes connections and nothing else: its time-outs and repetitions together take

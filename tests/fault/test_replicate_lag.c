@@ -33,7 +33,7 @@ static struct replicator_measures measure(struct bed *b)
 /* ms; -1 = all is there. */
 static int64_t lag(struct bed *b)
 {
-	int64_t since = measure(b).lag_since_ms;
+	int64_t since = ship_status(&b->s).lag_since_ms;
 	return since ? clock_wall_ms() - since : -1;
 }
 
@@ -70,7 +70,7 @@ static void test_waiting(void **state)
 	int64_t before = clock_wall_ms();
 	app_change(b->db);
 	assert_true(ship_until(&b->s, REPLICATOR_BEHIND));
-	assert_true(measure(b).lag_since_ms >= before);
+	assert_true(ship_status(&b->s).lag_since_ms >= before);
 	ship_skip(60000);
 	assert_true(lag(b) >= 60000);
 	/* A later commit is not the oldest. */
@@ -88,14 +88,14 @@ static void test_dropped(void **state)
 	break_store(ERR_UNREACHABLE);
 	app_change(b->db);
 	assert_true(ship_until(&b->s, REPLICATOR_BEHIND));
-	int64_t since = measure(b).lag_since_ms;
+	int64_t since = ship_status(&b->s).lag_since_ms;
 	assert_true(since > 0);
 	ship_skip(60000);
 	/* In the open staging beside the flight, and more than its bound. */
 	app_sql(b->db, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)"
 				   "INSERT INTO t(b) SELECT randomblob(900) FROM n");
 	ship_for(&b->s, 100);
-	assert_int_equal(measure(b).lag_since_ms, since);
+	assert_int_equal(ship_status(&b->s).lag_since_ms, since);
 	assert_false(measure(b).disk_full); /* that bound is ours */
 	heal(b);
 }
@@ -108,13 +108,13 @@ static void test_denied(void **state)
 	break_store(ERR_DENIED);
 	app_change(b->db);
 	assert_true(ship_until(&b->s, REPLICATOR_DENIED));
-	int64_t since = measure(b).lag_since_ms;
+	int64_t since = ship_status(&b->s).lag_since_ms;
 	ship_skip(31000);
 	ship_for(&b->s, 30);
 	app_change(b->db);
 	ship_skip(3600000);
 	ship_for(&b->s, 30);
-	assert_int_equal(measure(b).lag_since_ms, since);
+	assert_int_equal(ship_status(&b->s).lag_since_ms, since);
 	assert_true(lag(b) >= 3600000);
 	heal(b);
 }
@@ -163,7 +163,7 @@ static void test_replaced(void **state)
 	begin(b);
 	app_change(b->db);
 	ship_for(&b->s, 50);
-	int64_t since = measure(b).lag_since_ms;
+	int64_t since = ship_status(&b->s).lag_since_ms;
 	assert_true(since > 0 && ship_status(&b->s).pending_bytes > 0);
 	ship_skip(60000);
 	snprintf(other, sizeof(other), "%s/other.db", b->dir);
@@ -171,10 +171,10 @@ static void test_replaced(void **state)
 	assert_int_equal(rename(other, b->db), 0);
 	assert_true(ship_until(&b->s, REPLICATOR_REPLACED));
 	assert_int_equal(ship_status(&b->s).pending_bytes, 0);
-	assert_int_equal(measure(b).lag_since_ms, since);
+	assert_int_equal(ship_status(&b->s).lag_since_ms, since);
 	ship_skip(60000);
 	ship_for(&b->s, 20);
-	assert_int_equal(measure(b).lag_since_ms, since);
+	assert_int_equal(ship_status(&b->s).lag_since_ms, since);
 }
 
 /* What else is counted only grows, and tells of what was done. */

@@ -109,7 +109,7 @@ static void test_one_upload_an_interval(void **state)
 	assert_true(ship_status(&b->s).pending_bytes > 0);
 	/* An insert, and an update unless it happened to match no row. */
 	assert_in_range(ship_status(&b->s).pending_transactions, 1, 2);
-	assert_true(ship_status(&b->s).pending_since_ms > 0);
+	assert_true(ship_status(&b->s).lag_since_ms > 0);
 	ship_skip(3600000);
 	app_change(b->db);
 	ship_for(&b->s, 300);

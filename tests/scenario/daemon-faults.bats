@@ -60,7 +60,7 @@ begin() {
 }
 
 @test "what a worker says reaches no terminal and no log as it is" {
-  local status='{"type":"status","databases":[{"id":"one-0123456789abcdef","state":"denied","code":6,"reason":"a\u001b[2Jb\nc","txid":0,"pending_bytes":0,"pending_transactions":0,"pending_since_ms":0,"last_upload_ms":0,"last_error_ms":0,"wal_bytes":0,"db_bytes":0,"uploads":0,"weak_fencing":false,"earliest_txid":0,"latest_txid":0,"earliest_ms":0,"latest_ms":0,"snapshot_ms":0,"next_snapshot_ms":0,"replica_files":0,"replica_bytes":0,"upkeep_error_ms":0,"puts":0,"gets":0,"heads":0,"lists":0,"deletes":0,"bytes_out":0,"bytes_in":0,"retries":0}]}'
+  local status='{"type":"status","databases":[{"id":"one-0123456789abcdef","state":"denied","code":6,"reason":"a\u001b[2Jb\nc","txid":0,"pending_bytes":0,"pending_transactions":0,"lag_since_ms":0,"last_upload_ms":0,"last_error_ms":0,"wal_bytes":0,"db_bytes":0,"uploads":0,"weak_fencing":false,"earliest_txid":0,"latest_txid":0,"earliest_ms":0,"latest_ms":0,"snapshot_ms":0,"next_snapshot_ms":0,"replica_files":0,"replica_bytes":0,"upkeep_error_ms":0,"puts":0,"gets":0,"heads":0,"lists":0,"deletes":0,"bytes_out":0,"bytes_in":0,"retries":0}]}'
   begin "echo '$HELLO' >&3; echo '$status' >&3; read -r _ <&3; read -r -t 2 _ <&3; echo '{\"type\":\"bye\",\"unshipped\":[\"x\\u000aINFO forged\"]}' >&3" -watchdog 5s
   poll is one reason 'a?[2Jb?c'
   poll grep -q 'x?INFO forged' "$BATS_TEST_TMPDIR/litestreamd.err"

@@ -264,6 +264,9 @@ server_agrees() {
   end r
 }
 
+# status_says SOCKET FILTER: jq's, of its only database.
+status_says() { "$LITESTREAM" status -json -socket "$1" "$db" | jq -e ".[0] | $2" >/dev/null; }
+
 is_up() { scrape >page && [[ "$(find_value process_up process=2 <page)" == "$1" ]]; }
 
 @test "metrics: several replicas on one page; one that dies, one that is fenced" {
@@ -322,6 +325,9 @@ END
   value_is 0 replica_state replica=far state=replicating
   poll above 0 replica_lag_seconds replica=far
   poll value_is 0 replica_lag_seconds replica=file
+  # So does the status.
+  poll status_says "$BATS_TEST_TMPDIR/r.sock.2" '.state == "fenced" and .lag_seconds > 0'
+  status_says "$BATS_TEST_TMPDIR/r.sock" '.lag_seconds == 0'
   value_is 1 replica_state replica=file state=replicating
   end r || [[ "$?" -eq 8 ]]
 }
