@@ -131,12 +131,35 @@ ship_rows() {
   end ship
 }
 
+# two_replicas [LINE]: litestream.yml, with the line in it: app.db has the replicas "near" and "far".
+two_replicas() {
+  cat >"$LITESTREAM_CONFIG" <<END
+${1:-}
+dbs:
+  - path: $db
+    replicas:
+      - path: $PWD/near
+      - path: $PWD/far
+        name: far
+END
+}
+
 restore() { "$LITESTREAM" restore -o "$@"; }
 
 # Is this a build with a sanitizer?
 sanitised() { grep -qE '__(asan|tsan)_init' "$LITESTREAM"; }
 
 # ---- apps ----
+
+# stay_open: an app that has app.db open until it is killed, so that commits of others stay in its WAL.
+stay_open() {
+  spawn app python3 -c "import sqlite3, sys, time
+c = sqlite3.connect(sys.argv[1])
+c.execute('SELECT count(*) FROM t').fetchall()
+print('open', flush=True)
+time.sleep(600)" "$db"
+  poll test -s app.out
+}
 
 # acked FILE: the number that a writer noted last, from outside of SQLite.
 acked() { od -An -td8 "$1" | tr -d ' \n'; }

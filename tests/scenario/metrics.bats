@@ -57,16 +57,6 @@ above() { awk -v a="$(value "${@:2}")" -v b="$1" 'BEGIN { exit !(a > b) }'; }
 
 commit() { sqlite3 "$1" "PRAGMA journal_mode = WAL; CREATE TABLE IF NOT EXISTS t(x); INSERT INTO t VALUES (randomblob(5000))" >/dev/null; }
 
-# stay_open: an app that has app.db open until it is killed, so that commits of others stay in its WAL.
-stay_open() {
-  spawn app python3 -c "import sqlite3, sys, time
-c = sqlite3.connect(sys.argv[1])
-c.execute('SELECT count(*) FROM t').fetchall()
-print('open', flush=True)
-time.sleep(600)" "$db"
-  poll test -s app.out
-}
-
 # two_databases: app.db and one whose name nobody would choose.
 two_databases() {
   odd="$PWD/odd \"name\" back\\slash.db"
@@ -271,15 +261,7 @@ is_up() { scrape >page && [[ "$(find_value process_up process=2 <page)" == "$1" 
 
 @test "metrics: several replicas on one page; one that dies, one that is fenced" {
   commit "$db"
-  cat >"$LITESTREAM_CONFIG" <<END
-addr: 127.0.0.1:0
-dbs:
-  - path: $db
-    replicas:
-      - path: $PWD/near
-      - path: $PWD/far
-        name: far
-END
+  two_replicas "addr: 127.0.0.1:0"
   configured r
   poll value_is 1 txid "db=$db" replica=file
   poll value_is 1 txid "db=$db" replica=far

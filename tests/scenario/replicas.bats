@@ -6,14 +6,7 @@ load ../lib/scenario
 setup() {
   own_folder
   export LITESTREAM_CONFIG="$PWD/litestream.yml"
-  cat >"$LITESTREAM_CONFIG" <<EOF
-dbs:
-  - path: $db
-    replicas:
-      - path: $PWD/near
-      - path: $PWD/far
-        name: far
-EOF
+  two_replicas
 }
 
 # both [NAME]: replicate, with its socket and that of the second process.

@@ -122,6 +122,7 @@ descriptors() { find "/proc/$(pid_of r)/fd" -lname "$1*" | wc -l; }
 
 @test "register and unregister: beside others, by any name, and for as long as the process" {
   begin
+  stay_open # or it would be let go of, for want of anybody else
   mkdir box
   make_db box/two.db
   ln -s box link
@@ -141,6 +142,7 @@ descriptors() { find "/proc/$(pid_of r)/fd" -lname "$1*" | wc -l; }
   [[ -d two && -d box/.two.db-litestream && "$(descriptors "$PWD/box")" -eq 0 && "$(descriptors "$db")" -gt 0 ]]
   same_as_source box/two.db "file://$PWD/two" two.back
   # The first one was never let go of.
+  end app || true
   insert "$db" two
   sync_now r "$db"
   ask register -replica two box/two.db >/dev/null
