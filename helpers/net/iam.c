@@ -123,9 +123,13 @@ static int keep_old(struct set *s, int rc, struct err *why)
 static int ask(enum iam_source source, struct http_pool *p, struct iam_keys *keys, struct err *e)
 {
 	bool role = source == IAM_ROLE;
-	int rc = !role                      ? chain_ask(p, keys, e)
-			 : metadata_has_container() ? metadata_ask_container(p, keys, e)
-										: metadata_ask_ec2(p, keys, e);
+	struct http_pool *strict = NULL;
+	int rc = http_pool_strict(&strict, p, e);
+	if (rc == ERR_OK)
+		rc = !role                      ? chain_ask(strict, keys, e)
+			 : metadata_has_container() ? metadata_ask_container(strict, keys, e)
+										: metadata_ask_ec2(strict, keys, e);
+	http_pool_free(strict);
 	if (rc == ERR_OK && keys->expires_ms <= clock_wall_ms())
 		rc = err_set(e, ERR_UNREACHABLE,
 			"what was answered has expired already: is this host's clock right?");

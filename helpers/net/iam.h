@@ -24,8 +24,9 @@ enum iam_source {
 
 /*
  * What holds now, as new strings in *out (iam_keys_free, in every case). Asks through `p`, if it
- * must: http_pool_cancel ends that within a second. Waits for another thread that is asking, unless
- * the old set still holds. The secret and the token are registered with the log.
+ * must: http_pool_cancel ends that within a second; but whoever is asked by https must have a
+ * certificate that can be verified, whatever `p` accepts. Waits for another thread that is asking,
+ * unless the old set still holds. The secret and the token are registered with the log.
  *
  * ERR_UNREACHABLE nobody answers, ERR_DENIED there is no role, no credentials, or they aren't to be
  * told, ERR_DAMAGED the answer is none, ERR_USAGE an address in the environment that can't be or

@@ -266,21 +266,17 @@ static int ask(struct http_pool *p, const struct sts_place *place, const struct 
 {
 	struct address a;
 	struct http_response r;
-	struct http_pool *strict = NULL;
 	int rc = find_address(&a, place, e);
 	if (rc)
 		return rc;
 	http_response_init(&r);
-	rc = http_pool_strict(&strict, p, e);
-	if (!rc)
-		rc = send(strict, &a, body, by, &r, e);
+	rc = send(p, &a, body, by, &r, e);
 	if (!rc)
 		rc = read_answer(&r, out, e);
 	if (rc && rc != ERR_CANCELLED && rc != ERR_NOMEM)
 		err_wrap(e, "STS at %.200s, asked for the role %.200s", a.host, role->arn);
 	buf_wipe(&r.body);
 	http_response_free(&r);
-	http_pool_free(strict);
 	return rc;
 }
 

@@ -2,6 +2,7 @@
 #include "lib/s3_bed.h"
 
 #include "base/thread.h"
+#include "net/iam.h"
 
 #include <limits.h>
 #include <netinet/in.h>
@@ -144,6 +145,36 @@ static void certificates_are_verified(void **state)
 	assert_code(store_open(&s, "s3://bucket/db?endpoint=https://localhost:1", &o, &e), ERR_USAGE);
 }
 
+/* Who gives credentials learns a token: no store's carelessness is meant for that. */
+static void who_gives_credentials_is_verified(void **state)
+{
+	(void)state;
+	struct store_options o = options();
+	char url[100], ca[PATH_MAX];
+	o.access_key_id = o.secret_access_key = NULL;
+	o.use_iam = STORE_ON;
+	o.skip_verify = true;
+	o.max_attempts = 1;
+	snprintf(ca, sizeof(ca), "%s/tls/ca.pem", tls_server.dir);
+	snprintf(url, sizeof(url), "https://localhost:%d/container", tls_server.port);
+	setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", url, 1);
+	setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "container-Token", 1);
+	scripted_answers(&tls_server, "[{'status': 403}]");
+	iam_reset();
+	open_tls(o);
+	assert_code(put("x", false), ERR_UNREACHABLE);
+	assert_says("certificate is not trusted");
+	assert_int_equal(scripted_count(&tls_server), 0);
+	o.ca_file = ca;
+	iam_reset();
+	open_tls(o);
+	assert_code(put("x", false), ERR_DENIED);
+	assert_int_equal(scripted_count(&tls_server), 1);
+	iam_reset();
+	unsetenv("AWS_CONTAINER_CREDENTIALS_FULL_URI");
+	unsetenv("AWS_CONTAINER_AUTHORIZATION_TOKEN");
+}
+
 static void idle_connections_are_closed(void **state)
 {
 	(void)state;
@@ -226,6 +257,7 @@ int main(void)
 		TEST(cancel_wakes_a_pause_and_a_request),
 		TEST(nobody_listens),
 		TEST(certificates_are_verified),
+		TEST(who_gives_credentials_is_verified),
 		TEST(idle_connections_are_closed),
 		TEST(stores_share_connections),
 		TEST(trust_is_not_shared),
