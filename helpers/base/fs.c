@@ -400,6 +400,7 @@ int fs_read_rest(int fd, const char *path, struct buf *out, struct err *e)
 			break;
 		}
 	}
+	explicit_bzero(chunk, sizeof(chunk)); /* some files are secrets */
 	return rc;
 }
 

@@ -115,18 +115,22 @@ int process_ask(struct http_pool *p, const char *command, struct iam_keys *out, 
 	int ends[2], status = 0;
 	pid_t pid;
 	*out = (struct iam_keys){0};
-	if (pipe2(ends, O_CLOEXEC))
+	buf_init(&text, PROCESS_OUTPUT_MAX);
+	/* All of it at once: growing would leave pieces behind that nobody wipes. */
+	if (buf_reserve(&text, PROCESS_OUTPUT_MAX))
+		return err_nomem(e, "reading credentials");
+	if (pipe2(ends, O_CLOEXEC)) {
+		buf_free(&text);
 		return err_errno(e, ERR_IO, errno, "cannot start credential_process");
+	}
 	fcntl(ends[0], F_SETFL, O_NONBLOCK);
 	int rc = spawn(command, ends[1], &pid);
 	fs_close(ends[1]);
 	if (rc) {
 		fs_close(ends[0]);
+		buf_free(&text);
 		return err_errno(e, ERR_IO, rc, "cannot start credential_process");
 	}
-	buf_init(&text, PROCESS_OUTPUT_MAX);
-	/* All of it at once: growing would leave pieces behind that nobody wipes. */
-	buf_reserve(&text, PROCESS_OUTPUT_MAX);
 	rc = wait_for(p, pid, ends[0], &text, &status, e);
 	if (!rc)
 		rc = take_output(&text, status, out, e);

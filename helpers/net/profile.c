@@ -40,7 +40,8 @@ static const struct {
 	{"ignore_configured_endpoint_urls", offsetof(struct profile, ignore_endpoints)},
 };
 #define KNOWN (sizeof(known) / sizeof(known[0]))
-#define KEYS 3 /* of them are the keys, which count together */
+#define USUAL ((size_t)64 * 1024) /* bytes that such a file has at most, but for odd ones */
+#define KEYS 3                    /* of them are the keys, which count together */
 
 static char **field(struct profile *p, size_t i)
 {
@@ -125,7 +126,10 @@ static int read_file(const char *file, ini_fn fn, void *ctx, struct err *e)
 	if (!*file)
 		return ERR_OK;
 	buf_init(&text, INI_TEXT_MAX + 1);
-	int rc = fs_read_file(file, &text, &why);
+	/* Growing would leave pieces behind that nobody wipes. */
+	int rc = buf_reserve(&text, USUAL);
+	if (rc == ERR_OK)
+		rc = fs_read_file(file, &text, &why);
 	if (rc == ERR_OK || rc == ERR_FULL)
 		rc = ini_parse(file, text.data, rc == ERR_OK ? text.len : INI_TEXT_MAX + 1, fn, ctx, e);
 	else if (rc == ERR_NOMEM)
