@@ -51,8 +51,8 @@ struct metrics {
 	int64_t rest_until_us; /* no descriptors for clients: 0 = there are */
 	struct client clients[METRICS_CLIENTS];
 	size_t n_clients;
-	struct MHD_Response *page; /* the last one, while it is young */
-	int64_t page_until_us;
+	struct MHD_Response *page; /* the last one, while it is young; NULL: it could not be made */
+	int64_t page_until_us;     /* until then none is made */
 	struct waiting *waiting;
 };
 
@@ -84,13 +84,14 @@ static void drop_page(struct metrics *m)
 static void keep_page(struct metrics *m, struct buf *text)
 {
 	m->page = MHD_create_response_from_buffer(text->len, text->data, MHD_RESPMEM_MUST_FREE);
-	if (!m->page)
+	if (!m->page) {
+		log_warn("metrics: out of memory");
 		return;
+	}
 	buf_init(text, 0); /* MHD frees it */
 	set_headers(m->page, METRICS_TEXT_TYPE);
 }
 
-/* Without memory the page is NULL. */
 static void make_page(struct metrics *m)
 {
 	struct buf text;
@@ -137,7 +138,8 @@ static enum MHD_Result answer_page(struct metrics *m, struct MHD_Connection *con
 {
 	if (m->page)
 		return MHD_queue_response(connection, MHD_HTTP_OK, m->page);
-	return answer(connection, MHD_HTTP_INTERNAL_SERVER_ERROR, plain_response("out of memory\n"));
+	return answer(connection, MHD_HTTP_INTERNAL_SERVER_ERROR,
+		plain_response("this page can't be made now: the log says why\n"));
 }
 
 static enum MHD_Result wait_for_page(
@@ -169,7 +171,7 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *connection, c
 	}
 	if (w->connection) /* it waited */
 		return answer_page(m, connection);
-	if (m->page && clock_mono_us() < m->page_until_us)
+	if (clock_mono_us() < m->page_until_us)
 		return answer_page(m, connection);
 	if (!metrics_gather_begin(m->gather))
 		return wait_for_page(m, connection, w);
@@ -348,11 +350,12 @@ static int start_server(struct metrics *m, struct err *e)
 		(unsigned)METRICS_CLIENTS, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY,
 		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)SILENT_SECONDS, MHD_OPTION_NOTIFY_COMPLETED,
 		on_completed, m, MHD_OPTION_NOTIFY_CONNECTION, on_connection, m, MHD_OPTION_END);
+	if (m->daemon)
+		m->base->listen_fd = -1; /* MHD closes it */
 	const union MHD_DaemonInfo *info =
 		m->daemon ? MHD_get_daemon_info(m->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
 	if (!info)
 		return err_set(e, ERR_FAIL, "cannot serve metrics on %s", m->base->url);
-	m->base->listen_fd = -1; /* MHD closes it */
 	m->mhd_fd = info->epoll_fd;
 	int rc = schedule_add_fd(m->schedule, m->mhd_fd, on_readable, m, e);
 	if (!rc)
