@@ -113,7 +113,9 @@ static int add(void *ctx, const struct listing *l, struct err *e)
 
 static int run(struct args *a, struct err *e)
 {
-	return listing_show(a, LISTING_V3, add, "no backup of Litestream 0.3 found", e);
+	return listing_show(a, LISTING_V3, add,
+		"no backup of Litestream 0.3 found: litestream ltx -level all lists what 0.5 and we write",
+		e);
 }
 
 static const struct flag flags[] = {
