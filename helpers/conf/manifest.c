@@ -83,7 +83,9 @@ static void take_owner(struct manifest_facts *f, const json_t *root)
 {
 	const json_t *value = json_object_get(root, "owner");
 	json_int_t owner = json_integer_value(value);
-	if (!value)
+	/* Root's is what a replicate by itself often writes: nothing odd, and nobody to give a file to.
+	 */
+	if (!value || (json_is_integer(value) && owner == 0))
 		return;
 	if (json_is_integer(value) && owner >= 1 && owner <= 65535)
 		f->owner = (uint32_t)owner;

@@ -169,7 +169,7 @@ static void test_bad_ones_among_good_ones(void **state)
 	make("broken", 1);
 	put("broken/" MANIFEST_NAME, "{\"version\": 1");
 	make("liar", 1);
-	put("liar/" MANIFEST_NAME, "{\"version\": 1, \"app\": \"../../etc\", \"owner\": 0}");
+	put("liar/" MANIFEST_NAME, "{\"version\": 1, \"app\": \"../../etc\", \"owner\": -1}");
 	put_manifest("empty", "empty", "x.db");
 	make("gap", 5);
 	put_manifest("gap", "gap", "x.db");
