@@ -21,6 +21,22 @@ static const char *file_name(struct args *a, bool *named)
 	return CONFIG_DEFAULT_PATH;
 }
 
+static void tell_note(const struct config *c, const struct config_note *n)
+{
+	char more[40] = "";
+	if (n->more)
+		snprintf(more, sizeof(more), " (and %zu more line%s)", n->more, n->more > 1 ? "s" : "");
+	log_write(n->warn ? LOG_WARN : LOG_INFO, "%s:%u: %s%s", c->file, n->line, n->text, more);
+}
+
+/* What was warned of before an error may be its cause: a variable that is not set. */
+static void tell_warnings(const struct config *c)
+{
+	for (size_t i = 0; i < c->n_notes; i++)
+		if (c->notes[i].warn)
+			tell_note(c, &c->notes[i]);
+}
+
 static int load(struct args *a, const char *file, struct config *c, struct err *e)
 {
 	struct buf text;
@@ -29,8 +45,9 @@ static int load(struct args *a, const char *file, struct config *c, struct err *
 	if (rc == ERR_FULL)
 		rc = err_set(e, ERR_USAGE, "%s is larger than %zu bytes: it is no configuration", file,
 			TREE_TEXT_MAX);
-	if (!rc)
-		rc = config_read(c, file, buf_str(&text), text.len, !args_bool(a, "no-expand-env"), e);
+	if (!rc &&
+		(rc = config_read(c, file, buf_str(&text), text.len, !args_bool(a, "no-expand-env"), e)))
+		tell_warnings(c);
 	buf_wipe(&text);
 	return rc;
 }
@@ -56,14 +73,6 @@ int config_file_need(struct args *a, struct config *c, struct err *e)
 	if (rc || there)
 		return rc;
 	return args_usage(a, e, "-config PATH", "there is no configuration file " CONFIG_DEFAULT_PATH);
-}
-
-static void tell_note(const struct config *c, const struct config_note *n)
-{
-	char more[40] = "";
-	if (n->more)
-		snprintf(more, sizeof(more), " (and %zu more line%s)", n->more, n->more > 1 ? "s" : "");
-	log_write(n->warn ? LOG_WARN : LOG_INFO, "%s:%u: %s%s", c->file, n->line, n->text, more);
 }
 
 void config_file_tell(const struct config *c)

@@ -162,18 +162,18 @@ int replicate_configured(struct args *a, struct config *c, struct err *e)
 		rc = check_words(a, c, e);
 	if (!rc)
 		rc = check_once(a, command_of(a, c), e);
-	if (!rc)
+	if (!rc) {
+		config_file_tell(c); /* also the cause of what comes now: a variable that is not set */
 		rc = wanted_check(c, e);
+	}
 	if (!rc && c->heartbeat_url && !args_bool(a, "once"))
 		rc = heartbeat_notes_new(&r.notes, r.n, e);
 	if (!rc && c->addr && *c->addr && !args_bool(a, "once"))
 		rc = metrics_base_new(&r.metrics, c->addr, r.n, e);
 	if (!rc)
 		rc = app_new(&r.app, command_of(a, c), e);
-	if (!rc) {
-		config_file_tell(c);
+	if (!rc)
 		rc = r.n == 1 ? run_single(&r, e) : run_several(&r, e);
-	}
 	app_free(r.app);
 	heartbeat_notes_free(r.notes);
 	metrics_base_free(r.metrics);

@@ -59,6 +59,14 @@ EOF
   [[ "$status" -eq 6 ]]
   run "$LITESTREAM" restore -o back4.db "$url/other"
   [[ "$status" -eq 6 ]]
+  # An error that a variable is the cause of: both are told.
+  sed "s#$url#s3://\$NOT_SET/x#" "$LITESTREAM_CONFIG" >unset.yml
+  run "$LITESTREAM" replicate -once -config unset.yml
+  [[ "$status" -eq 2 && "$output" == *"url has a variable in it that is not set"*"has no bucket"* ]]
+  echo "sync-interval: 10\$NOT_SET" >>"$LITESTREAM_CONFIG"
+  run "$LITESTREAM" databases
+  [[ "$status" -eq 2 && "$output" == *"NOT_SET in it, which is not set"*"takes a duration"* ]]
+  sed -i '$d' "$LITESTREAM_CONFIG"
   # What is wrong in a file that nobody asked for is told, and no reason to fail.
   echo "colour: red" >>"$LITESTREAM_CONFIG"
   LITESTREAM_ACCESS_KEY_ID="$KEY" LITESTREAM_SECRET_ACCESS_KEY="$SECRET" run "$LITESTREAM" restore -o back5.db "$url"
