@@ -10,9 +10,10 @@
  *   container     AWS_CONTAINER_CREDENTIALS_…_URI (net/metadata.h)
  *   EC2           the instance metadata service, unless AWS_EC2_METADATA_DISABLED
  *
- * The environment's keys are the caller's to look at first: no file is read then and nobody asked.
- * Files and environment are those of whoever runs us, so this is for programs that a user starts
- * himself, not for children of the daemon.
+ * The environment's keys are the caller's to look at first: nobody is asked then, and of files only
+ * the profile that AWS_PROFILE names, which may want them for a role. Files and environment are
+ * those of whoever runs us, so this is for programs that a user starts himself, not for children of
+ * the daemon.
  *
  * Sources: "Standardized credential providers" in the AWS SDKs and Tools reference guide,
  * config/resolve_credentials.go and shared_config.go of aws-sdk-go-v2.
