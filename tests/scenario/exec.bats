@@ -103,6 +103,14 @@ ends_with() {
   same_as_source "$db" "$url" back.db
 }
 
+# masks FILE: of /proc/PID/status, without signals 32 and 33: they are glibc's, no program sets them.
+masks() {
+  local name mask
+  while read -r name mask; do
+    printf '%s %x\n' "$name" $((0x$mask & ~0x180000000))
+  done <"$1"
+}
+
 @test "exec: the app gets nothing of ours but the environment" {
   new_db
   app 'grep -E "^Sig(Blk|Ign)" /proc/self/status >sig' 'ls -l /proc/$$/fd >fds' \
@@ -116,7 +124,7 @@ ends_with() {
   echo words | ASAN_OPTIONS="$ASAN_OPTIONS:disable_coredump=0" MARK=here "$LITESTREAM" replicate -exec ./app.sh "$db" "$url" >out 2>err 3>&- || code=$?
   [[ "$code" -eq 0 && "$(cat in)" == words && "$(cat out)" == "to stdout" ]]
   diff wanted limits
-  diff sig_wanted sig
+  diff <(masks sig_wanted) <(masks sig)
   # Besides the first three only the script that bash reads.
   [[ "$(grep -cE ' [012] -> ' fds)" -eq 3 && "$(grep -cvE '^total| [012] -> |/app.sh$' fds)" -eq 0 ]]
 }
