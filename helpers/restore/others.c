@@ -104,11 +104,25 @@ static int tell_each(struct others *o, const struct folder *in, const char *own,
 	return rc;
 }
 
+/* A worker may only pass through the folder in which litestreamd keeps everybody's state, not list
+ * it (0711); there a database has one replica. */
+static bool may_list(const char *own)
+{
+	char *dir = fs_dirname(own);
+	int fd = dir ? fs_open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0) : -1;
+	bool denied = dir && fd < 0 && errno == EACCES;
+	fs_close(fd);
+	free(dir);
+	return !denied;
+}
+
 int others_tell(struct others *o, const struct folder *beside, const char *own,
 	const struct state *now, struct err *e)
 {
 	struct folder in = FOLDER_NONE;
 	o->n = 0;
+	if (!beside && !may_list(own))
+		return ERR_OK;
 	int rc = beside ? ERR_OK : folder_open_of(&in, own, "looking for state folders", e);
 	if (!rc)
 		rc = tell_each(o, beside ? beside : &in, fs_basename(own), now, e);

@@ -26,7 +26,8 @@ bool others_are(const char *name, const char *own);
 
 /* Before the database is in place: `own` is the folder that the restore leaves its state in, a path
  * or a name in `beside` (NULL: none), `now` that state. A folder that somebody has locked is left
- * as it is, with a warning. ERR_OK, or an error with nothing changed. The folders stay locked. */
+ * as it is, with a warning; where this process may not list folders it knows of none. ERR_OK, or an
+ * error with nothing changed. The folders stay locked. */
 int others_tell(struct others *o, const struct folder *beside, const char *own,
 	const struct state *now, struct err *e);
 
