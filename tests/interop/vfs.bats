@@ -18,12 +18,18 @@ same_rows() {
   [[ "$(through_vfs "$1" "$everything")" == "$(sqlite3 "$db" "$everything")" ]]
 }
 
-read_by_vfs() {
-  local url="$1" rows="WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400)"
+# ship_rows N URL: a new database with so many rows.
+ship_rows() {
   sqlite3 "$db" "PRAGMA journal_mode = WAL; CREATE TABLE t(a INTEGER PRIMARY KEY, b BLOB);
-    $rows INSERT INTO t SELECT i, randomblob(700) FROM n" >/dev/null
-  replicate ship "$db" "$url"
+    WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1)
+    INSERT INTO t SELECT i, randomblob(700) FROM n" >/dev/null
+  replicate ship "$db" "$2"
   sync_now ship "$db"
+}
+
+read_by_vfs() {
+  local url="$1"
+  ship_rows 400 "$url"
   same_rows "$url"
   sqlite3 "$db" "UPDATE t SET b = randomblob(900) WHERE a % 5 = 0; DELETE FROM t WHERE a % 9 = 0"
   sync_now ship "$db"
@@ -53,11 +59,7 @@ read_by_vfs() {
 # ship_changes URL: TXID 1 to 7, with a shrink.
 ship_changes() {
   local url="$1" file
-  sqlite3 "$db" "PRAGMA journal_mode = WAL; CREATE TABLE t(a INTEGER PRIMARY KEY, b BLOB);
-    WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400)
-    INSERT INTO t SELECT i, randomblob(700) FROM n" >/dev/null
-  replicate ship "$db" "$url"
-  sync_now ship "$db"
+  ship_rows 400 "$url"
   for file in 1 2 3 4; do
     sqlite3 "$db" "UPDATE t SET b = randomblob(900) WHERE a % 5 = $file; INSERT INTO t(b) VALUES (randomblob(9000))"
     sync_now ship "$db"
@@ -134,14 +136,21 @@ all_again() {
   same_rows "$url"
 }
 
+@test "Litestream's VFS reads a snapshot of ordinary upkeep" {
+  need_vfs
+  ship_changes "$url"
+  "$LITESTREAM" replicate -once -force-snapshot "$db" "$url"
+  [[ "$(ls replica/ltx/9)" == 0000000000000001-0000000000000007.ltx ]]
+  # Without the newest file of level 0 Litestream begins anew.
+  find replica/ltx/[0-3] -name '*.ltx' ! -name '0000000000000007-0000000000000007.ltx' -delete
+  [[ "$(find replica/ltx/[0-3] -name '*.ltx' | wc -l)" -eq 1 ]]
+  same_rows "$url"
+}
+
 # What Litestream's VFS writes behind our files: it is restored; we notice that it was there.
 written_by_vfs() {
   local url="$1" before
-  sqlite3 "$db" "PRAGMA journal_mode = WAL; CREATE TABLE t(a INTEGER PRIMARY KEY, b BLOB);
-    WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300)
-    INSERT INTO t SELECT i, randomblob(700) FROM n" >/dev/null
-  replicate ship "$db" "$url"
-  sync_now ship "$db"
+  ship_rows 300 "$url"
   write_through_vfs "$url" "INSERT INTO t(b) VALUES ('by the VFS'); UPDATE t SET b = randomblob(900) WHERE a % 5 = 0;
     DELETE FROM t WHERE a % 9 = 0"
   before="$(through_vfs "$url" "$everything")"
